@@ -1,0 +1,6 @@
+//! authferry
+
+pub mod domain;
+pub mod service;
+pub mod telemetry;
+pub mod template;

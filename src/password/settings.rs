@@ -1,0 +1,25 @@
+//! What the hash pool needs to be told.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use crate::domain::password::PasswordNormalization;
+
+/// `[password]`, resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PasswordSettings {
+    /// Memory of one hash, in KiB. OWASP's minimum is 19 MiB; under 8 MiB is refused.
+    pub memory_kib: u32,
+    /// Passes over the memory. OWASP's minimum with 19 MiB is 2.
+    pub iterations: u32,
+    /// Lanes.
+    pub parallelism: u32,
+    /// Hash threads. Memory times workers bounds the pool.
+    pub workers: NonZeroUsize,
+    /// How many passwords may wait.
+    pub queue: NonZeroUsize,
+    /// How long one may wait.
+    pub queue_deadline: Duration,
+    /// What is done to a new user's password before it is hashed.
+    pub normalization: PasswordNormalization,
+}

@@ -1,0 +1,613 @@
+//! What the use cases need of the world, as traits: the seams behind which a store, a legacy connector, a hasher or a limiter
+//! can be exchanged. Each has a conformance suite in `tests/it/`.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use crate::domain::client_addr::ClientAddr;
+use crate::domain::clock::UnixSeconds;
+use crate::domain::credential::Credential;
+use crate::domain::identifier::{Candidates, Identifier, NormalizedIdentifier, RawIdentifier};
+use crate::domain::mode::Mode;
+use crate::domain::password::Password;
+use crate::domain::password_life::{Change, ChangeWord};
+use crate::domain::proof::{Authenticated, FreshHash, LegacyAccepted, LegacyIdentity, Migrated, VerifiedUser};
+use crate::domain::registration::{AtLegacy, CreateWord};
+use crate::domain::user::{Origin, Standing, User, UserId, Version};
+
+/// The cause of an error, for the log; never shown to a client.
+pub type Cause = Box<dyn StdError + Send + Sync>;
+
+// ---------------------------------------------------------------------------------------------------------------- store
+
+/// Where users are kept. All reads see one committed state; every write is durable when its future is ready.
+pub trait UserStore: Send + Sync {
+    /// Looks a typed identifier up under every key that it may mean.
+    fn find<'a>(&'a self, candidates: &'a Candidates) -> BoxFuture<'a, Result<Lookup, StoreError>>;
+
+    /// Looks a user up by the id that tokens and answers carry: legacy's, or ours.
+    fn find_public<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<User>, StoreError>>;
+
+    /// Saves a user whom legacy proved, deciding by [`crate::domain::login::decide_save`] inside the transaction.
+    fn save_proven(&self, proven: ProvenUser) -> BoxFuture<'_, Result<Saved, StoreError>>;
+
+    /// Inserts a registration unless one of its names is taken.
+    fn insert_new(&self, new: NewUser) -> BoxFuture<'_, Result<Inserted, StoreError>>;
+
+    /// Changes one record if it still has the version it was based on.
+    fn update(&self, id: UserId, based_on: Version, change: UserChange) -> BoxFuture<'_, Result<Updated, StoreError>>;
+
+    /// A page of users in the order of their keys, or of one prefix of any identifier in the order of that identifier.
+    fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>>;
+
+    /// How many users there are, by origin and standing. Kept up to date in each commit, never counted by walking.
+    fn counts(&self) -> BoxFuture<'_, Result<UserCounts, StoreError>>;
+
+    /// The mode that was last set at run time.
+    fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>>;
+
+    /// Keeps the mode for the next start.
+    fn set_mode(&self, mode: Mode) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Whether reads and writes can be expected to work now.
+    fn health(&self) -> StoreHealth;
+}
+
+/// Four different things that a caller treats differently.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be used now; nothing was written.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] Cause),
+    /// Its queue is full; nothing was written.
+    #[error("the store has more work than it takes on")]
+    Busy,
+    /// What is on disk is not what was written.
+    #[error("the store holds a record that cannot be read")]
+    Corrupt(#[source] Cause),
+    /// The disk failed during a commit: it may or may not have happened. Nothing may be acknowledged.
+    #[error("it is not known whether the store's last write happened")]
+    OutcomeUnknown(#[source] Cause),
+}
+
+/// What the store knows under a typed identifier.
+pub struct Lookup {
+    /// Who was found.
+    pub found: Found,
+    /// The state that was read. A save based on it loses against any later change of the records it touches.
+    pub revision: Version,
+}
+
+/// Who was found.
+pub enum Found {
+    /// Nobody.
+    Nobody,
+    /// One user, deleted and disabled ones included.
+    One(Box<User>),
+    /// The text means more than one user.
+    Ambiguous,
+}
+
+/// A user whom legacy proved at a login, ready to be saved.
+pub struct ProvenUser {
+    /// Legacy's word.
+    pub accepted: LegacyAccepted,
+    /// The password that legacy accepted, hashed.
+    pub hash: FreshHash,
+    /// What a new record says of its origin.
+    pub origin: Origin,
+    /// The revision that was read before legacy was asked.
+    pub based_on: Version,
+    /// Now.
+    pub at: UnixSeconds,
+}
+
+/// What became of a proven user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saved {
+    /// A new record is on disk.
+    Created(Migrated),
+    /// His record was brought up to date and is on disk.
+    Updated(Migrated),
+    /// A name belongs to another user here; recorded for an operator, nothing saved.
+    Conflict {
+        /// Who holds the name.
+        with: UserId,
+    },
+    /// The record changed after legacy was asked; nothing saved.
+    Stale,
+    /// The user was disabled or deleted meanwhile; nothing saved.
+    Closed,
+}
+
+/// A registration, ready to be inserted.
+pub struct NewUser {
+    /// All its names.
+    pub identifiers: Vec<Identifier>,
+    /// Further keys that must be free: an email may not be another user's username.
+    pub must_be_free: Vec<NormalizedIdentifier>,
+    /// What the registration said, less the password.
+    pub profile: Value,
+    /// The hashed password.
+    pub hash: FreshHash,
+    /// Set when legacy created the user too.
+    pub legacy: Option<LegacySide>,
+    /// Now.
+    pub at: UnixSeconds,
+}
+
+/// Legacy's side of a user who was registered at both.
+pub struct LegacySide {
+    /// His id there, if legacy's answer told it.
+    pub id: Option<crate::domain::user::LegacyId>,
+}
+
+/// What became of a registration.
+pub enum Inserted {
+    /// On disk.
+    Inserted(Migrated, Box<User>),
+    /// A name, or the legacy id, is taken.
+    Exists,
+}
+
+/// A change of one record.
+pub enum UserChange {
+    /// The same password under today's parameters.
+    Rehash(FreshHash),
+    /// A new password.
+    SetPassword(FreshHash),
+    /// No password: legacy is asked at the next login.
+    DropPassword,
+    /// Active, disabled or deleted.
+    SetStanding(Standing),
+    /// Legacy vouched for the user again.
+    Vouched,
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Updated {
+    /// On disk.
+    Done(Migrated),
+    /// The record changed meanwhile; nothing was written.
+    Stale,
+    /// There is no such record.
+    Missing,
+}
+
+/// Which users to list.
+#[derive(Debug, Clone, Default)]
+pub struct UserQuery {
+    /// Only users with an identifier that starts so, in canonical form, of any kind.
+    pub prefix: Option<String>,
+    /// Where the last page ended.
+    pub after: Option<String>,
+    /// At most so many, capped at 1,000.
+    pub limit: usize,
+}
+
+/// Users, and where to go on.
+pub struct UserPage {
+    /// In order; a user found under several identifiers appears under each page once.
+    pub users: Vec<User>,
+    /// What to give as `after` for the next page; none at the end.
+    pub next: Option<String>,
+}
+
+/// How many users there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct UserCounts {
+    /// Active or disabled, brought over by a login.
+    pub migrated: u64,
+    /// Active or disabled, registered through us.
+    pub registered: u64,
+    /// Active or disabled, imported with a hash.
+    pub imported: u64,
+    /// Active or disabled, known from a roster only.
+    pub roster: u64,
+    /// Of all those, how many are disabled.
+    pub disabled: u64,
+    /// Of all those, how many have no password with us.
+    pub without_password: u64,
+    /// Tombstones.
+    pub deleted: u64,
+    /// Conflicts recorded and not resolved.
+    pub conflicts: u64,
+}
+
+impl UserCounts {
+    /// Everyone but tombstones.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.migrated + self.registered + self.imported + self.roster
+    }
+
+    /// The count of one origin.
+    #[must_use]
+    pub fn of(&self, origin: Origin) -> u64 {
+        match origin {
+            Origin::Migrated => self.migrated,
+            Origin::Registered => self.registered,
+            Origin::Imported => self.imported,
+            Origin::Roster => self.roster,
+        }
+    }
+}
+
+/// Whether the store can be expected to work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreHealth {
+    /// Reads and writes.
+    Ready,
+    /// Reads only: a write failed, and the file has not been read again yet.
+    ReadOnly,
+    /// Neither.
+    Down,
+}
+
+// --------------------------------------------------------------------------------------------------------------- hasher
+
+/// The bounded pool that all hashing goes through.
+pub trait PasswordHasher: Send + Sync {
+    /// Checks a password against a user's stored credential, which is consumed.
+    fn verify<'a>(
+        &'a self,
+        permit: &'a AccountPermit,
+        user: Box<User>,
+        password: Arc<Password>,
+    ) -> BoxFuture<'a, Result<Verification, HashUnavailable>>;
+
+    /// Does the work of a check for nobody, so that unknown users cost what wrong passwords cost (R60).
+    fn equalize<'a>(
+        &'a self,
+        permit: &'a AccountPermit,
+        password: Arc<Password>,
+    ) -> BoxFuture<'a, Result<(), HashUnavailable>>;
+
+    /// Hashes a password under today's parameters.
+    fn hash(&self, password: Arc<Password>) -> BoxFuture<'_, Result<FreshHash, HashUnavailable>>;
+
+    /// Whether a credential that verified should be hashed again: other parameters, or not of our making.
+    fn is_outdated(&self, credential: &Credential) -> bool;
+}
+
+/// What a check said. The user comes back, but for a match, which is its own proof.
+pub enum Verification {
+    /// The password is right.
+    Match(VerifiedUser),
+    /// It is not the one we hold.
+    Mismatch(Box<User>),
+    /// The stored hash cannot be used: unreadable, or with parameters over the bounds (R53).
+    Unusable(Box<User>),
+}
+
+/// No hash could be computed now. Always 503, never "wrong password".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HashUnavailable {
+    /// As many wait as may wait.
+    #[error("the hash queue is full")]
+    QueueFull,
+    /// It waited longer than anybody should.
+    #[error("the hash was not computed in time")]
+    Late,
+    /// The memory for it could not be had (R55).
+    #[error("there is no memory for a hash")]
+    OutOfMemory,
+    /// The pool is shutting down.
+    #[error("the hash pool has stopped")]
+    Stopped,
+}
+
+// --------------------------------------------------------------------------------------------------------------- limits
+
+/// Too many attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limited {
+    /// When trying again makes sense.
+    pub retry_after: Duration,
+}
+
+/// Limits by client address, asked before a body is read.
+pub trait AddressLimits: Send + Sync {
+    /// Counts one request of this address.
+    fn admit(&self, client: ClientAddr, what: AddressBucket) -> Result<(), Limited>;
+}
+
+/// Which limit an address is held to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressBucket {
+    /// Any intercepted request.
+    Intercepted,
+    /// A registration, on top.
+    Registration,
+}
+
+/// Limits by account, counted before any hashing, atomically (R63).
+pub trait AccountLimits: Send + Sync {
+    /// Takes one attempt, to be settled with its outcome. With `count = "failures"` an attempt that may still turn out right
+    /// holds a place rather than using it up, and more than the limit wait for a place instead of being refused (R64): the
+    /// future is bounded by a deadline.
+    fn admit(&self, account: AccountKey) -> BoxFuture<'_, Result<AccountPermit, Limited>>;
+
+    /// Takes one question to legacy about an account whose local password did not match. `false` when its budget is used up.
+    fn take_recheck(&self, account: &AccountKey) -> bool;
+}
+
+/// The canonical name of an account for limits: a user's own key once he is known, else the canonical identifier.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AccountKey(pub Box<str>);
+
+/// One admitted attempt. Hashing asks for it. Dropped unsettled it counts as a failure: a client that hangs up early learns
+/// nothing cheaper.
+pub struct AccountPermit(Option<Box<dyn FnOnce(AttemptOutcome) + Send + Sync>>);
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    /// The password was right.
+    Succeeded,
+    /// It was wrong.
+    Failed,
+    /// Nobody could tell (R82): not counted.
+    NoVerdict,
+}
+
+impl AccountPermit {
+    /// Made by a limiter; `settle` is called exactly once.
+    #[must_use]
+    pub fn new(settle: impl FnOnce(AttemptOutcome) + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(settle)))
+    }
+
+    /// Ends the attempt.
+    pub fn settle(mut self, outcome: AttemptOutcome) {
+        if let Some(settle) = self.0.take() {
+            settle(outcome);
+        }
+    }
+}
+
+impl Drop for AccountPermit {
+    fn drop(&mut self) {
+        if let Some(settle) = self.0.take() {
+            settle(AttemptOutcome::Failed);
+        }
+    }
+}
+
+// --------------------------------------------------------------------------------------------------------------- legacy
+
+/// The backend that is to be retired. Implementations never follow redirects, bound every answer in bytes and time, and
+/// connect only where their configuration says (R80, R81, R83).
+pub trait LegacyBackend: Send + Sync {
+    /// Puts one login to legacy.
+    fn login<'a>(&'a self, question: Question<'a>) -> BoxFuture<'a, LoginAnswer>;
+
+    /// Whether legacy knows a name, and whom it names.
+    fn get_user<'a>(&'a self, name: &'a RawIdentifier) -> BoxFuture<'a, UserAnswer>;
+
+    /// Whether a login can be put to legacy without a client's request (`[legacy.login]` is configured).
+    fn can_call_login(&self) -> bool;
+
+    /// Whether [`Self::get_user`] can be asked (`[legacy.get_user]` is configured and needs no login's answer).
+    fn can_get_user(&self) -> bool;
+
+    /// Creates a user.
+    fn register<'a>(&'a self, question: Question<'a>) -> BoxFuture<'a, RegisterAnswer>;
+
+    /// Changes or resets a password, deletes a user.
+    fn change<'a>(&'a self, change: Change, question: Question<'a>) -> BoxFuture<'a, ChangeAnswer>;
+
+    /// Sends the client's own request on to the app and brings its answer back, unjudged.
+    fn relay<'a>(&'a self, request: &'a ClientRequest) -> BoxFuture<'a, Result<Relay, Outage>>;
+}
+
+/// What legacy is asked.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    /// Who, exactly as typed. Absent where only a token in the request tells (a change of password).
+    pub login: Option<&'a RawIdentifier>,
+    /// With which password: the current one, or at registration the new one.
+    pub password: Option<&'a Password>,
+    /// The new password of a change or reset.
+    pub new_password: Option<&'a Password>,
+    /// The parsed fields of the request, less every password.
+    pub fields: &'a Value,
+    /// How to ask.
+    pub by: AskBy<'a>,
+}
+
+/// How to ask.
+#[derive(Clone, Copy)]
+pub enum AskBy<'a> {
+    /// By the composed request of `[legacy.*]`.
+    Call,
+    /// By the client's request, made anew from what was parsed; judged by the rules of its route.
+    Forward {
+        /// Index of the route in the configuration.
+        route: RouteIndex,
+        /// What is sent.
+        request: &'a ClientRequest,
+    },
+}
+
+/// A route's place in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RouteIndex(pub usize);
+
+/// A client's request as it may be sent on: canonical path, forwardable headers, and a body serialized anew from what we parsed,
+/// so that what legacy judges is what we save (R41). Has no `Debug`: it holds a password.
+pub struct ClientRequest {
+    /// The method.
+    pub method: http::Method,
+    /// Canonical path and query.
+    pub path_and_query: http::uri::PathAndQuery,
+    /// The headers that a proxy sends on, ready.
+    pub headers: http::HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// An answer of legacy or the app, whole and bounded, ready to be handed to the client.
+pub type Relay = http::Response<Bytes>;
+
+/// Why there is no usable answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outage {
+    /// The breaker is open: not even tried.
+    BreakerOpen,
+    /// As many questions are under way as may be.
+    TooManyInFlight,
+    /// No connection.
+    Connect,
+    /// The connection's TLS could not be verified.
+    Tls,
+    /// No complete answer in time.
+    Timeout,
+    /// The answer broke off, or is no HTTP.
+    Broken,
+    /// The answer is larger than may be read.
+    TooLarge,
+    /// 5xx.
+    ServerError,
+    /// 429.
+    RateLimited,
+    /// A redirect that no rule expects.
+    Redirect,
+    /// An answer of another kind than every rule (`call` only).
+    Unrecognised,
+    /// The question could not be composed: a template failed.
+    Template,
+}
+
+impl Outage {
+    /// The word for it in logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BreakerOpen => "breaker_open",
+            Self::TooManyInFlight => "too_many_in_flight",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Broken => "broken",
+            Self::TooLarge => "too_large",
+            Self::ServerError => "server_error",
+            Self::RateLimited => "rate_limited",
+            Self::Redirect => "redirect",
+            Self::Unrecognised => "unrecognised",
+            Self::Template => "template",
+        }
+    }
+}
+
+/// Legacy's word on a login, with its own answer where one came.
+pub struct LoginAnswer {
+    /// The word.
+    pub word: LoginWord,
+    /// The answer itself.
+    pub relay: Option<Relay>,
+}
+
+/// Legacy's word on a login.
+pub enum LoginWord {
+    /// Right, and this is who.
+    Accepted(LegacyAccepted),
+    /// Wrong.
+    Denied,
+    /// More is wanted than a password.
+    Challenge,
+    /// A live answer that proves nothing.
+    Unrecognised(Unrecognised),
+    /// No usable answer.
+    Unavailable(Outage),
+}
+
+/// Why a live answer proves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unrecognised {
+    /// No rule matched.
+    NoRule,
+    /// Several did.
+    SeveralRules,
+    /// Accepted, but without a stable id.
+    NoStableId,
+    /// Accepted, but who it is could not be asked.
+    NoProfile,
+}
+
+impl Unrecognised {
+    /// The word for it in logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRule => "no_rule",
+            Self::SeveralRules => "several_rules",
+            Self::NoStableId => "no_stable_id",
+            Self::NoProfile => "no_profile",
+        }
+    }
+}
+
+/// Legacy's word on a name.
+pub enum UserAnswer {
+    /// It has such a user. The identity is there if the mapping gave a stable id.
+    Found(Option<Box<LegacyIdentity>>),
+    /// It has none.
+    NotFound,
+    /// Nobody can tell.
+    Unknown(Outage),
+}
+
+impl UserAnswer {
+    /// The part that a registration's decision needs.
+    #[must_use]
+    pub fn at_legacy(&self) -> AtLegacy {
+        match self {
+            Self::Found(_) => AtLegacy::Found,
+            Self::NotFound => AtLegacy::NotFound,
+            Self::Unknown(_) => AtLegacy::Unknown,
+        }
+    }
+}
+
+/// Legacy's word on a registration.
+pub struct RegisterAnswer {
+    /// The word.
+    pub word: CreateWord,
+    /// Who was created, if the answer tells.
+    pub identity: Option<Box<LegacyIdentity>>,
+    /// The answer itself.
+    pub relay: Option<Relay>,
+}
+
+/// Legacy's word on a change, reset or deletion.
+pub struct ChangeAnswer {
+    /// The word.
+    pub word: ChangeWord,
+    /// Whose account, if the answer tells.
+    pub identity: Option<Box<LegacyIdentity>>,
+    /// The answer itself.
+    pub relay: Option<Relay>,
+}
+
+// --------------------------------------------------------------------------------------------------------------- tokens
+
+/// What an app accepts as "this user is logged in".
+pub trait Tokens: Send + Sync {
+    /// Mints a token for somebody who proved who he is. `None` with `kind = "none"`.
+    fn mint(&self, who: &Authenticated) -> Result<Option<String>, TokenError>;
+
+    /// The public id in a token that we, or legacy with the same key, minted and that has not expired.
+    fn subject(&self, token: &str) -> Option<String>;
+}
+
+/// A token could not be minted: a claim's template failed, or the key refuses.
+#[derive(Debug, thiserror::Error)]
+#[error("a token could not be minted")]
+pub struct TokenError(#[source] pub Cause);

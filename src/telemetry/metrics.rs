@@ -1,0 +1,393 @@
+//! Every metric: its name, help and labels in one place, and one method for each thing that can be counted.
+//!
+//! Labels are route names from the configuration and words of closed enums, so their number is bounded (R117).
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+/// A metric's label values, in the order of its label names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Labels<const N: usize> {
+    names: [&'static str; N],
+    values: [Label; N],
+}
+
+/// One label value: a word of ours, or a route's name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Label {
+    Word(&'static str),
+    Route(Arc<str>),
+}
+
+impl From<&'static str> for Label {
+    fn from(word: &'static str) -> Self {
+        Self::Word(word)
+    }
+}
+
+impl From<&Arc<str>> for Label {
+    fn from(name: &Arc<str>) -> Self {
+        Self::Route(Arc::clone(name))
+    }
+}
+
+impl Label {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Word(word) => word,
+            Self::Route(name) => name,
+        }
+    }
+}
+
+impl<const N: usize> EncodeLabelSet for Labels<N> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let pairs: Vec<(&str, &str)> =
+            self.names.iter().zip(&self.values).map(|(name, value)| (*name, value.as_str())).collect();
+        pairs.as_slice().encode(encoder)
+    }
+}
+
+type Counters<const N: usize> = Family<Labels<N>, Counter>;
+
+/// Whether a login's outcome came from our store or from legacy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Our store.
+    Local,
+    /// The legacy backend.
+    Legacy,
+    /// Neither was asked.
+    Edge,
+}
+
+/// How a login or registration ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Logged in, or registered.
+    Ok,
+    /// The wrong password, an unknown, disabled or deleted user.
+    Denied,
+    /// Legacy wants more than a password.
+    Challenge,
+    /// Nobody could tell: 503.
+    Unavailable,
+    /// Legacy's live answer was handed on and proves nothing.
+    Unrecognised,
+    /// Over a limit.
+    Limited,
+    /// The request itself is no login: 400, 413, 415.
+    Malformed,
+    /// A registration under a name that is taken.
+    Exists,
+}
+
+impl Source {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Legacy => "legacy",
+            Self::Edge => "edge",
+        }
+    }
+}
+
+impl Outcome {
+    /// The word for it in metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Denied => "denied",
+            Self::Challenge => "challenge",
+            Self::Unavailable => "unavailable",
+            Self::Unrecognised => "unrecognised",
+            Self::Limited => "limited",
+            Self::Malformed => "malformed",
+            Self::Exists => "exists",
+        }
+    }
+}
+
+/// The process's metrics. Cheap to clone behind an `Arc`; every method is a few atomic operations.
+pub struct Metrics {
+    registry: Registry,
+    logins: Counters<3>,
+    registrations: Counters<3>,
+    changes: Counters<3>,
+    users: Family<Labels<1>, Gauge>,
+    migrations: Counters<1>,
+    migration_failures: Counters<1>,
+    comparisons: Counters<3>,
+    shape_differences: Counters<2>,
+    legacy_requests: Counters<2>,
+    legacy_duration: Family<Labels<1>, Histogram>,
+    legacy_in_flight: Gauge,
+    breaker_open: Gauge,
+    queue_depth: Gauge,
+    password_duration: Family<Labels<1>, Histogram>,
+    forwarded: Counters<1>,
+    rate_limited: Counters<1>,
+    refused: Counters<1>,
+    connections: Gauge,
+    alarms: Counters<1>,
+    panics: Counter,
+    store_ready: Gauge,
+    store_commit_duration: Histogram,
+    mode: Family<Labels<1>, Gauge>,
+    started_at: Gauge<f64, AtomicU64>,
+}
+
+fn seconds() -> Histogram {
+    Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
+}
+
+/// The name and help of each metric as `/metrics` shows it (`_total` is appended to counters there).
+pub const NAMES: &[(&str, &str)] = &[
+    ("authferry_logins", "Logins on a route, by who had the word and how it ended"),
+    ("authferry_registrations", "Registrations on a route, by who had the word and how it ended"),
+    ("authferry_changes", "Password changes, resets, deletions and logouts on a route, and how they ended"),
+    ("authferry_users", "Users in the store by origin, tombstones left out"),
+    ("authferry_migrations", "Users or passwords saved durably, by reason"),
+    ("authferry_migration_failures", "Proven users that were not saved, by reason"),
+    ("authferry_comparisons", "Logins in which a local check stood beside legacy's word: the four cells"),
+    ("authferry_shape_differences", "Fields in which our rendered answer differs from legacy's own"),
+    ("authferry_legacy_requests", "Requests to the legacy backend"),
+    ("authferry_legacy_request_duration_seconds", "How long the legacy backend took"),
+    ("authferry_legacy_in_flight", "Requests to the legacy backend under way"),
+    ("authferry_legacy_breaker_open", "1 while the breaker keeps requests from the legacy backend"),
+    ("authferry_password_queue_depth", "Passwords that wait to be hashed"),
+    ("authferry_password_duration_seconds", "How long hashing took, without the wait"),
+    ("authferry_forwarded_requests", "Requests forwarded to the upstream, by the class of the answer"),
+    ("authferry_rate_limited", "Requests refused by a limit"),
+    ("authferry_refused_requests", "Requests refused as malformed before any use was made of them"),
+    ("authferry_connections", "Open downstream connections"),
+    ("authferry_alarms", "Things that an operator has to look at"),
+    ("authferry_panics", "Bugs that ended one request with 500"),
+    ("authferry_store_ready", "1 while the store takes writes"),
+    ("authferry_store_commit_duration_seconds", "How long a durable commit took"),
+    ("authferry_mode", "1 for the migration mode in force"),
+    ("authferry_start_time_seconds", "When the process started, in seconds since the epoch"),
+    ("authferry_build", "What is running"),
+];
+
+fn help(name: &str) -> &'static str {
+    NAMES.iter().find(|(known, _)| *known == name).map_or("", |(_, help)| help)
+}
+
+macro_rules! register {
+    ($registry:ident, $name:literal, $metric:expr) => {{
+        let metric = $metric;
+        $registry.register($name, help($name), metric.clone());
+        metric
+    }};
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::default();
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("authferry_build", help("authferry_build"), build);
+        Self {
+            logins: register!(registry, "authferry_logins", Family::default()),
+            registrations: register!(registry, "authferry_registrations", Family::default()),
+            changes: register!(registry, "authferry_changes", Family::default()),
+            users: register!(registry, "authferry_users", Family::default()),
+            migrations: register!(registry, "authferry_migrations", Family::default()),
+            migration_failures: register!(registry, "authferry_migration_failures", Family::default()),
+            comparisons: register!(registry, "authferry_comparisons", Family::default()),
+            shape_differences: register!(registry, "authferry_shape_differences", Family::default()),
+            legacy_requests: register!(registry, "authferry_legacy_requests", Family::default()),
+            legacy_duration: register!(
+                registry,
+                "authferry_legacy_request_duration_seconds",
+                Family::new_with_constructor(seconds as fn() -> Histogram)
+            ),
+            legacy_in_flight: register!(registry, "authferry_legacy_in_flight", Gauge::default()),
+            breaker_open: register!(registry, "authferry_legacy_breaker_open", Gauge::default()),
+            queue_depth: register!(registry, "authferry_password_queue_depth", Gauge::default()),
+            password_duration: register!(
+                registry,
+                "authferry_password_duration_seconds",
+                Family::new_with_constructor(seconds as fn() -> Histogram)
+            ),
+            forwarded: register!(registry, "authferry_forwarded_requests", Family::default()),
+            rate_limited: register!(registry, "authferry_rate_limited", Family::default()),
+            refused: register!(registry, "authferry_refused_requests", Family::default()),
+            connections: register!(registry, "authferry_connections", Gauge::default()),
+            alarms: register!(registry, "authferry_alarms", Family::default()),
+            panics: register!(registry, "authferry_panics", Counter::default()),
+            store_ready: register!(registry, "authferry_store_ready", Gauge::default()),
+            store_commit_duration: register!(registry, "authferry_store_commit_duration_seconds", seconds()),
+            mode: register!(registry, "authferry_mode", Family::default()),
+            started_at: register!(registry, "authferry_start_time_seconds", Gauge::default()),
+            registry,
+        }
+    }
+
+    /// The text of `/metrics`: OpenMetrics, which Prometheus reads.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail; should the encoder itself give up, what it has is still worth showing.
+        let _complete = encode(&mut text, &self.registry);
+        text
+    }
+
+    /// One login on a route.
+    pub fn login(&self, route: &Arc<str>, source: Source, outcome: Outcome) {
+        let values = [route.into(), source.as_str().into(), outcome.as_str().into()];
+        self.logins.get_or_create(&Labels { names: ["route", "source", "outcome"], values }).inc();
+    }
+
+    /// One registration on a route.
+    pub fn registration(&self, route: &Arc<str>, source: Source, outcome: Outcome) {
+        let values = [route.into(), source.as_str().into(), outcome.as_str().into()];
+        self.registrations.get_or_create(&Labels { names: ["route", "source", "outcome"], values }).inc();
+    }
+
+    /// One other intercepted request on a route.
+    pub fn change(&self, route: &Arc<str>, source: Source, outcome: Outcome) {
+        let values = [route.into(), source.as_str().into(), outcome.as_str().into()];
+        self.changes.get_or_create(&Labels { names: ["route", "source", "outcome"], values }).inc();
+    }
+
+    /// How many users of an origin there are.
+    pub fn users(&self, origin: &'static str, count: u64) {
+        let gauge = self.users.get_or_create_owned(&Labels { names: ["origin"], values: [origin.into()] });
+        gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// A user or password was saved.
+    pub fn migration(&self, reason: &'static str) {
+        self.migrations.get_or_create(&Labels { names: ["reason"], values: [reason.into()] }).inc();
+    }
+
+    /// A proven user was not saved.
+    pub fn migration_failure(&self, reason: &'static str) {
+        self.migration_failures.get_or_create(&Labels { names: ["reason"], values: [reason.into()] }).inc();
+    }
+
+    /// A local check stood beside legacy's word.
+    pub fn comparison(&self, route: &Arc<str>, local: &'static str, legacy: &'static str) {
+        let values = [route.into(), local.into(), legacy.into()];
+        self.comparisons.get_or_create(&Labels { names: ["route", "local", "legacy"], values }).inc();
+    }
+
+    /// A field of our rendered answer differs from legacy's own. The caller bounds the number of fields.
+    pub fn shape_difference(&self, route: &Arc<str>, field: &Arc<str>) {
+        let labels = Labels { names: ["route", "field"], values: [route.into(), field.into()] };
+        self.shape_differences.get_or_create(&labels).inc();
+    }
+
+    /// How often a field of a route differed, over all fields.
+    #[must_use]
+    pub fn logins_total(&self, route: &Arc<str>, source: Source, outcome: Outcome) -> u64 {
+        let values = [route.into(), source.as_str().into(), outcome.as_str().into()];
+        self.logins.get_or_create(&Labels { names: ["route", "source", "outcome"], values }).get()
+    }
+
+    /// One request to legacy.
+    pub fn legacy_request(&self, operation: &'static str, outcome: &'static str, took: Duration) {
+        let values = [operation.into(), outcome.into()];
+        self.legacy_requests.get_or_create(&Labels { names: ["operation", "outcome"], values }).inc();
+        let labels = Labels { names: ["operation"], values: [operation.into()] };
+        self.legacy_duration.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// Requests to legacy under way.
+    #[must_use]
+    pub fn legacy_in_flight(&self) -> &Gauge {
+        &self.legacy_in_flight
+    }
+
+    /// Whether the breaker keeps requests from legacy.
+    pub fn breaker_open(&self, open: bool) {
+        self.breaker_open.set(i64::from(open));
+    }
+
+    /// Passwords that wait.
+    #[must_use]
+    pub fn queue_depth(&self) -> &Gauge {
+        &self.queue_depth
+    }
+
+    /// One hash was computed: `verify`, `hash` or `equalize`.
+    pub fn password(&self, work: &'static str, took: Duration) {
+        let labels = Labels { names: ["work"], values: [work.into()] };
+        self.password_duration.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// One request was forwarded: `1xx` to `5xx`, or `error` where the upstream gave no answer.
+    pub fn forwarded(&self, class: &'static str) {
+        self.forwarded.get_or_create(&Labels { names: ["class"], values: [class.into()] }).inc();
+    }
+
+    /// A limit refused: `address`, `account` or `registration`.
+    pub fn rate_limited(&self, scope: &'static str) {
+        self.rate_limited.get_or_create(&Labels { names: ["scope"], values: [scope.into()] }).inc();
+    }
+
+    /// A request was refused at the edge, for a reason out of the gate's list.
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&Labels { names: ["reason"], values: [reason.into()] }).inc();
+    }
+
+    /// Open downstream connections.
+    #[must_use]
+    pub fn connections(&self) -> &Gauge {
+        &self.connections
+    }
+
+    /// Something that an operator has to look at: `unusable_hash`, `other_profile`, `conflict`, `store`.
+    pub fn alarm(&self, what: &'static str) {
+        self.alarms.get_or_create(&Labels { names: ["what"], values: [what.into()] }).inc();
+    }
+
+    /// A bug ended one request.
+    pub fn panic(&self) {
+        self.panics.inc();
+    }
+
+    /// Whether the store takes writes.
+    pub fn store_ready(&self, ready: bool) {
+        self.store_ready.set(i64::from(ready));
+    }
+
+    /// One durable commit.
+    pub fn store_commit(&self, took: Duration) {
+        self.store_commit_duration.observe(took.as_secs_f64());
+    }
+
+    /// The mode in force.
+    pub fn mode(&self, current: crate::domain::mode::Mode) {
+        for mode in crate::domain::mode::Mode::ALL {
+            let labels = Labels { names: ["mode"], values: [mode.as_str().into()] };
+            self.mode.get_or_create(&labels).set(i64::from(mode == current));
+        }
+    }
+
+    /// When the process started, seconds since the epoch.
+    pub fn started_at(&self, seconds: u64) {
+        #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch are far below 2^53")]
+        self.started_at.set(seconds as f64);
+    }
+}

@@ -1,0 +1,7 @@
+//! What is seen from outside: metrics and logs. Used by the service and the adapters; never sees a password, and labels a
+//! metric with nothing that a client chose.
+
+pub mod logging;
+pub mod metrics;
+
+pub use metrics::Metrics;
