@@ -1,0 +1,1 @@
+//! The admin listener: metrics, health, the API and the console, on a socket of its own.

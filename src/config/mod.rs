@@ -1,0 +1,1 @@
+//! proxy.toml: raw text to valid settings, every problem in one run.

@@ -1,0 +1,3 @@
+//! The public edge: sockets, the request gate, routing, interception, forwarding.
+
+pub mod settings;

@@ -1,0 +1,270 @@
+//! What the public edge needs to be told.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::domain::registration::WriteTo;
+use crate::net::Target;
+use crate::template::Template;
+
+/// The whole edge, resolved.
+pub struct EdgeSettings {
+    /// Where to listen.
+    pub listeners: Vec<ListenerSettings>,
+    /// What no route takes goes here.
+    pub upstream: UpstreamSettings,
+    /// The intercepted routes, in order.
+    pub routes: Vec<Route>,
+    /// Who may say where a client is.
+    pub trusted_proxies: TrustedProxies,
+    /// Timers and sizes.
+    pub bounds: EdgeBounds,
+}
+
+/// `[[listener]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerSettings {
+    /// Where.
+    pub bind: Bind,
+    /// Whether a PROXY protocol header is mandatory.
+    pub proxy_protocol: bool,
+    /// Certificate and key, PEM.
+    pub tls: Option<TlsFiles>,
+}
+
+/// `bind` of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bind {
+    /// An address and port; port 0 for any.
+    Tcp(SocketAddr),
+    /// `unix:/path`.
+    Unix(PathBuf),
+    /// `systemd:name`: a socket handed over by the service manager.
+    Systemd(String),
+}
+
+/// Files of a listener's TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Private key, PEM.
+    pub key: PathBuf,
+}
+
+/// `[upstream]`.
+pub struct UpstreamSettings {
+    /// Where the app is.
+    pub target: Target,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long the head of an answer may take.
+    pub response_timeout: Duration,
+    /// Whether the client's `Host` goes on; else the upstream's own.
+    pub preserve_host: bool,
+    /// Headers set on a valid session, and stripped from every client's request.
+    pub identity_headers: Vec<(http::HeaderName, Template)>,
+}
+
+/// `[trusted_proxies]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustedProxies {
+    /// From these addresses a forwarding header is believed.
+    pub cidrs: Vec<IpNet>,
+    /// Which header.
+    pub header: ForwardingHeader,
+}
+
+/// The header in which trusted proxies say who the client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardingHeader {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+/// Timers and sizes of the edge (R21, R22), each a key of `[server]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EdgeBounds {
+    /// The request head, in bytes.
+    pub head_bytes: usize,
+    /// The request target, in bytes.
+    pub uri_bytes: usize,
+    /// The body of an intercepted request, in bytes.
+    pub auth_body_bytes: usize,
+    /// How long a head may take.
+    pub head_timeout: Duration,
+    /// How long the body of an intercepted request may take.
+    pub body_timeout: Duration,
+    /// How long a TLS handshake may take.
+    pub tls_timeout: Duration,
+    /// How long a connection may idle between requests.
+    pub idle_timeout: Duration,
+    /// How long a drain may take.
+    pub drain_timeout: Duration,
+    /// Open connections over all.
+    pub max_connections: usize,
+    /// I/O threads.
+    pub workers: usize,
+}
+
+/// `[[route]]`.
+pub struct Route {
+    /// Its name, also in metrics.
+    pub name: Arc<str>,
+    /// What it does.
+    pub action: Action,
+    /// Which requests it takes.
+    pub matcher: RouteMatch,
+    /// Where the credentials are.
+    pub request: RequestShape,
+    /// How legacy is asked.
+    pub legacy: LegacyWay,
+    /// Where a registration is written.
+    pub write: WriteTo,
+    /// What a local yes does.
+    pub session: Session,
+    /// Our answers.
+    pub replies: Replies,
+}
+
+/// What a route does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Logs a user in.
+    Login,
+    /// Creates a user.
+    Register,
+    /// A new password for somebody who knows the current one.
+    ChangePassword,
+    /// A new password for somebody who holds legacy's token.
+    ResetPassword,
+    /// Ends an account.
+    DeleteUser,
+    /// Ends a session.
+    Logout,
+    /// Who is this token.
+    GetUser,
+}
+
+/// How legacy is asked on a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LegacyWay {
+    /// By a composed request.
+    Call,
+    /// By the client's own.
+    Forward,
+}
+
+/// What a local yes does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Session {
+    /// We answer.
+    Local,
+    /// The request still goes to the app, which makes its session.
+    Forward,
+}
+
+/// Which requests a route takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteMatch {
+    /// The method.
+    pub method: http::Method,
+    /// The path as configured.
+    pub path: String,
+    /// Whether only this spelling of the path is taken; lenient otherwise (R29).
+    pub exact: bool,
+    /// Query values that must be there.
+    pub query: BTreeMap<String, String>,
+    /// Body fields that must be there.
+    pub fields: Vec<String>,
+}
+
+/// Where the credentials are in a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestShape {
+    /// JSON or a form.
+    pub format: BodyFormat,
+    /// The login identifier.
+    pub login: Option<FieldRef>,
+    /// The password; on a change, the current one.
+    pub password: Option<FieldRef>,
+    /// The new password of a change or reset.
+    pub new_password: Option<FieldRef>,
+    /// Further identifiers of a registration.
+    pub email: Option<FieldRef>,
+    /// As above.
+    pub username: Option<FieldRef>,
+    /// As above.
+    pub phone: Option<FieldRef>,
+    /// The part of a registration that becomes the profile, less every password.
+    pub profile: Option<FieldRef>,
+}
+
+/// How a body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFormat {
+    /// `application/json`.
+    Json,
+    /// `application/x-www-form-urlencoded`.
+    Form,
+}
+
+/// A JSON pointer (RFC 6901), or a form field's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldRef(pub String);
+
+/// The answers of a route. Those that are left out have defaults in `application/problem+json` (RFC 9457).
+#[derive(Default)]
+pub struct Replies {
+    /// Yes.
+    pub ok: Option<ReplyTemplate>,
+    /// A wrong password, an unknown or disabled user.
+    pub denied: Option<ReplyTemplate>,
+    /// An unknown user, where strict compatibility asks for it to be told apart.
+    pub unknown: Option<ReplyTemplate>,
+    /// 503.
+    pub unavailable: Option<ReplyTemplate>,
+    /// 429.
+    pub limited: Option<ReplyTemplate>,
+    /// The name is taken.
+    pub exists: Option<ReplyTemplate>,
+    /// A malformed request, or a password against the policy.
+    pub invalid: Option<ReplyTemplate>,
+}
+
+/// One answer.
+pub struct ReplyTemplate {
+    /// The status.
+    pub status: http::StatusCode,
+    /// Headers in order.
+    pub headers: Vec<(http::HeaderName, Template)>,
+    /// The body; its content type is among `headers`, or `application/json` was added for `json`.
+    pub body: Option<Template>,
+}
+
+/// `[token] cookie`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookieSettings {
+    /// Its name.
+    pub name: String,
+    /// `Path`.
+    pub path: String,
+    /// `Domain`.
+    pub domain: Option<String>,
+    /// `Secure`.
+    pub secure: bool,
+    /// `HttpOnly`.
+    pub http_only: bool,
+    /// `SameSite`, as written into the header.
+    pub same_site: Option<&'static str>,
+}
