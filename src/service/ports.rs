@@ -13,7 +13,7 @@ use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::UnixSeconds;
 use crate::domain::credential::Credential;
 use crate::domain::identifier::{Candidates, Identifier, NormalizedIdentifier, RawIdentifier};
-use crate::domain::mode::Mode;
+use crate::domain::mode::{ConfirmedMode, Mode};
 use crate::domain::password::Password;
 use crate::domain::password_life::{Change, ChangeWord};
 use crate::domain::proof::{Authenticated, FreshHash, LegacyAccepted, LegacyIdentity, Migrated, VerifiedUser};
@@ -624,3 +624,15 @@ pub struct Minted {
 #[derive(Debug, thiserror::Error)]
 #[error("a token could not be minted")]
 pub struct TokenError(#[source] pub Cause);
+
+// ----------------------------------------------------------------------------------------------------------------- mode
+
+/// The mode in force, changed at run time.
+pub trait ModeSwitch: Send + Sync {
+    /// The mode that a request arriving now meets.
+    fn current(&self) -> Mode;
+
+    /// Puts a mode in force. When the future is ready the store keeps it for the next start and every later request meets
+    /// it; after an error the old one is still in force.
+    fn set(&self, to: ConfirmedMode) -> BoxFuture<'_, Result<(), StoreError>>;
+}
