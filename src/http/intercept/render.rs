@@ -165,7 +165,7 @@ impl Renderer {
         }
     }
 
-    fn failed(&self, error: &dyn std::error::Error) -> Response<Bytes> {
+    fn failed(&self, error: &(dyn std::error::Error + 'static)) -> Response<Bytes> {
         self.metrics.alarm("template");
         tracing::error!(error, "an answer could not be rendered");
         problem(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the answer could not be made")
