@@ -1,0 +1,4 @@
+//! The integration tests: one binary, a file a topic.
+
+mod admin;
+mod support;
