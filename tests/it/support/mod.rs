@@ -1,0 +1,4 @@
+//! What the topics share.
+
+pub(crate) mod memory_store;
+pub(crate) mod raw_client;
