@@ -2,4 +2,6 @@
 
 mod admin;
 mod house;
+mod legacy;
+mod legacy_load;
 mod support;
