@@ -4,4 +4,5 @@ mod admin;
 mod house;
 mod legacy;
 mod legacy_load;
+mod login;
 mod support;
