@@ -1,6 +1,7 @@
 //! What templates and expressions may name in each place, compiled at start and tried on a sample: a mistyped name is found
 //! when the file is read, not at somebody's login.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use minijinja::value::{Enumerator, Object, ObjectRepr};
@@ -86,7 +87,7 @@ impl Resolver<'_> {
 
 /// A user as templates see him, complete, with a profile that has whatever is asked for.
 pub(super) fn sample_user() -> Value {
-    Value::from_iter([
+    named([
         ("id", Value::from("1")),
         ("email", Value::from("ada@example.org")),
         ("username", Value::from("ada")),
@@ -94,6 +95,12 @@ pub(super) fn sample_user() -> Value {
         ("login", Value::from("ada")),
         ("profile", Value::from_object(Anything)),
     ])
+}
+
+/// A context of these names.
+pub(super) fn named<'a>(values: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    let values = values.into_iter().map(|(name, value)| (name.to_owned(), value));
+    Value::from_object(values.collect::<BTreeMap<String, Value>>())
 }
 
 /// Whether a template looks into the profile, whose form only legacy knows.
