@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::names::{Sees, named, sample_user};
+use super::names::{Sees, sample_user};
 use super::{Resolver, non_zero, reply};
 use crate::config::document::join;
 use crate::config::raw::{RawForwardingHeader, RawListener, RawServer, RawTls, RawTrustedProxies, RawUpstream};
@@ -15,7 +15,7 @@ use crate::http::settings::{
     Bind, EdgeBounds, EdgeSettings, ForwardingHeader, ListenerSettings, Route, TlsFiles, TrustedProxies,
     UpstreamSettings,
 };
-use crate::template::Escape;
+use crate::template::{Escape, Value};
 
 /// Where we listen if nobody says where.
 const DEFAULT_LISTENER: &str = "127.0.0.1:8080";
@@ -155,7 +155,7 @@ pub(super) fn upstream(raw: Option<RawUpstream>, resolver: &mut Resolver<'_>) ->
         }
         match (header, resolver.template(&key, source, Escape::None, Sees::User)) {
             (Some(header), Some(template)) => {
-                if let Err(error) = template.render(&named([("user", sample_user())])) {
+                if let Err(error) = template.render(&Value::from_pairs([("user", sample_user())])) {
                     reply::failed(&key, &template, &error.to_string(), resolver);
                 }
                 identity_headers.push((header, template));

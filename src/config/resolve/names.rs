@@ -1,7 +1,6 @@
 //! What templates and expressions may name in each place, compiled at start and tried on a sample: a mistyped name is found
 //! when the file is read, not at somebody's login.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use minijinja::value::{Enumerator, Object, ObjectRepr};
@@ -26,7 +25,7 @@ impl Sees {
     fn names(self) -> &'static [&'static str] {
         match self {
             Self::Credentials => &["login", "password", "fields"],
-            Self::Name => &["login", "answer"],
+            Self::Name => &["login", "answer", "fields"],
             Self::Answer => &["status", "headers", "set_cookies", "body", "json", "request"],
             Self::User => &["user"],
         }
@@ -87,7 +86,7 @@ impl Resolver<'_> {
 
 /// A user as templates see him, complete, with a profile that has whatever is asked for.
 pub(super) fn sample_user() -> Value {
-    named([
+    Value::from_pairs([
         ("id", Value::from("1")),
         ("email", Value::from("ada@example.org")),
         ("username", Value::from("ada")),
@@ -95,12 +94,6 @@ pub(super) fn sample_user() -> Value {
         ("login", Value::from("ada")),
         ("profile", Value::from_object(Anything)),
     ])
-}
-
-/// A context of these names.
-pub(super) fn named<'a>(values: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
-    let values = values.into_iter().map(|(name, value)| (name.to_owned(), value));
-    Value::from_object(values.collect::<BTreeMap<String, Value>>())
 }
 
 /// Whether a template looks into the profile, whose form only legacy knows.

@@ -5,7 +5,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, TE, TRA
 use http::{HeaderValue, StatusCode};
 
 use super::Resolver;
-use super::names::{looks_into_profile, named, sample_user};
+use super::names::{looks_into_profile, sample_user};
 use crate::config::document::join;
 use crate::config::raw::{RawReplies, RawReply, Table};
 use crate::http::settings::{Action, Replies, ReplyTemplate};
@@ -76,7 +76,7 @@ fn sample(kind: Kind, shows: &Shows<'_>) -> Vec<(&'static str, Value)> {
                     names.push(("token", Value::from("header.claims.signature")));
                     let tokens =
                         shows.tokens.iter().map(|name| (name.as_str(), Value::from("header.claims.signature")));
-                    names.push(("tokens", named(tokens)));
+                    names.push(("tokens", Value::from_pairs(tokens)));
                 }
             }
             Action::GetUser => names.push(("user", sample_user())),
@@ -95,7 +95,7 @@ fn reply(
 ) -> Option<ReplyTemplate> {
     let status = raw.status.and_then(|status| StatusCode::from_u16(status).ok());
     let names: Vec<&str> = sample.iter().map(|(name, _)| *name).collect();
-    let context = named(sample.iter().cloned());
+    let context = Value::from_pairs(sample.iter().cloned());
     let all = headers_of(key, raw, common);
     let mut headers = Vec::new();
     let mut complete = true;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::names::{Sees, named, sample_user};
+use super::names::{Sees, sample_user};
 use super::{Resolver, reply, secret};
 use crate::config::document::join;
 use crate::config::raw::{RawCookie, RawNamedToken, RawSameSite, RawToken, RawTokenKind, Table};
 use crate::http::settings::CookieSettings;
-use crate::template::{Escape, Template};
+use crate::template::{Escape, Template, Value};
 use crate::token::TokenSettings;
 use crate::token::settings::{ClaimValue, NamedToken, TokenAlgorithm};
 
@@ -142,7 +142,7 @@ fn claim(key: &str, value: serde_json::Value, resolver: &mut Resolver<'_>) -> Op
 }
 
 fn render_sample(key: &str, template: &Template, resolver: &mut Resolver<'_>) -> Option<String> {
-    let context = named([("user", sample_user())]);
+    let context = Value::from_pairs([("user", sample_user())]);
     match template.render(&context) {
         Ok(text) => Some(text),
         Err(error) => {
