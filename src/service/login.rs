@@ -144,7 +144,10 @@ impl Service {
                 };
                 self.verify_locally(answerer, &attempt, user, revision, &permit, may_recheck).await
             }
-            (AfterLookup::DenyEqualized, _) => self.deny_equalized(&attempt, &permit).await,
+            (AfterLookup::DenyEqualized, found) => {
+                let denied = if matches!(found, Found::Nobody) { Ours::Unknown } else { Ours::Denied };
+                self.deny_equalized(&attempt, &permit, denied).await
+            }
             (AfterLookup::AskLegacy | AfterLookup::VerifyLocally, _) => {
                 let question = attempt.question(LocalSide::Open, revision, SaveReason::Login);
                 self.by_legacy(question, None).await
@@ -154,9 +157,9 @@ impl Service {
         verdict.reply
     }
 
-    async fn deny_equalized(&self, attempt: &Attempt, permit: &AccountPermit) -> Verdict {
+    async fn deny_equalized(&self, attempt: &Attempt, permit: &AccountPermit, denied: Ours) -> Verdict {
         match self.hasher.equalize(permit, Arc::clone(&attempt.password)).await {
-            Ok(()) => Verdict { reply: Reply::ours(Ours::Denied, Source::Local), counts: AttemptOutcome::Failed },
+            Ok(()) => Verdict { reply: Reply::ours(denied, Source::Local), counts: AttemptOutcome::Failed },
             Err(_busy) => self.unavailable(Source::Local),
         }
     }

@@ -7,11 +7,11 @@ use zeroize::Zeroizing;
 
 use super::Service;
 use super::legacy_word::LoginQuestion;
-use super::ports::{AskBy, ClientRequest, Inserted, LegacySide, NewUser, Question, RegisterAnswer, RouteIndex};
+use super::ports::{AskBy, ClientRequest, Inserted, LegacySide, NewUser, Question, RegisterAnswer, Relay, RouteIndex};
 use super::reply::{Ours, Reply};
 use super::saving::SaveReason;
 use crate::domain::identifier::{Candidates, Identifier, IdentifierKind, RawIdentifier};
-use crate::domain::login::{AskedBy, LocalSide};
+use crate::domain::login::{AfterLegacy, AskedBy, LocalSide};
 use crate::domain::mode::Answerer;
 use crate::domain::password::Password;
 use crate::domain::proof::{Authenticated, LegacyIdentity, Naming, UserView};
@@ -46,6 +46,7 @@ pub struct RegisterRequest {
 }
 
 /// A registration whose names and password can be looked at.
+#[derive(Clone)]
 struct Applicant {
     route: RouteIndex,
     login: RawIdentifier,
@@ -175,12 +176,12 @@ impl Service {
     /// Whether legacy knows any of the names: one that it knows is enough to refuse, one that it cannot tell to wait.
     async fn at_legacy(&self, applicant: &Applicant) -> AtLegacy {
         if !self.legacy.can_get_user() {
-            return AtLegacy::Unknown;
+            return AtLegacy::NotAsked;
         }
         for (name, _) in &applicant.names {
             match self.legacy.get_user(name).await.at_legacy() {
                 AtLegacy::NotFound => {}
-                other @ (AtLegacy::Found | AtLegacy::Unknown) => return other,
+                other @ (AtLegacy::Found | AtLegacy::Unknown | AtLegacy::NotAsked) => return other,
             }
         }
         AtLegacy::NotFound
@@ -230,7 +231,7 @@ impl Service {
             (AfterCreated::Save, _) => {
                 let side = LegacySide { id: identity.as_ref().map(|identity| identity.id.clone()) };
                 let applicant = applicant.told_by(identity);
-                let (asked_by, confirm) = (applicant.asked_by, applicant.login_question(Version(0)));
+                let (asked_by, again) = (applicant.asked_by, applicant.clone());
                 let saved = self.insert(applicant, Some(side)).await;
                 match (relay, asked_by) {
                     (Some(relay), AskedBy::Forward) => {
@@ -243,32 +244,46 @@ impl Service {
                         Reply::legacys(relay, shadow, Outcome::Ok)
                     }
                     (_, AskedBy::Call | AskedBy::Forward) if saved.outcome == Outcome::Ok => saved,
-                    (_, AskedBy::Call | AskedBy::Forward) => self.confirm_and_answer(confirm).await,
+                    // He is registered there, and a login shows who he is.
+                    (_, AskedBy::Call | AskedBy::Forward) => self.confirm_created(again, None).await,
                 }
             }
-            (AfterCreated::ConfirmByLogin | AfterCreated::SaveNothing, CreateWord::Refused) => match relay {
+            (AfterCreated::ConfirmByLogin, _) => self.confirm_created(applicant, relay).await,
+            (AfterCreated::SaveNothing, CreateWord::Refused) => match relay {
                 Some(relay) => Reply::legacys(relay, None, Outcome::Exists),
                 None => Reply::ours(Ours::Exists, Source::Legacy),
             },
-            (AfterCreated::ConfirmByLogin | AfterCreated::SaveNothing, _) => match (relay, applicant.asked_by) {
+            (AfterCreated::SaveNothing, _) => match (relay, applicant.asked_by) {
                 (Some(relay), AskedBy::Forward) => Reply::legacys(relay, None, Outcome::Unrecognised),
                 (_, AskedBy::Call | AskedBy::Forward) => self.cannot_register(),
             },
         }
     }
 
-    /// Legacy created him and our save did not happen: a login with the same password is an answer all the same.
-    async fn confirm_and_answer(self: &Arc<Self>, question: LoginQuestion) -> Reply {
-        if !self.legacy.can_call_login() {
-            return self.cannot_register();
-        }
-        match self.put_to_legacy(question).await {
-            Some(told) => match &told.accepted {
-                Some(accepted) => Reply::ours(Ours::Ok(Box::new(Authenticated::from(accepted))), Source::Legacy),
+    /// Legacy claims that it created him, and nobody could say before whether the name was free: a login with the new password
+    /// tells, and saves him. Where it cannot be asked, the first login will bring him.
+    async fn confirm_created(self: &Arc<Self>, applicant: Applicant, relay: Option<Relay>) -> Reply {
+        let asked_by = applicant.asked_by;
+        let confirmed = self.confirm(applicant).await;
+        match (relay, asked_by) {
+            (Some(relay), AskedBy::Forward) => Reply::legacys(relay, confirmed, Outcome::Ok),
+            (_, AskedBy::Call | AskedBy::Forward) => match confirmed {
+                Some(who) => Reply::ours(Ours::Ok(who), Source::Legacy),
                 None => self.cannot_register(),
             },
-            None => self.cannot_register(),
         }
+    }
+
+    /// Whom a login with the new password proves, saving him.
+    async fn confirm(self: &Arc<Self>, applicant: Applicant) -> Option<Box<Authenticated>> {
+        if !self.legacy.can_call_login() {
+            return None;
+        }
+        let lookup = self.store.find(&self.policy.identifiers.candidates(&applicant.login)).await;
+        let based_on = lookup.map_or(Version(0), |lookup| lookup.revision);
+        let told = self.put_to_legacy(applicant.login_question(based_on)).await?;
+        let named = matches!(told.decision, AfterLegacy::SaveAndAccept);
+        told.accepted.as_ref().filter(|_| named).map(|accepted| Box::new(Authenticated::from(accepted)))
     }
 
     /// Observing: legacy answers. What it claims to have created is saved only if the name was free just before, or a login
@@ -299,14 +314,8 @@ impl Service {
                 let side = LegacySide { id: identity.as_ref().map(|identity| identity.id.clone()) };
                 drop(self.insert(applicant.told_by(identity), Some(side)).await);
             }
-            AfterCreated::ConfirmByLogin if self.legacy.can_call_login() => {
-                let revision = match self.store.find(&self.policy.identifiers.candidates(&applicant.login)).await {
-                    Ok(lookup) => lookup.revision,
-                    Err(_unreadable) => Version(0),
-                };
-                drop(self.put_to_legacy(applicant.login_question(revision)).await);
-            }
-            AfterCreated::ConfirmByLogin | AfterCreated::SaveNothing => {}
+            AfterCreated::ConfirmByLogin => drop(self.confirm(applicant).await),
+            AfterCreated::SaveNothing => {}
         }
         match relay {
             Some(relay) => {

@@ -38,8 +38,10 @@ pub enum Ours {
     Ok(Box<Authenticated>),
     /// Done, or "this is who you are": nothing is minted for it.
     Done(Option<Box<UserView>>),
-    /// Wrong password, unknown, disabled, deleted: the same to everyone.
+    /// Wrong password, disabled, deleted: the same to everyone.
     Denied,
+    /// Nobody of that name. The same as `Denied` to a client, unless the operator tells them apart as legacy did.
+    Unknown,
     /// A name is taken.
     Exists,
     /// A new password against the policy.
@@ -52,16 +54,24 @@ pub enum Ours {
     Unavailable(Duration),
 }
 
+impl Ours {
+    /// For the counters: what it came to.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Ok(_) | Self::Done(_) => Outcome::Ok,
+            Self::Denied | Self::Unknown => Outcome::Denied,
+            Self::Exists => Outcome::Exists,
+            Self::TooWeak(_) | Self::BadName => Outcome::Malformed,
+            Self::Limited(_) => Outcome::Limited,
+            Self::Unavailable(_) => Outcome::Unavailable,
+        }
+    }
+}
+
 impl Reply {
     pub(crate) fn ours(ours: Ours, source: Source) -> Self {
-        let outcome = match &ours {
-            Ours::Ok(_) | Ours::Done(_) => Outcome::Ok,
-            Ours::Denied => Outcome::Denied,
-            Ours::Exists => Outcome::Exists,
-            Ours::TooWeak(_) | Ours::BadName => Outcome::Malformed,
-            Ours::Limited(_) => Outcome::Limited,
-            Ours::Unavailable(_) => Outcome::Unavailable,
-        };
+        let outcome = ours.outcome();
         Self { answer: Answer::Ours(ours), source, outcome }
     }
 

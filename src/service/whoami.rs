@@ -6,7 +6,7 @@ use super::Service;
 use super::ports::Tokens;
 use super::reply::{Ours, Reply};
 use crate::domain::mode::Mode;
-use crate::domain::proof::UserView;
+use crate::domain::proof::{Authenticated, UserView};
 use crate::domain::user::{Standing, User};
 use crate::telemetry::metrics::Source;
 
@@ -14,7 +14,11 @@ impl Service {
     /// The active user whose token this is; none if it is not ours, has expired, or its user may not log in.
     pub async fn user_of(&self, tokens: &dyn Tokens, token: &str) -> Option<User> {
         let subject = tokens.subject(token)?;
-        let user = self.store.find_public(&subject).await.ok().flatten()?;
+        self.active(&subject).await
+    }
+
+    async fn active(&self, public_id: &str) -> Option<User> {
+        let user = self.store.find_public(public_id).await.ok().flatten()?;
         (user.standing == Standing::Active).then_some(user)
     }
 
@@ -34,6 +38,35 @@ impl Service {
                     (None, Mode::Passthrough | Mode::Observe | Mode::Migrate) => Reply::send_on(),
                 }
             }
+        };
+        self.metrics.change(route_name, reply.source, reply.outcome);
+        reply
+    }
+
+    /// Answers `action = "refresh"`: a new token for a valid one of `[tokens.NAME]` whose user may still log in.
+    pub async fn refresh(
+        &self,
+        route_name: &Arc<str>,
+        tokens: Option<&dyn Tokens>,
+        name: &str,
+        token: Option<&str>,
+    ) -> Reply {
+        let mode = self.mode.current();
+        let subject = match (tokens, token) {
+            (Some(tokens), Some(token)) => tokens.subject_of(name, token),
+            (None, _) | (_, None) => None,
+        };
+        let user = match (mode, subject) {
+            (Mode::Migrate | Mode::Retired, Some(subject)) => self.active(&subject).await,
+            (Mode::Passthrough | Mode::Observe, _) | (_, None) => None,
+        };
+        let reply = match (mode, user) {
+            (_, Some(user)) => {
+                let who = Authenticated::by_refresh_token(&user);
+                Reply::ours(Ours::Ok(Box::new(who)), Source::Local)
+            }
+            (Mode::Retired, None) => Reply::ours(Ours::Denied, Source::Local),
+            (Mode::Passthrough | Mode::Observe | Mode::Migrate, None) => Reply::send_on(),
         };
         self.metrics.change(route_name, reply.source, reply.outcome);
         reply

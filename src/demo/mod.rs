@@ -1,0 +1,1 @@
+//! What `authferry demo` runs.
