@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use self::render::Renderer;
@@ -50,6 +50,9 @@ use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{Outcome, Source};
 use crate::template::{self, Template};
 
+/// Where the public keys of asymmetric tokens are found (RFC 8615; the name that OpenID providers use).
+pub const JWKS_PATH: &str = "/.well-known/jwks.json";
+
 /// What the interceptor is made of.
 pub struct InterceptorParts {
     /// The use cases.
@@ -64,6 +67,8 @@ pub struct InterceptorParts {
     pub tokens: Option<Arc<dyn Tokens>>,
     /// The session cookie and how long it lives.
     pub cookie: Option<(CookieSettings, Duration)>,
+    /// The public keys, where the tokens are signed with a private one (RFC 7517): answered on [`JWKS_PATH`].
+    pub jwks: Option<serde_json::Value>,
     /// Headers set on a valid session.
     pub identity_headers: Vec<(HeaderName, Template)>,
     /// Who may say where a client is.
@@ -134,6 +139,11 @@ impl Interceptor {
         if mode == Mode::Passthrough {
             return self.send_on(traffic, ProxyBody::from(body)).await;
         }
+        if traffic.target.path() == JWKS_PATH
+            && let (Some(jwks), &Method::GET) = (&self.parts.jwks, &traffic.head.method)
+        {
+            return whole(render::jwks(jwks));
+        }
         match (mode, self.router.route(&traffic.head.method, &traffic.target, &traffic.head.headers)) {
             (_, Routed::Pass) => self.send_on(traffic, ProxyBody::from(body)).await,
             (_, Routed::Take(candidates)) => self.intercept(mode, &candidates, traffic, body).await,
@@ -171,7 +181,7 @@ impl Interceptor {
             return self.without_body(route, traffic, body).await;
         }
         let EdgeBounds { auth_body_bytes, body_timeout, .. } = self.parts.bounds;
-        let deadline = tokio::time::Instant::now() + body_timeout;
+        let deadline = self.parts.clock.monotonic() + body_timeout;
         let bytes = match read_bounded(body, auth_body_bytes, deadline).await {
             Ok(bytes) => bytes,
             Err(error) => return self.unusable(mode, route, traffic, &unread(&error), None).await,

@@ -206,6 +206,14 @@ fn render(template: &ReplyTemplate, context: &Context<'_>) -> Result<Response<By
     Ok(response)
 }
 
+/// A JSON Web Key Set, cacheable for as long as a rotation with overlap allows.
+pub(super) fn jwks(keys: &serde_json::Value) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(keys.to_string()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    response
+}
+
 fn empty(status: StatusCode) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;
