@@ -148,10 +148,7 @@ impl Router {
     fn places_of(&self, target: &CanonicalTarget) -> (Vec<&Arc<Place>>, Reader) {
         let path = target.path();
         let mut found = Vec::new();
-        if spellings::is_plain(path) {
-            // Its key is itself in lower case.
-            let key = path.strip_prefix('/').filter(|key| key.len() <= self.longest).map(str::to_ascii_lowercase);
-            key.into_iter().for_each(|key| self.add_places_at(key.as_bytes(), path, &mut found));
+        if spellings::plain_length(path).is_some_and(|length| length > self.longest) {
             return (found, Reader::Usual);
         }
         let usual = spellings::key(path, Reader::Usual);

@@ -423,15 +423,6 @@ proptest! {
     }
 
     #[test]
-    fn the_quick_look_up_of_plain_paths_agrees_with_the_thorough_one(path in "/[a-zA-Z0-9/_~!$&'()*+,=:@-]{1,12}") {
-        if spellings::is_plain(&path) {
-            let quick = path.strip_prefix('/').expect("a slash").to_ascii_lowercase().into_bytes();
-            prop_assert_eq!(&spellings::key(&path, Reader::Usual), &quick);
-            prop_assert!(!spellings::may_be_read_carelessly(&path) || path.contains("::"));
-        }
-    }
-
-    #[test]
     fn any_target_is_routed(raw in "/[ -~]{0,30}", method in prop_oneof![Just(Method::GET), Just(Method::POST), Just(Method::PUT)]) {
         let router = router(&[route("/login"), exact("/a"), route("/x.php")]);
         if let Ok(target) = CanonicalTarget::parse_str(&raw, PathPolicy::Tolerant) {
