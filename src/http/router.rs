@@ -266,10 +266,7 @@ impl Place {
 }
 
 fn names_method_override(query: &str) -> bool {
-    query.split(['&', ';']).any(|pair| match form::parse(pair.as_bytes()) {
-        Ok(fields) => fields.iter().any(|(name, _)| is_method_override(name)),
-        Err(_) => true,
-    })
+    query.split(['&', ';']).any(|pair| form::name_of(pair).map_or(true, |name| is_method_override(&name)))
 }
 
 /// `_method` in any case, and what PHP makes `_method` of.

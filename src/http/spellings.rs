@@ -19,6 +19,10 @@ pub(super) enum Reader {
     Careless,
 }
 
+/// How often a careless reader decodes. Chains of proxies and frameworks have been seen to do it two or three times; the bound
+/// keeps `%25252525…` from costing more than a few passes.
+const CARELESS_DECODINGS: usize = 4;
+
 /// The longest key that a path can have, or `None` if that takes a closer look.
 pub(super) fn plain_length(path: &str) -> Option<usize> {
     (is_plain(path) && !path.contains('.')).then(|| path.len() - 1)
@@ -53,10 +57,8 @@ fn thorough_key(path: &str) -> Key {
 
 fn careless_key(path: &str) -> Key {
     let mut decoded = decode(path.as_bytes());
-    while let again = decode(&decoded)
-        && again != decoded
-    {
-        decoded = again;
+    for _ in 1..CARELESS_DECODINGS {
+        decoded = decode(&decoded);
     }
     let mut segments: Vec<Key> = Vec::new();
     for segment in cut_at(&decoded, b"?#\0").split(|byte| matches!(byte, b'/' | b'\\')) {
@@ -202,9 +204,8 @@ mod tests {
         }
 
         #[test]
-        fn repeated_decoding_ends(path in "/[%0-9a-f/\\\\.;u]{0,200}") {
-            let careless = careless_key(&path);
-            prop_assert!(careless.len() <= path.len() * 2);
+        fn any_path_has_a_careless_key_no_longer_than_itself(path in "/[%0-9a-f/\\\\.;u]{0,200}") {
+            prop_assert!(careless_key(&path).len() <= path.len());
         }
     }
 }

@@ -265,6 +265,9 @@ fn r31_reading_methods_pass_and_other_methods_are_closed_where_a_password_is_tak
 fn r39_a_password_in_the_query_of_a_read_is_a_login_by_another_door() {
     let router = router(&[route("/login")]);
     assert_eq!(outcome(&router, &Method::GET, "/login?user[email]=a@b.c&next=/"), "pass");
+    assert_eq!(outcome(&router, &Method::GET, "/login?return_to=caf%E9"), "pass");
+    let many = vec!["a=b"; 1_000].join("&");
+    assert_eq!(outcome(&router, &Method::GET, &format!("/login?{many}")), "query_credential");
     for query in ["user[password]=x", "password=x", "USER%5BPassword%5D=x", "a=b;password=x", "user.password=x"] {
         assert_eq!(outcome(&router, &Method::GET, &format!("/login?{query}")), "query_credential", "{query}");
     }
@@ -359,6 +362,10 @@ fn one_path_is_many_things_told_apart_by_fields() {
         assert!(matches!(select(&form(body)), Ok(Selection::Route(_))), "{body}");
     }
     // Rails reads either format into the same parameters.
+    assert_eq!(
+        select(&typed("application/json", r#"{"x":[{"LOG":"a"}],"log":[1],"pwd":{}}"#)),
+        Err("unsupported_type")
+    );
     assert_eq!(select(&typed("application/json", r#"{"log":"a","pwd":"b"}"#)), Err("unsupported_type"));
     assert_eq!(select(&typed("application/json", r#"{"log":"a"}"#)), Ok(Selection::Pass));
     match router.route(&Method::POST, &target("/wp-login.php"), &HeaderMap::new()) {
