@@ -1,4 +1,4 @@
-//! The integration tests: one binary, a file a topic.
+//! The integration tests: one binary, a file a topic, everything over real sockets and files. `support` holds what they share.
 
 #![allow(
     clippy::expect_used,
@@ -10,4 +10,7 @@
 )]
 
 mod admin;
+mod house;
+mod legacy;
+mod legacy_load;
 mod support;
