@@ -20,10 +20,10 @@ use crate::http::intercept::{Interceptor, InterceptorParts};
 use crate::http::listener::{BindError, BoundAddress};
 use crate::http::router::BadRoutePath;
 use crate::http::server::{BoundServer, ServeError, bind_all};
-use crate::legacy::{self, Clients, ConnectError};
+use crate::legacy::{self, Clients, ConnectError, LegacySettings};
 use crate::limits::Limits;
 use crate::net::tls::{TlsError, client_config, client_config_trusting_nobody};
-use crate::net::{Client, ClientSettings};
+use crate::net::{Client, ClientSettings, Target};
 use crate::password::{HashPool, StartError};
 use crate::service::mode::ModeCell;
 use crate::service::ports::{StoreError, Tokens};
@@ -209,9 +209,7 @@ impl App {
         let admin = self.admin.map(|(listener, state)| {
             let stop_admin = stop_admin.clone();
             tokio::spawn(async move {
-                if let Err(error) = admin::serve(listener, state, stop_admin.cancelled_owned()).await {
-                    tracing::error!(error = &error as &(dyn std::error::Error + 'static), "the admin listener ended");
-                }
+                admin::serve(listener, admin::router(state), stop_admin.cancelled_owned()).await;
             })
         });
         self.readiness.set_started();
@@ -253,8 +251,8 @@ async fn bind_admin(address: Option<SocketAddr>) -> Result<Option<TcpListener>, 
 
 /// One client for the app and one for legacy; the same one where they are the same place.
 fn clients(
-    upstream: &crate::net::Target,
-    legacy: &crate::legacy::LegacySettings,
+    upstream: &Target,
+    legacy: &LegacySettings,
     connect_timeout: Duration,
 ) -> Result<Clients, TlsError> {
     // Reading the machine's certificates takes a while, and a machine without any is fine where nothing is TLS.

@@ -180,7 +180,7 @@ impl Interceptor {
             return self.without_body(route, traffic, body).await;
         }
         let EdgeBounds { auth_body_bytes, body_timeout, .. } = self.parts.bounds;
-        let deadline = tokio::time::Instant::now() + body_timeout;
+        let deadline = self.parts.clock.monotonic() + body_timeout;
         let bytes = match read_bounded(body, auth_body_bytes, deadline).await {
             Ok(bytes) => bytes,
             Err(error) => return self.unusable(mode, route, traffic, &unread(&error), None).await,
