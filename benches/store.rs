@@ -2,7 +2,7 @@
 //!
 //! Saves are as fast as the disk under the temporary directory syncs: set `TMPDIR` to the one that counts.
 
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
+#![allow(clippy::indexing_slicing, reason = "a benchmark may panic")]
 
 use std::hint::black_box;
 use std::sync::Arc;
