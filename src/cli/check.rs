@@ -68,7 +68,8 @@ fn migration(config: &Config, page: &mut Page) {
     page.line("mode", format!("{}: {mode}", migration.mode));
     page.more("of the first start; one that was set at run time is kept in the store and goes before");
     if migration.local_share != LocalShare::ALL {
-        page.more("in `migrate` only a share of the users is answered here, always the same ones");
+        let percent = migration.local_share.percent();
+        page.more(format!("in `migrate` {percent} % of the users are answered here, always the same ones"));
     }
     match migration.on_mismatch {
         OnMismatch::Recheck => {
@@ -150,8 +151,13 @@ fn legacy(config: &Config, page: &mut Page) {
     }
     if let Some(UserRules { request, needs_answer, .. }) = &legacy.get_user {
         let how = if *needs_answer { "with a fresh login only" } else { "by name" };
-        page.more(format!("get_user: {} {}, {how}", request.method, request.path.source()));
+        page.more(format!("get_user: {} {}, {how}", request.method, path(request.path.source())));
     }
+}
+
+/// A path without its query, in which an access key may stand.
+fn path(source: &str) -> String {
+    source.split_once('?').map_or_else(|| source.to_owned(), |(path, _)| format!("{path}?…"))
 }
 
 fn answers(config: &Config, page: &mut Page) {
@@ -180,7 +186,7 @@ fn bounds(config: &Config, page: &mut Page) {
     let memory = u64::from(password.memory_kib) * 1_024;
     let bound = memory.saturating_mul(password.workers.get() as u64);
     let (iterations, lanes) = (password.iterations, password.parallelism);
-    page.line("passwords", format!("Argon2id, {}, {iterations} passes, {lanes} lane(s)", size(memory)));
+    page.line("passwords", format!("Argon2id, {}, iterations {iterations}, parallelism {lanes}", size(memory)));
     page.more(format!("at most {} for hashing: {} threads of {}", size(bound), password.workers, size(memory)));
     page.more(format!("{} may wait, {} each; over that 503", password.queue, time(password.queue_deadline)));
     page.more(format!("new ones have at least {} characters", config.password_policy.min_length));
