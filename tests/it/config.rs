@@ -914,3 +914,14 @@ fn no_value_of_any_type_in_any_place_is_refused_without_a_reason() {
         }
     }
 }
+
+#[test]
+fn the_configuration_of_a_real_backend_loads() {
+    let variables = [("DJANGO_SECRET_KEY", "django-insecure-0123456789abcdef0123456789abcdef")];
+    let config = load(Some(Path::new("examples/django-djoser.toml")), &environment(&variables));
+    let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(config.legacy.get_user.as_ref().is_some_and(|rules| rules.needs_answer));
+    let token = config.token.expect("a token");
+    assert_eq!((token.subject_claim.as_str(), token.named.len()), ("user_id", 1));
+    assert_eq!((token.named[0].name.as_str(), token.named[0].ttl), ("refresh", Duration::from_secs(86_400)));
+}
