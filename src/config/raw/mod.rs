@@ -87,9 +87,11 @@ pub(super) struct RawMigration {
     /// When our stored password does not match: `recheck` asks legacy, within `recheck_budget`; `deny` does not.
     pub(super) on_mismatch: OnMismatch,
     /// How often legacy is asked again about one account whose password did not match here.
+    #[schemars(extend("x-value" = "a rate"))]
     pub(super) recheck_budget: String,
     /// Ask legacy again when its last word on a user is older than this; bounds how long a user whom legacy has disabled can
     /// still log in here. Or `never`.
+    #[schemars(extend("x-value" = "a duration"))]
     pub(super) revalidate_after: String,
 }
 
@@ -140,9 +142,11 @@ pub(super) struct RawUpstream {
     pub(super) url: Option<String>,
     /// How long connecting may take.
     #[serde(default = "seconds::<2>")]
+    #[schemars(extend("x-value" = "a duration"))]
     pub(super) connect_timeout: String,
     /// How long the head of an answer may take. Streams may then last as long as they like.
     #[serde(default = "seconds::<30>")]
+    #[schemars(extend("x-value" = "a duration"))]
     pub(super) response_timeout: String,
     /// Whether the app sees the client's `Host`; otherwise its own.
     #[serde(default = "yes")]
@@ -201,6 +205,7 @@ pub(super) struct RawToken {
     /// The `kid` in the token's header and in the published keys.
     pub(super) key_id: Option<String>,
     /// How long a token is good for.
+    #[schemars(extend("x-value" = "a duration"))]
     pub(super) ttl: String,
     /// The claims beside `iat` and `exp`, in order. Strings are templates over `user`; other TOML values keep their type;
     /// `{ json = "…" }` is a template that renders JSON. Left out: `{ sub = "{{ user.id }}" }`.
@@ -229,6 +234,7 @@ impl Default for RawToken {
 pub(super) struct RawNamedToken {
     /// How long it is good for.
     #[schemars(required)]
+    #[schemars(extend("x-value" = "a duration"))]
     pub(super) ttl: Option<String>,
     /// As under `[token]`. A token is read back only with all claims that have no template, as written: a refresh token is no
     /// access token.
@@ -283,6 +289,7 @@ pub(super) struct RawStore {
     /// The database file; made at the first start. Relative to the directory in which authferry is started.
     pub(super) path: String,
     /// The most memory that cached pages take.
+    #[schemars(extend("x-value" = "a size"))]
     pub(super) cache: String,
 }
 
@@ -311,6 +318,7 @@ pub(super) struct RawPassword {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(super) queue: u64,
     /// How long one may wait; over it 503.
+    #[schemars(extend("x-value" = "a duration"))]
     pub(super) queue_deadline: String,
     /// For new passwords only, in characters.
     #[schemars(range(min = 1, max = 256))]
@@ -337,6 +345,7 @@ impl Default for RawPassword {
 #[schemars(rename = "Argon2id")]
 pub(super) struct RawArgon2id {
     /// Memory of one hash. OWASP asks for 19 MiB; under 8 MiB is refused.
+    #[schemars(extend("x-value" = "a size"))]
     pub(super) memory: String,
     /// Passes over the memory. OWASP asks for 2 with 19 MiB.
     #[schemars(range(min = 1, max = 64))]
@@ -399,6 +408,7 @@ impl Default for RawLimits {
 #[schemars(rename = "PerIp")]
 pub(super) struct RawPerIp {
     /// How many in which time.
+    #[schemars(extend("x-value" = "a rate"))]
     pub(super) rate: String,
     /// How many at once; left out: as many as `rate` gives in its time.
     #[schemars(range(min = 1, max = 4_294_967_295_u32))]
@@ -419,6 +429,7 @@ impl Default for RawPerIp {
 #[schemars(rename = "PerAccount")]
 pub(super) struct RawPerAccount {
     /// How many in which time.
+    #[schemars(extend("x-value" = "a rate"))]
     pub(super) rate: String,
     /// How many at once; left out: as many as `rate` gives in its time.
     #[schemars(range(min = 1, max = 4_294_967_295_u32))]
@@ -438,6 +449,7 @@ impl Default for RawPerAccount {
 #[schemars(rename = "RegisterPerIp")]
 pub(super) struct RawRegisterPerIp {
     /// How many in which time.
+    #[schemars(extend("x-value" = "a rate"))]
     pub(super) rate: String,
     /// How many at once; left out: as many as `rate` gives in its time.
     #[schemars(range(min = 1, max = 4_294_967_295_u32))]
@@ -484,20 +496,28 @@ pub(super) struct RawServer {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(super) max_connections: u64,
     /// The largest request head; over it 431.
+    #[schemars(extend("x-value" = "a size"))]
     pub(super) max_head: String,
     /// The longest request target; over it 414.
+    #[schemars(extend("x-value" = "a size"))]
     pub(super) max_uri: String,
     /// The largest body of an intercepted request; over it 413. Forwarded bodies are not limited.
+    #[schemars(extend("x-value" = "a size"))]
     pub(super) max_auth_body: String,
     /// How long a request head may take.
+    #[schemars(extend("x-value" = "a duration"))]
     pub(super) head_timeout: String,
     /// How long the body of an intercepted request may take.
+    #[schemars(extend("x-value" = "a duration"))]
     pub(super) body_timeout: String,
     /// How long a TLS handshake may take.
+    #[schemars(extend("x-value" = "a duration"))]
     pub(super) tls_timeout: String,
     /// How long a connection may idle between requests.
+    #[schemars(extend("x-value" = "a duration"))]
     pub(super) idle_timeout: String,
     /// How long requests under way may take to finish when authferry is stopped.
+    #[schemars(extend("x-value" = "a duration"))]
     pub(super) drain_timeout: String,
 }
 
