@@ -10,8 +10,15 @@
 )]
 
 mod admin;
+mod config;
+mod crash_disk;
+mod crash_store;
 mod demo;
 mod house;
 mod legacy;
 mod legacy_load;
+mod login;
+mod store;
+mod store_file;
+mod store_people;
 mod support;

@@ -233,9 +233,7 @@ impl Decoded {
         match &self.0 {
             Body::Empty => false,
             Body::Form(fields) => fields.iter().any(|(name, _)| FieldName::of_form(name).holds(field)),
-            Body::Json(document) => {
-                json::any_path(document, &mut Vec::new(), &mut |keys| FieldName::of_json(keys).holds(field))
-            }
+            Body::Json(document) => json::has_field(document, &mut Vec::new(), field),
         }
     }
 
@@ -322,3 +320,6 @@ fn overwrite(value: &mut Value) {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
