@@ -4,6 +4,7 @@ mod admin;
 mod config;
 mod crash_disk;
 mod crash_store;
+mod demo;
 mod house;
 mod legacy;
 mod legacy_load;
