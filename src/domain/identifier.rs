@@ -96,7 +96,9 @@ impl IdentifierKind {
         }
     }
 
-    fn prefix(self) -> &'static str {
+    /// What a key of this kind starts with; each kind is one range of keys.
+    #[must_use]
+    pub fn key_prefix(self) -> &'static str {
         match self {
             Self::Email => "e:",
             Self::Username => "u:",
@@ -120,7 +122,7 @@ impl NormalizedIdentifier {
     /// Reads a key back that [`Self::as_key`] gave. `None` if it never came from there.
     #[must_use]
     pub fn from_key(key: &str) -> Option<Self> {
-        let known = IdentifierKind::ALL.iter().any(|kind| key.len() > 2 && key.starts_with(kind.prefix()));
+        let known = IdentifierKind::ALL.iter().any(|kind| key.len() > 2 && key.starts_with(kind.key_prefix()));
         known.then(|| Self(key.into()))
     }
 
@@ -129,7 +131,7 @@ impl NormalizedIdentifier {
     pub fn kind(&self) -> IdentifierKind {
         IdentifierKind::ALL
             .into_iter()
-            .find(|kind| self.0.starts_with(kind.prefix()))
+            .find(|kind| self.0.starts_with(kind.key_prefix()))
             .unwrap_or(IdentifierKind::Username)
     }
 
@@ -210,7 +212,7 @@ impl IdentifierRules {
         if text.is_empty() {
             return Err(InvalidIdentifier::NothingLeft);
         }
-        Ok(NormalizedIdentifier(format!("{}{text}", kind.prefix()).into()))
+        Ok(NormalizedIdentifier(format!("{}{text}", kind.key_prefix()).into()))
     }
 
     /// The alias that a value of a known kind makes.

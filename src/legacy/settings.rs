@@ -149,3 +149,12 @@ pub struct UserMapping {
     /// Whether his phone is verified.
     pub phone_verified: Option<Expression>,
 }
+
+impl LegacySettings {
+    /// Whether any rule takes its users from `[legacy.get_user]`.
+    pub(super) fn reads_users_from_get_user(&self) -> bool {
+        let calls = [&self.login, &self.register].into_iter().flatten().map(|rules| &rules.user);
+        let routes = self.routes.iter().flatten().filter_map(|rules| rules.user.as_ref());
+        calls.chain(routes).any(|source| matches!(source, UserSource::GetUser))
+    }
+}

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::ports::{StoreError, UserStore};
-use crate::domain::mode::Mode;
+use futures_util::future::BoxFuture;
+
+use super::ports::{ModeSwitch, StoreError, UserStore};
+use crate::domain::mode::{ConfirmedMode, Mode};
 use crate::telemetry::Metrics;
 
 /// The mode in force.
@@ -12,17 +14,6 @@ pub struct ModeCell {
     current: AtomicU8,
     store: Arc<dyn UserStore>,
     metrics: Arc<Metrics>,
-}
-
-/// Why the mode was not changed.
-#[derive(Debug, thiserror::Error)]
-pub enum SetModeError {
-    /// `retired` needs the word typed once more: legacy is not called any more from then on.
-    #[error("`retired` has to be confirmed: legacy will not be called any more")]
-    NotConfirmed,
-    /// The store did not keep it, so it is not in force either.
-    #[error("the store did not keep the mode")]
-    Store(#[from] StoreError),
 }
 
 impl ModeCell {
@@ -44,17 +35,23 @@ impl ModeCell {
         let index = usize::from(self.current.load(Ordering::Acquire));
         Mode::ALL.get(index).copied().unwrap_or(Mode::Observe)
     }
+}
 
-    /// Changes the mode, on disk first. `confirmed` is the name of the mode, typed.
-    pub async fn set(&self, mode: Mode, confirmed: Option<&str>) -> Result<(), SetModeError> {
-        if mode == Mode::Retired && confirmed != Some(Mode::Retired.as_str()) {
-            return Err(SetModeError::NotConfirmed);
-        }
-        self.store.set_mode(mode).await?;
-        self.current.store(index(mode), Ordering::Release);
-        self.metrics.mode(mode);
-        tracing::info!(target: "authferry::audit", mode = mode.as_str(), "mode changed");
-        Ok(())
+impl ModeSwitch for ModeCell {
+    fn current(&self) -> Mode {
+        Self::current(self)
+    }
+
+    /// On disk first: a mode that the next start would not know is not in force either.
+    fn set(&self, to: ConfirmedMode) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let mode = to.mode();
+            self.store.set_mode(mode).await?;
+            self.current.store(index(mode), Ordering::Release);
+            self.metrics.mode(mode);
+            tracing::info!(target: "authferry::audit", mode = mode.as_str(), "mode changed");
+            Ok(())
+        })
     }
 }
 

@@ -1,5 +1,83 @@
 //! Where users are kept: opens the configured store. Knows nothing of HTTP, legacy or hashing.
 
+pub mod redb;
 pub mod settings;
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::domain::clock::Clock;
+use crate::service::ports::{Cause, UserStore};
+use crate::telemetry::Metrics;
+
 pub use settings::StoreSettings;
+
+/// Opens the configured store, creating it at the first start. A store that was there and is damaged, missing or somebody
+/// else's is refused: an empty one is never put in its place (R96, R97).
+///
+/// Blocks for as long as reading the whole file takes, and runs before anything is served. The offline commands open the
+/// store in the same way when no proxy runs. Dropping the last handle waits for the commit under way and closes the file.
+pub fn open(
+    settings: &StoreSettings,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn UserStore>, OpenError> {
+    Ok(Arc::new(redb::RedbStore::open(settings, metrics, clock)?))
+}
+
+/// Why the store cannot be opened, and what to do about it. Each is a refusal to start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open (R98).
+    #[error("the store {} is in use by another process; stop that one first, or ask it over its admin address", .0.display())]
+    Locked(PathBuf),
+    /// It is one of ours, and damaged (R96).
+    #[error("the store {} is damaged; restore it from a backup, and keep the damaged file", .path.display())]
+    Corrupt {
+        /// Where.
+        path: PathBuf,
+        /// What was found.
+        #[source]
+        cause: Cause,
+    },
+    /// It is not one of ours, or its first bytes are damaged.
+    #[error("{} is not a store of authferry: {found}; it was left as it is. Name another file in store.path, or restore this one from a backup", .path.display())]
+    Foreign {
+        /// Where.
+        path: PathBuf,
+        /// What it is instead.
+        found: &'static str,
+    },
+    /// A newer authferry wrote it (R101).
+    #[error("the store {} has schema {found}, and this authferry knows no schema after {known}; run the newer one", .path.display())]
+    NewerSchema {
+        /// Where.
+        path: PathBuf,
+        /// What it has.
+        found: u64,
+        /// The newest that we know.
+        known: u64,
+    },
+    /// It was here once, and is gone (R97).
+    #[error(
+        "the store {} is missing, though one was made here ({} says so); restore it from a backup, or remove that file to \
+         start with an empty store", .path.display(), .marker.display()
+    )]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+        /// What tells that it was there.
+        marker: PathBuf,
+    },
+    /// The system refused.
+    #[error("the store {} cannot be {action}", .path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What was tried: "opened", "created".
+        action: &'static str,
+        /// What the system said.
+        #[source]
+        cause: Cause,
+    },
+}

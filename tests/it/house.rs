@@ -103,7 +103,9 @@ fn a_proof_is_made_in_one_place_only() {
     ] {
         let makers: BTreeSet<String> = sources()
             .into_iter()
-            .filter(|(_, text)| code(text).lines().any(|line| line.contains(constructor) && !line.trim_start().starts_with("//")))
+            .filter(|(_, text)| {
+                code(text).lines().any(|line| line.contains(constructor) && !line.trim_start().starts_with("//"))
+            })
             .map(|(file, _)| file)
             .collect();
         assert!(!makers.is_empty(), "nobody calls {constructor}");

@@ -1,0 +1,126 @@
+//! The file of the store: made once, whole and for our eyes alone; refused ever after if it is missing, damaged or foreign.
+//!
+//! A new store is made under another name and then linked to its own, so that a crash leaves either none or a whole one. Beside
+//! it a marker, `<file>.initialised`, says that it was made: where that is found without the file, something took the file away,
+//! and an empty store in its place would answer "unknown" for every user (R97).
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use ::redb::Database;
+use uuid::Uuid;
+
+use super::medium::{FileMedium, Opener, Unopened};
+use super::schema::Ledger;
+use crate::store::{OpenError, StoreSettings};
+
+/// Read and written by the owner alone (R102).
+const MODE: u32 = 0o600;
+
+/// Opens the file, making it at the first start.
+pub(super) fn open(settings: &StoreSettings) -> Result<(Opener<FileMedium>, Database, Ledger), OpenError> {
+    let path = &settings.path;
+    let failed = |action| move |cause: io::Error| OpenError::Io { path: path.clone(), action, cause: cause.into() };
+    let marker = beside(path, ".initialised");
+    let opener = Opener { medium: FileMedium(path.clone()), cache_bytes: settings.cache_bytes };
+    let fresh = !path.try_exists().map_err(failed("opened"))?;
+    if fresh {
+        if marker.try_exists().map_err(failed("opened"))? {
+            return Err(OpenError::Missing { path: path.clone(), marker });
+        }
+        create(path, settings.cache_bytes)?;
+        mark(path, &marker).map_err(failed("created"))?;
+    }
+    restrict(path);
+    let (database, ledger) = opener.open().map_err(|unopened| at(path, "opened", unopened))?;
+    if !fresh && let Err(error) = mark(path, &marker) {
+        tracing::warn!(path = %marker.display(), %error, "cannot write down that the store was made here; should its file \
+            be lost, an empty one would take its place");
+    }
+    Ok((opener, database, ledger))
+}
+
+fn at(path: &Path, action: &'static str, unopened: Unopened) -> OpenError {
+    let path = path.to_owned();
+    match unopened {
+        Unopened::Locked => OpenError::Locked(path),
+        Unopened::Corrupt(cause) => OpenError::Corrupt { path, cause },
+        Unopened::Foreign(found) => OpenError::Foreign { path, found },
+        Unopened::NewerSchema(found) => OpenError::NewerSchema { path, found, known: super::schema::SCHEMA },
+        Unopened::Io(cause) => OpenError::Io { path, action, cause },
+    }
+}
+
+/// Makes a whole store, then gives it its name; another process that was faster is let win.
+fn create(path: &Path, cache_bytes: usize) -> Result<(), OpenError> {
+    let failed = |cause: io::Error| OpenError::Io { path: path.to_owned(), action: "created", cause: cause.into() };
+    let unnamed = beside(path, &format!(".{}.new", Uuid::now_v7().simple()));
+    let made = (|| {
+        OpenOptions::new().write(true).create_new(true).mode(MODE).open(&unnamed).map_err(failed)?;
+        let opener = Opener { medium: FileMedium(unnamed.clone()), cache_bytes };
+        opener.create().map_err(|unopened| at(path, "created", unopened))?;
+        File::open(&unnamed).and_then(|file| file.sync_all()).map_err(failed)?;
+        name(&unnamed, path).map_err(failed)
+    })();
+    let cleared = fs::remove_file(&unnamed);
+    made?;
+    match cleared {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(error)),
+        Ok(()) | Err(_) => sync_directory(path).map_err(failed),
+    }
+}
+
+/// Never overwrites: a link fails where a rename would replace. File systems without links get the rename.
+fn name(unnamed: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(unnamed, path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(_no_links_here) if !path.try_exists()? => fs::rename(unnamed, path),
+        other => other,
+    }
+}
+
+fn mark(path: &Path, marker: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(MODE).open(marker) {
+        Ok(mut file) => {
+            writeln!(
+                file,
+                "authferry made a user store beside this file. While this file is here, a missing store is an error.\n\
+                 Remove it only to start over with an empty store."
+            )?;
+            file.sync_all()?;
+            sync_directory(path)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes the file from everybody else's eyes, should a copy or a restore have opened it to them.
+fn restrict(path: &Path) {
+    let restricted = fs::metadata(path).and_then(|metadata| {
+        let mut permissions = metadata.permissions();
+        if permissions.mode() & 0o077 == 0 {
+            return Ok(());
+        }
+        permissions.set_mode(MODE);
+        fs::set_permissions(path, permissions)
+    });
+    if let Err(error) = restricted {
+        tracing::warn!(path = %path.display(), %error, "others may read the store, and its mode cannot be changed");
+    }
+}
+
+/// A name is on disk once its directory is.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory)?.sync_all()
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}

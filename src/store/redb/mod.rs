@@ -1,0 +1,209 @@
+//! The store on one file, by redb: a handle over one thread that writes and a few that read.
+//!
+//! ```text
+//! file      making and finding the file            medium, overlay  opening the database on it
+//! writer    group commit, recovery                 operation        a write and its answer
+//! writes    what each write does                   readers, reads   what each read does
+//! schema    tables and counts                      record, conflicts, fault
+//! ```
+//!
+//! Never decides about a login (it asks [`crate::domain::login::decide_save`]), never sees a password. A future that is dropped
+//! halfway leaves a whole write or none (R91): the threads do not depend on it.
+
+mod conflicts;
+mod fault;
+mod file;
+mod medium;
+mod operation;
+mod overlay;
+mod readers;
+mod reads;
+mod record;
+mod schema;
+mod slot;
+mod writer;
+mod writes;
+
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use ::redb::Database;
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+use uuid::ContextV7;
+
+use self::medium::Opener;
+use self::operation::{Operation, Reply};
+use self::readers::Readers;
+use self::schema::Ledger;
+use self::slot::Slot;
+use self::writer::Writer;
+use self::writes::Workshop;
+use super::{OpenError, StoreSettings};
+use crate::domain::clock::Clock;
+use crate::domain::identifier::Candidates;
+use crate::domain::mode::Mode;
+use crate::domain::user::{User, UserId, Version};
+use crate::service::ports::{
+    Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
+    UserQuery, UserStore,
+};
+use crate::telemetry::Metrics;
+
+pub use self::conflicts::{Conflict, MAX_CONFLICTS};
+pub use self::medium::{Medium, Unopened};
+pub use self::writes::MAX_ALIASES;
+
+/// How many writes may wait. At a few hundred commits a second, each of up to [`writer::MAX_BATCH`], they wait for well under a
+/// second.
+const QUEUE: usize = 1_024;
+
+/// The store. Dropping it waits for the writes under way, and closes the file.
+pub struct RedbStore {
+    slot: Arc<Slot>,
+    // In the order in which they must go: the readers hold a sender of the writer's queue too.
+    readers: Option<Readers>,
+    queue: Option<SyncSender<Operation>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl RedbStore {
+    /// Opens the file of the settings, making it at the first start; see [`super::open`].
+    pub fn open(settings: &StoreSettings, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let (opener, database, ledger) = file::open(settings)?;
+        Self::start(opener, database, ledger, metrics, clock).map_err(|cause| OpenError::Io {
+            path: settings.path.clone(),
+            action: "given its threads",
+            cause: cause.into(),
+        })
+    }
+
+    /// Makes a store on an empty medium other than a file.
+    pub fn create_on(medium: impl Medium, cache_bytes: usize) -> Result<(), Unopened> {
+        Opener { medium, cache_bytes }.create()
+    }
+
+    /// Opens a store on a medium other than a file.
+    pub fn open_on(
+        medium: impl Medium,
+        cache_bytes: usize,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Unopened> {
+        let opener = Opener { medium, cache_bytes };
+        let (database, ledger) = opener.open()?;
+        Self::start(opener, database, ledger, metrics, clock).map_err(Unopened::from)
+    }
+
+    /// The newest conflicts first, at most `limit`.
+    pub async fn conflicts(&self, limit: usize) -> Result<Vec<Conflict>, StoreError> {
+        let limit = limit.min(usize::try_from(MAX_CONFLICTS).unwrap_or(usize::MAX));
+        self.read(move |snapshot| conflicts::newest(snapshot, limit)).await
+    }
+
+    fn start<M: Medium>(
+        opener: Opener<M>,
+        database: Database,
+        ledger: Ledger,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> std::io::Result<Self> {
+        writer::show_counts(&metrics, &ledger);
+        let slot = Arc::new(Slot::new(database, Arc::clone(&metrics)));
+        let (queue, operations) = sync_channel(QUEUE);
+        let workshop = Workshop { clock, keys: ContextV7::new() };
+        let writer = Writer { queue: operations, slot: Arc::clone(&slot), opener, workshop, metrics, failures: 0 };
+        let writer = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run())?;
+        let nudge = queue.clone();
+        // If the queue is full, the writer is about to find the same.
+        let readers = Readers::start(&slot, move |generation| drop(nudge.try_send(Operation::Reopen(generation))));
+        let mut store = Self { slot, readers: None, queue: Some(queue), writer: Some(writer) };
+        store.readers = Some(readers?);
+        Ok(store)
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&schema::Snapshot) -> Result<T, fault::Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match &self.readers {
+            Some(readers) => readers.read(work).await,
+            None => Err(StoreError::Unavailable("the store is being closed".into())),
+        }
+    }
+
+    async fn write<T>(&self, operation: impl FnOnce(Reply<T>) -> Operation) -> Result<T, StoreError> {
+        match self.slot.health() {
+            StoreHealth::Ready => {}
+            StoreHealth::ReadOnly | StoreHealth::Down => {
+                return Err(StoreError::Unavailable("the store takes no writes after a failure".into()));
+            }
+        }
+        let Some(queue) = &self.queue else {
+            return Err(StoreError::Unavailable("the store is being closed".into()));
+        };
+        let (reply, answer) = oneshot::channel();
+        queue.try_send(operation(reply)).map_err(|refused| match refused {
+            TrySendError::Full(_) => StoreError::Busy,
+            TrySendError::Disconnected(_) => StoreError::Unavailable("the store's writer has stopped".into()),
+        })?;
+        // Without an answer the writer has died, before or after the commit.
+        answer.await.map_err(|dropped| StoreError::OutcomeUnknown(dropped.into()))?
+    }
+}
+
+impl UserStore for RedbStore {
+    fn find<'a>(&'a self, candidates: &'a Candidates) -> BoxFuture<'a, Result<Lookup, StoreError>> {
+        let candidates = candidates.clone();
+        Box::pin(self.read(move |snapshot| reads::find(snapshot, &candidates)))
+    }
+
+    fn find_public<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<User>, StoreError>> {
+        let id = id.to_owned();
+        Box::pin(self.read(move |snapshot| reads::find_public(snapshot, &id)))
+    }
+
+    fn save_proven(&self, proven: ProvenUser) -> BoxFuture<'_, Result<Saved, StoreError>> {
+        Box::pin(self.write(move |reply| Operation::SaveProven(Box::new(proven), reply)))
+    }
+
+    fn insert_new(&self, new: NewUser) -> BoxFuture<'_, Result<Inserted, StoreError>> {
+        Box::pin(self.write(move |reply| Operation::InsertNew(Box::new(new), reply)))
+    }
+
+    fn update(&self, id: UserId, based_on: Version, change: UserChange) -> BoxFuture<'_, Result<Updated, StoreError>> {
+        Box::pin(self.write(move |reply| Operation::Update(id, based_on, change, reply)))
+    }
+
+    fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {
+        Box::pin(self.read(move |snapshot| reads::list(snapshot, &query)))
+    }
+
+    fn counts(&self) -> BoxFuture<'_, Result<UserCounts, StoreError>> {
+        Box::pin(self.read(|snapshot| Ok(Ledger::load(&snapshot.meta)?.counts)))
+    }
+
+    fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>> {
+        Box::pin(self.read(|snapshot| schema::mode_of(&snapshot.meta)))
+    }
+
+    fn set_mode(&self, mode: Mode) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.write(move |reply| Operation::SetMode(mode, reply)))
+    }
+
+    fn health(&self) -> StoreHealth {
+        self.slot.health()
+    }
+}
+
+impl Drop for RedbStore {
+    fn drop(&mut self) {
+        drop(self.readers.take());
+        drop(self.queue.take());
+        if let Some(writer) = self.writer.take() {
+            // It catches its own panics; what it could not close is found by the next start.
+            let _panicked = writer.join();
+        }
+    }
+}

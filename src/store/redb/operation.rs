@@ -1,0 +1,151 @@
+//! One write as it waits for the writer, and its answer as it waits for the commit.
+//!
+//! [`Migrated`] is made here alone, from [`OnDisk`], which [`super::writer`] makes alone, after the commit.
+
+use tokio::sync::oneshot;
+
+use super::fault::{Fault, SharedCause};
+use super::slot::Generation;
+use super::writes::{Batch, SaveWritten, Taken, UpdateWritten};
+use crate::domain::mode::Mode;
+use crate::domain::proof::Migrated;
+use crate::domain::user::{UserId, Version};
+use crate::service::ports::{Inserted, NewUser, ProvenUser, Saved, StoreError, Updated, UserChange};
+
+/// Where an answer goes. Nobody may be there any more: the write goes on regardless (R91).
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// A write, with where its answer goes.
+pub(super) enum Operation {
+    SaveProven(Box<ProvenUser>, Reply<Saved>),
+    InsertNew(Box<NewUser>, Reply<Inserted>),
+    Update(UserId, Version, UserChange, Reply<Updated>),
+    SetMode(Mode, Reply<()>),
+    /// A read found that the file cannot be used on.
+    Reopen(Generation),
+}
+
+/// The transaction that an answer rests on is on disk, or changed nothing.
+pub(super) struct OnDisk(());
+
+impl OnDisk {
+    /// Called by the writer alone, after the commit.
+    pub(super) fn assert_after_commit() -> Self {
+        Self(())
+    }
+
+    fn migrated(&self, id: UserId, version: Version) -> Migrated {
+        Migrated::assert_after_commit(id, version)
+    }
+}
+
+/// What became of the transaction that an operation was part of.
+pub(super) enum Fate {
+    /// It holds.
+    OnDisk(OnDisk),
+    /// Nothing of it was written.
+    NotWritten(SharedCause),
+    /// Nobody knows.
+    Unknown(SharedCause),
+}
+
+/// An operation that was applied and waits for the commit.
+pub(super) struct Applied(Box<dyn FnOnce(&Fate) + Send>);
+
+impl Applied {
+    fn new<T: Send + 'static>(reply: Reply<T>, answer: impl FnOnce(&OnDisk) -> T + Send + 'static) -> Self {
+        Self(Box::new(move |fate| {
+            let result = match fate {
+                Fate::OnDisk(on_disk) => Ok(answer(on_disk)),
+                Fate::NotWritten(cause) => Err(StoreError::Unavailable(cause.clone().into())),
+                Fate::Unknown(cause) => Err(StoreError::OutcomeUnknown(cause.clone().into())),
+            };
+            let _gone = reply.send(result);
+        }))
+    }
+
+    /// Answers the caller.
+    pub(super) fn settle(self, fate: &Fate) {
+        (self.0)(fate);
+    }
+}
+
+/// What came of applying an operation.
+pub(super) enum Outcome {
+    /// Its answer waits for the commit.
+    Applied(Applied),
+    /// It alone failed and wrote nothing; its caller has been told.
+    FailedAlone,
+    /// It failed halfway, or the file did: the transaction must not be committed. Its caller has been told.
+    Spoiled(SharedCause),
+    /// The file is to be opened again, if it is still this one.
+    Reopen(Generation),
+}
+
+impl Operation {
+    /// Applies it to the transaction.
+    pub(super) fn apply(self, batch: &mut Batch<'_>) -> Outcome {
+        batch.start_operation();
+        match self {
+            Self::SaveProven(proven, reply) => {
+                let written = batch.save_proven(*proven);
+                finish(batch, reply, written, |written, on_disk| match written {
+                    SaveWritten::Created(id, version) => Saved::Created(on_disk.migrated(id, version)),
+                    SaveWritten::Updated(id, version) => Saved::Updated(on_disk.migrated(id, version)),
+                    SaveWritten::Conflict(with) => Saved::Conflict { with },
+                    SaveWritten::Stale => Saved::Stale,
+                    SaveWritten::Closed => Saved::Closed,
+                })
+            }
+            Self::InsertNew(new, reply) => {
+                let written = batch.insert_new(*new);
+                finish(batch, reply, written, |written, on_disk| match written {
+                    Ok(user) => Inserted::Inserted(on_disk.migrated(user.id, user.version), Box::new(user)),
+                    Err(Taken) => Inserted::Exists,
+                })
+            }
+            Self::Update(id, based_on, change, reply) => {
+                let written = batch.update(id, based_on, change);
+                finish(batch, reply, written, |written, on_disk| match written {
+                    UpdateWritten::Done(id, version) => Updated::Done(on_disk.migrated(id, version)),
+                    UpdateWritten::Stale => Updated::Stale,
+                    UpdateWritten::Missing => Updated::Missing,
+                })
+            }
+            Self::SetMode(mode, reply) => {
+                let written = batch.keep_mode(mode);
+                finish(batch, reply, written, |(), _on_disk| ())
+            }
+            Self::Reopen(generation) => Outcome::Reopen(generation),
+        }
+    }
+
+    /// Tells the caller that nothing was written.
+    pub(super) fn refuse(self, cause: &SharedCause) {
+        let error = || StoreError::Unavailable(cause.clone().into());
+        match self {
+            Self::SaveProven(_, reply) => drop(reply.send(Err(error()))),
+            Self::InsertNew(_, reply) => drop(reply.send(Err(error()))),
+            Self::Update(_, _, _, reply) => drop(reply.send(Err(error()))),
+            Self::SetMode(_, reply) => drop(reply.send(Err(error()))),
+            Self::Reopen(_) => {}
+        }
+    }
+}
+
+fn finish<W: Send + 'static, T: Send + 'static>(
+    batch: &mut Batch<'_>,
+    reply: Reply<T>,
+    written: Result<W, Fault>,
+    answer: impl FnOnce(W, &OnDisk) -> T + Send + 'static,
+) -> Outcome {
+    match written {
+        Ok(written) => Outcome::Applied(Applied::new(reply, move |on_disk| answer(written, on_disk))),
+        Err(fault) => {
+            let spoils = batch.operation_wrote() || fault.needs_reopening();
+            let (fault, cause) = fault.shared();
+            let _gone = reply.send(Err(fault.into()));
+            if spoils { Outcome::Spoiled(cause) } else { Outcome::FailedAlone }
+        }
+    }
+}

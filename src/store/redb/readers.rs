@@ -1,0 +1,123 @@
+//! The threads that read.
+//!
+//! A lookup whose pages are cached takes microseconds and could run on the I/O thread that wants it. One whose pages are not
+//! takes as long as the disk does, which on network storage is milliseconds a page, and would hold up every connection of that
+//! thread; and a read that meets the file being opened again has to wait for it. So reads hop to a few threads with a bounded
+//! queue, which costs about as much as one more wake-up in a request that goes on to hash a password for milliseconds.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use ::redb::{Database, ReadableDatabase};
+use tokio::sync::oneshot;
+
+use super::fault::{Fault, panic_cause};
+use super::schema::Snapshot;
+use super::slot::{Generation, Slot};
+use crate::service::ports::StoreError;
+
+/// How many threads read. Cached reads are far shorter than the hash that follows them; two keep one slow page from holding up
+/// all others.
+const READERS: usize = 2;
+
+/// How many reads may wait.
+const QUEUE: usize = 1_024;
+
+/// One read, ready to run. Answers its caller, and says whether the file has to be opened again.
+type Job = Box<dyn FnOnce(Option<&Database>) -> Aftermath + Send>;
+
+/// What a read found out about the database as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aftermath {
+    Fine,
+    ReopenFile,
+}
+
+/// The pool. Dropping it waits for the reads under way.
+pub(super) struct Readers {
+    queue: Option<SyncSender<Job>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Readers {
+    /// `reopen` is called when a read finds that the file cannot be used on.
+    pub(super) fn start(
+        slot: &Arc<Slot>,
+        reopen: impl Fn(Generation) + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
+        let (queue, jobs) = sync_channel::<Job>(QUEUE);
+        let jobs = Arc::new(Mutex::new(jobs));
+        let reopen = Arc::new(reopen);
+        let mut pool = Self { queue: Some(queue), threads: Vec::with_capacity(READERS) };
+        for number in 0..READERS {
+            let (slot, jobs, reopen) = (Arc::clone(slot), Arc::clone(&jobs), Arc::clone(&reopen));
+            let thread = thread::Builder::new().name(format!("store-read-{number}")).spawn(move || {
+                while let Some(job) = next(&jobs) {
+                    let place = slot.shared();
+                    let generation = slot.generation();
+                    let aftermath = job(place.as_ref());
+                    drop(place);
+                    match aftermath {
+                        Aftermath::Fine => {}
+                        Aftermath::ReopenFile => reopen(generation),
+                    }
+                }
+            })?;
+            pool.threads.push(thread);
+        }
+        Ok(pool)
+    }
+
+    /// Runs `work` in one snapshot of the store.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Snapshot) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |database| {
+            let result = run(database, work);
+            let aftermath = match &result {
+                Err(fault) if fault.needs_reopening() && database.is_some() => Aftermath::ReopenFile,
+                Ok(_) | Err(_) => Aftermath::Fine,
+            };
+            // Nobody waits any more: the client is gone.
+            let _gone = reply.send(result.map_err(StoreError::from));
+            aftermath
+        });
+        let queue = self.queue.as_ref().ok_or_else(stopped)?;
+        queue.try_send(job).map_err(|refused| match refused {
+            TrySendError::Full(_) => StoreError::Busy,
+            TrySendError::Disconnected(_) => stopped(),
+        })?;
+        answer.await.map_err(|_dropped| stopped())?
+    }
+}
+
+fn stopped() -> StoreError {
+    StoreError::Unavailable("the store's readers have stopped".into())
+}
+
+fn next(jobs: &Mutex<Receiver<Job>>) -> Option<Job> {
+    jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+fn run<T>(database: Option<&Database>, work: impl FnOnce(&Snapshot) -> Result<T, Fault>) -> Result<T, Fault> {
+    let Some(database) = database else {
+        return Err(Fault::Storage("the store's file is closed after a failure".into()));
+    };
+    let read = || work(&Snapshot::of(&database.begin_read()?)?);
+    // A page that went bad after the start makes redb panic in places; such a panic may also leave its locks poisoned.
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(Fault::Storage(panic_cause(panic))))
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        for thread in self.threads.drain(..) {
+            // It catches its panics; should one escape, its reads were answered as unavailable.
+            let _panicked = thread.join();
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The tables, what each maps to what, and the few numbers that every commit keeps up to date. Called by the other files of
+//! this store; decides nothing.
+
+use ::redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
+use uuid::Uuid;
+
+use super::fault::Fault;
+use crate::domain::credential::Credential;
+use crate::domain::mode::Mode;
+use crate::domain::user::{Origin, Standing, User, UserId, Version};
+use crate::service::ports::UserCounts;
+
+/// The schema that this version writes. An older authferry refuses a store with a later one (R101).
+pub(super) const SCHEMA: u64 = 1;
+
+/// A user's own key, as bytes: UUIDs of version 7 sort by age.
+pub(super) type IdBytes = [u8; 16];
+
+/// [`UserId`] -> record, as [`super::record`] encodes it. Deleted users stay, as tombstones.
+pub(super) const USERS: TableDefinition<'_, &IdBytes, &[u8]> = TableDefinition::new("users");
+/// Key of a normalized identifier -> whose it is. Never reassigned, not even after a deletion.
+pub(super) const ALIASES: TableDefinition<'_, &str, &IdBytes> = TableDefinition::new("aliases");
+/// Key of a legacy id -> whose it is. Never reassigned either.
+pub(super) const LEGACY_IDS: TableDefinition<'_, &str, &IdBytes> = TableDefinition::new("legacy_ids");
+/// Running number -> conflict, as [`super::conflicts`] encodes it; the oldest gives way.
+pub(super) const CONFLICTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("conflicts");
+/// Holder and legacy id of a conflict -> its running number, so that one that comes up daily is one row.
+pub(super) const CONFLICT_PAIRS: TableDefinition<'_, &[u8], u64> = TableDefinition::new("conflict_pairs");
+/// Name -> number: the [`Ledger`], the schema and the mode.
+pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("authferry");
+
+const SCHEMA_KEY: &str = "schema";
+const MODE_KEY: &str = "mode";
+const REVISION_KEY: &str = "revision";
+
+/// One committed state.
+pub(super) struct Snapshot {
+    pub(super) users: ReadOnlyTable<&'static IdBytes, &'static [u8]>,
+    pub(super) aliases: ReadOnlyTable<&'static str, &'static IdBytes>,
+    pub(super) legacy_ids: ReadOnlyTable<&'static str, &'static IdBytes>,
+    pub(super) conflicts: ReadOnlyTable<u64, &'static [u8]>,
+    pub(super) meta: ReadOnlyTable<&'static str, u64>,
+}
+
+impl Snapshot {
+    pub(super) fn of(transaction: &ReadTransaction) -> Result<Self, Fault> {
+        Ok(Self {
+            users: transaction.open_table(USERS)?,
+            aliases: transaction.open_table(ALIASES)?,
+            legacy_ids: transaction.open_table(LEGACY_IDS)?,
+            conflicts: transaction.open_table(CONFLICTS)?,
+            meta: transaction.open_table(META)?,
+        })
+    }
+}
+
+/// Every table, opened for writing.
+pub(super) struct Tables<'txn> {
+    pub(super) users: Table<'txn, &'static IdBytes, &'static [u8]>,
+    pub(super) aliases: Table<'txn, &'static str, &'static IdBytes>,
+    pub(super) legacy_ids: Table<'txn, &'static str, &'static IdBytes>,
+    pub(super) conflicts: Table<'txn, u64, &'static [u8]>,
+    pub(super) conflict_pairs: Table<'txn, &'static [u8], u64>,
+    pub(super) meta: Table<'txn, &'static str, u64>,
+}
+
+impl<'txn> Tables<'txn> {
+    pub(super) fn of(transaction: &'txn WriteTransaction) -> Result<Self, Fault> {
+        Ok(Self {
+            users: transaction.open_table(USERS)?,
+            aliases: transaction.open_table(ALIASES)?,
+            legacy_ids: transaction.open_table(LEGACY_IDS)?,
+            conflicts: transaction.open_table(CONFLICTS)?,
+            conflict_pairs: transaction.open_table(CONFLICT_PAIRS)?,
+            meta: transaction.open_table(META)?,
+        })
+    }
+}
+
+/// Makes all tables of an empty database and writes down its schema.
+pub(super) fn initialise(transaction: &WriteTransaction) -> Result<(), Fault> {
+    let mut tables = Tables::of(transaction)?;
+    tables.meta.insert(SCHEMA_KEY, SCHEMA)?;
+    Ledger::default().store(&mut tables.meta)
+}
+
+/// The schema of a database. `None` if it is none of ours.
+pub(super) fn schema_of(transaction: &ReadTransaction) -> Result<Option<u64>, Fault> {
+    match transaction.open_table(META) {
+        Ok(meta) => Ok(meta.get(SCHEMA_KEY)?.map(|schema| schema.value())),
+        // Whatever else may be wrong with this table: it is not the one that we made.
+        Err(TableError::Storage(error)) => Err(error.into()),
+        Err(_other) => Ok(None),
+    }
+}
+
+/// What each commit keeps up to date beside the records, so that it never has to be counted by walking.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Ledger {
+    /// The version that was last given to a record: one count for the whole store.
+    pub(super) revision: u64,
+    /// The running number of the next conflict.
+    pub(super) next_conflict: u64,
+    /// Of users, tombstones and conflicts.
+    pub(super) counts: UserCounts,
+}
+
+impl Ledger {
+    /// Reads it. A number that is missing is damage: all were written when the store was made.
+    pub(super) fn load(meta: &impl ReadableTable<&'static str, u64>) -> Result<Self, Fault> {
+        let mut ledger = Self::default();
+        for (key, number) in ledger.numbers() {
+            *number = number_of(meta, key)?;
+        }
+        Ok(ledger)
+    }
+
+    /// Reads the revision alone.
+    pub(super) fn revision(meta: &impl ReadableTable<&'static str, u64>) -> Result<Version, Fault> {
+        Ok(Version(number_of(meta, REVISION_KEY)?))
+    }
+
+    /// Writes it.
+    pub(super) fn store(mut self, meta: &mut Table<'_, &'static str, u64>) -> Result<(), Fault> {
+        for (key, number) in self.numbers() {
+            meta.insert(key, *number)?;
+        }
+        Ok(())
+    }
+
+    fn numbers(&mut self) -> [(&'static str, &mut u64); 10] {
+        let counts = &mut self.counts;
+        [
+            (REVISION_KEY, &mut self.revision),
+            ("next_conflict", &mut self.next_conflict),
+            ("count.migrated", &mut counts.migrated),
+            ("count.registered", &mut counts.registered),
+            ("count.imported", &mut counts.imported),
+            ("count.roster", &mut counts.roster),
+            ("count.disabled", &mut counts.disabled),
+            ("count.without_password", &mut counts.without_password),
+            ("count.deleted", &mut counts.deleted),
+            ("count.conflicts", &mut counts.conflicts),
+        ]
+    }
+
+    /// The version of the record that is about to change.
+    pub(super) fn next_version(&mut self) -> Version {
+        self.revision += 1;
+        Version(self.revision)
+    }
+
+    /// Takes a record into the counts.
+    pub(super) fn count_in(&mut self, user: &User) {
+        for number in self.numbers_of(user).into_iter().flatten() {
+            *number += 1;
+        }
+    }
+
+    /// Takes a record, as it was, out of the counts.
+    pub(super) fn count_out(&mut self, user: &User) {
+        for number in self.numbers_of(user).into_iter().flatten() {
+            *number = number.saturating_sub(1);
+        }
+    }
+
+    /// The counts that a record is in.
+    fn numbers_of(&mut self, user: &User) -> [Option<&mut u64>; 3] {
+        let counts = &mut self.counts;
+        if user.standing == Standing::Deleted {
+            return [Some(&mut counts.deleted), None, None];
+        }
+        let origin = match user.origin {
+            Origin::Migrated => &mut counts.migrated,
+            Origin::Registered => &mut counts.registered,
+            Origin::Imported => &mut counts.imported,
+            Origin::Roster => &mut counts.roster,
+        };
+        let disabled = (user.standing == Standing::Disabled).then_some(&mut counts.disabled);
+        let without_password = match user.credential {
+            Credential::Absent(_) => Some(&mut counts.without_password),
+            Credential::Argon2id(_) | Credential::Imported(_) => None,
+        };
+        [Some(origin), disabled, without_password]
+    }
+}
+
+fn number_of(meta: &impl ReadableTable<&'static str, u64>, key: &str) -> Result<u64, Fault> {
+    let number = meta.get(key)?.ok_or_else(|| Fault::damage("one of the store's own counts is missing"))?;
+    Ok(number.value())
+}
+
+/// The mode that was last kept.
+pub(super) fn mode_of(meta: &impl ReadableTable<&'static str, u64>) -> Result<Option<Mode>, Fault> {
+    match meta.get(MODE_KEY)?.map(|mode| mode.value()) {
+        None => Ok(None),
+        Some(0) => Ok(Some(Mode::Passthrough)),
+        Some(1) => Ok(Some(Mode::Observe)),
+        Some(2) => Ok(Some(Mode::Migrate)),
+        Some(3) => Ok(Some(Mode::Retired)),
+        Some(_) => Err(Fault::damage("the mode that was kept is none")),
+    }
+}
+
+/// Keeps a mode.
+pub(super) fn keep_mode(meta: &mut Table<'_, &'static str, u64>, mode: Mode) -> Result<(), Fault> {
+    let number = match mode {
+        Mode::Passthrough => 0,
+        Mode::Observe => 1,
+        Mode::Migrate => 2,
+        Mode::Retired => 3,
+    };
+    meta.insert(MODE_KEY, number)?;
+    Ok(())
+}
+
+/// Reads the record of a key that another table points at. Its absence is damage.
+pub(super) fn user_of(
+    users: &impl ReadableTable<&'static IdBytes, &'static [u8]>,
+    id: &IdBytes,
+) -> Result<User, Fault> {
+    find_user(users, id)?.ok_or_else(|| Fault::damage("a name leads to no record"))
+}
+
+/// Reads a record, if there is one.
+pub(super) fn find_user(
+    users: &impl ReadableTable<&'static IdBytes, &'static [u8]>,
+    id: &IdBytes,
+) -> Result<Option<User>, Fault> {
+    let Some(bytes) = users.get(id)? else { return Ok(None) };
+    Ok(Some(super::record::decode(UserId(Uuid::from_bytes(*id)), bytes.value())?))
+}
