@@ -3,7 +3,7 @@
 //! ```text
 //! run        serves until a signal            status  users  mode    ask the running proxy, or the store itself
 //! check      judges proxy.toml offline        demo    everything in one process, nothing left behind
-//! config     its JSON schema                  version  completions
+//! config     its JSON schema                  version  completions      (both in `configuration`)
 //!
 //! terminal   where everything is printed      operator   the admin API, over HTTP or in this process
 //! failure    messages and exit codes          options    --config, --admin, --token-file
@@ -13,6 +13,7 @@
 
 mod check;
 mod completions;
+mod configuration;
 mod demo;
 mod failure;
 mod mode;
@@ -50,8 +51,8 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
-    Check(check::Check),
-    Config(schema::ConfigCommand),
+    Check(configuration::Check),
+    Config(configuration::ConfigCommand),
     Status(status::StatusCommand),
     Users(users::Users),
     Mode(mode::ModeCommand),

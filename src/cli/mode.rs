@@ -119,7 +119,7 @@ fn legacy_lacks(before: Mode, after: &ModeView) -> Option<String> {
 pub(super) fn meaning(mode: Mode) -> &'static str {
     match mode {
         Mode::Passthrough => "everything goes to the app untouched, nothing is saved",
-        Mode::Observe => "legacy answers; what it proves is saved, and our own answers are compared with its",
+        Mode::Observe => "legacy answers; we learn from its answers and compare ours",
         Mode::Migrate => "known users are answered here, all others by legacy",
         Mode::Retired => "everyone is answered here; legacy is never called",
     }

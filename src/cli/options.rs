@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
-use crate::config::{Config, Environment};
+use crate::config::{self, Config, DEFAULT_PATH, Environment};
 
 /// Which configuration.
 #[derive(clap::Args)]
 pub(super) struct ConfigFile {
     /// The configuration
-    #[arg(long, short, value_name = "PATH", default_value = "proxy.toml", env = "AUTHFERRY_CONFIG")]
+    #[arg(long, short, value_name = "PATH", default_value = DEFAULT_PATH, env = "AUTHFERRY_CONFIG")]
     config: PathBuf,
 }
 
@@ -21,7 +21,8 @@ impl ConfigFile {
 
     /// Reads it, with what the environment overrides. Every problem is in the failure, rendered.
     pub(super) fn load(&self) -> Result<Config, Failure> {
-        Config::load(&self.config, &Environment::of_process()).map_err(|problems| Failure::Config(problems.to_string()))
+        let loaded = config::load(Some(&self.config), &Environment::of_process());
+        loaded.map_err(|problems| Failure::Config(problems.to_string()))
     }
 }
 

@@ -56,7 +56,7 @@ async fn serve(config: Config) -> Result<Stopped, Failure> {
     let app = App::build(config).await.map_err(Failure::of)?;
     let addresses = app.addresses();
     for address in &addresses.public {
-        tracing::info!(listener = "public", address, "listening");
+        tracing::info!(listener = "public", %address, "listening");
     }
     if let Some(address) = addresses.admin {
         tracing::info!(listener = "admin", %address, "listening");
@@ -67,22 +67,15 @@ async fn serve(config: Config) -> Result<Stopped, Failure> {
         // A sender that is gone means the same as one that sent.
         let _asked_or_gone = begun.await;
     });
-    let stopped = until_stopped(running, begin, || signals.next()).await.map_err(Failure::of)?;
-    if stopped == Stopped::Drained {
-        tracing::info!("drained; good bye");
-    }
-    Ok(stopped)
+    until_stopped(running, begin, async || signals.next().await).await.map_err(Failure::of)
 }
 
 /// Runs until it ends, telling it to drain at the first signal and leaving it alone at the second.
-async fn until_stopped<E, S>(
+async fn until_stopped<E>(
     running: impl Future<Output = Result<(), E>>,
     begin: oneshot::Sender<()>,
-    mut next_signal: impl FnMut() -> S,
-) -> Result<Stopped, E>
-where
-    S: Future<Output = &'static str>,
-{
+    mut next_signal: impl AsyncFnMut() -> &'static str,
+) -> Result<Stopped, E> {
     let mut running = pin!(running);
     let mut begin = Some(begin);
     loop {
@@ -119,5 +112,50 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    async fn ends(
+        running: impl Future<Output = Result<(), Infallible>>,
+        begin: oneshot::Sender<()>,
+        signals: usize,
+    ) -> Stopped {
+        let mut left = signals;
+        let next = async || match left.checked_sub(1) {
+            Some(fewer) => {
+                left = fewer;
+                "SIGTERM"
+            }
+            None => std::future::pending().await,
+        };
+        match until_stopped(running, begin, next).await {
+            Ok(stopped) => stopped,
+            Err(never) => match never {},
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_signal_drains_and_waits_for_the_end() {
+        let (begin, begun) = oneshot::channel();
+        let draining = async { begun.await.map_err(|_gone| unreachable!("the signal comes")) };
+        assert_eq!(ends(draining, begin, 1).await, Stopped::Drained);
+    }
+
+    #[tokio::test]
+    async fn a_second_signal_does_not_wait() {
+        let (begin, _begun) = oneshot::channel();
+        assert_eq!(ends(std::future::pending(), begin, 2).await, Stopped::AtOnce);
+    }
+
+    #[tokio::test]
+    async fn an_end_without_a_signal_is_an_end() {
+        let (begin, _begun) = oneshot::channel();
+        assert_eq!(ends(std::future::ready(Ok(())), begin, 0).await, Stopped::Drained);
     }
 }

@@ -1,6 +1,6 @@
 //! `authferry status`: how far the migration is and how everyone is doing, once or again and again.
 
-mod board;
+pub(super) mod board;
 
 use std::time::Duration;
 

@@ -45,12 +45,17 @@ pub(super) fn bar(done: u64, total: u64, width: usize) -> String {
     format!("{}{}", "█".repeat(filled), "░".repeat(width - filled))
 }
 
-/// A table without lines but one under its head, as wide as the terminal where there is one.
-pub(super) fn table<'a>(head: impl IntoIterator<Item = &'a str>) -> Table {
+/// A table without lines, as wide as the terminal where there is one; in a pipe no cell is wrapped.
+pub(super) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(head);
-    table
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(head).add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    // Nothing stands right of the last column, so nothing needs to be padded there.
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
 }
 
 #[cfg(test)]

@@ -92,19 +92,16 @@ async fn list(search: Option<&str>, page: &Page, terminal: &mut Terminal) -> End
 }
 
 fn listed(users: &UserList) -> String {
-    let mut table = text::table(["ID", "NAMES", "ORIGIN", "PASSWORD", "STANDING"]);
-    for user in &users.users {
-        table.add_row([
+    let rows = users.users.iter().map(|user| {
+        [
             public_id(user),
             names(user).join(", "),
             user.origin.as_str().to_owned(),
             user.credential.as_str().to_owned(),
             standing(user.standing).to_owned(),
-        ]);
-    }
-    // Nothing stands right of the last column, so nothing needs to be padded there.
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
+        ]
+    });
+    text::table(["ID", "NAMES", "ORIGIN", "PASSWORD", "STANDING"], rows)
 }
 
 async fn show(id: &str, json: bool, reach: &Reach, terminal: &mut Terminal) -> Ended {

@@ -7,15 +7,21 @@ use std::time::Duration;
 use crate::admin::view::{HealthView, LegacyStatus, OutcomeCount, Progress, Status, StoreView};
 use crate::cli::mode::meaning;
 use crate::cli::operator::Answering;
-use crate::cli::terminal::{Style, inert};
+use crate::cli::terminal::{Marked, Style, inert};
 use crate::cli::text::{bar, count, counted, duration};
 use crate::service::ports::UserCounts;
 
 /// Characters of the progress bar.
 const BAR_WIDTH: usize = 30;
 
+/// Characters of a row's right side, so that it fits into 80 columns.
+const ROW_WIDTH: usize = 68;
+
+/// A way of marking a line.
+type Mark = fn(Style, String) -> Marked<String>;
+
 /// Draws it. Of a store that was opened directly there are users and the mode, and nothing else to tell.
-pub(super) fn draw(answering: Answering, status: &Status, style: Style) -> String {
+pub(in crate::cli) fn draw(answering: Answering, status: &Status, style: Style) -> String {
     let mut board = Board { text: String::new(), style };
     match answering {
         Answering::Proxy => {
@@ -38,6 +44,9 @@ pub(super) fn draw(answering: Answering, status: &Status, style: Style) -> Strin
     board.text
 }
 
+/// No mark.
+const PLAIN: Mark = |_, line| Style::Plain.strong(line);
+
 struct Board {
     text: String,
     style: Style,
@@ -49,6 +58,26 @@ impl Board {
         let name = self.style.faint(format_args!("{name:<11}")).to_string();
         // Writing to a String cannot fail.
         let _infallible = writeln!(self.text, "{name} {said}");
+    }
+
+    /// Phrases after a lead, on as many rows as they need.
+    fn list(&mut self, name: &str, lead: &str, phrases: Vec<String>, mark: Mark) {
+        let mut lines: Vec<String> = Vec::new();
+        for phrase in phrases {
+            match lines.last_mut() {
+                Some(line) if line.chars().count() + 3 + phrase.chars().count() + lead.len() <= ROW_WIDTH => {
+                    line.push_str(" · ");
+                    line.push_str(&phrase);
+                }
+                Some(_) | None => lines.push(phrase),
+            }
+        }
+        let (mut name, mut lead) = (name, lead.to_owned());
+        for line in lines {
+            let marked = mark(self.style, line);
+            self.row(name, format_args!("{lead}{marked}"));
+            (name, lead) = ("", " ".repeat(lead.len()));
+        }
     }
 
     fn gap(&mut self) {
@@ -85,26 +114,24 @@ impl Board {
             let unreadable = self.style.bad("the store cannot be read").to_string();
             return self.row("users", unreadable);
         };
-        let (total, style) = (count(users.total()), self.style);
         let by_origin = [
             (users.migrated, "migrated"),
             (users.registered, "registered"),
             (users.imported, "imported"),
             (users.roster, "from a roster"),
         ];
-        let all = phrases(by_origin).unwrap_or_else(|| "none yet".to_owned());
-        self.row("users", format_args!("{}  {all}", style.strong(total)));
+        match phrases(by_origin) {
+            none if none.is_empty() => self.row("users", "none yet"),
+            some => self.list("users", &format!("{}  ", count(users.total())), some, PLAIN),
+        }
         let besides = [
             (users.without_password, "without a password"),
             (users.disabled, "disabled"),
             (users.deleted, "deleted"),
         ];
-        if let Some(besides) = phrases(besides) {
-            self.row("", besides);
-        }
+        self.list("", "", phrases(besides), PLAIN);
         if users.conflicts > 0 {
-            let conflicts = self.style.warning(counted(users.conflicts, "unresolved conflict")).to_string();
-            self.row("", conflicts);
+            self.list("", "", vec![counted(users.conflicts, "unresolved conflict")], Style::warning);
         }
     }
 
@@ -120,20 +147,14 @@ impl Board {
         let mut name = name;
         for (source, mut outcomes) in by_source {
             outcomes.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
-            let said = phrases(outcomes).unwrap_or_default();
-            self.row(name, format_args!("{:<7} {said}", answered_by(source)));
+            self.list(name, &format!("{:<7} ", answered_by(source)), phrases(outcomes), PLAIN);
             name = "";
         }
     }
 
     fn saves(&mut self, status: &Status) {
-        if let Some(saved) = phrases(words(&status.migrations)) {
-            self.row("saved", saved);
-        }
-        if let Some(failed) = phrases(words(&status.migration_failures)) {
-            let failed = self.style.warning(failed).to_string();
-            self.row("not saved", failed);
-        }
+        self.list("saved", "", phrases(words(&status.migrations)), PLAIN);
+        self.list("not saved", "", phrases(words(&status.migration_failures)), Style::warning);
     }
 
     fn comparisons(&mut self, status: &Status) {
@@ -158,16 +179,12 @@ impl Board {
             by_operation.entry(&row.operation).or_default().push((row.count, &row.outcome));
         }
         for (operation, outcomes) in by_operation {
-            let said = format!("{:<8} {}", inert(operation), phrases(outcomes).unwrap_or_default());
-            self.row("", said);
+            self.list("", &format!("{:<8} ", inert(operation)), phrases(outcomes), PLAIN);
         }
     }
 
     fn alarms(&mut self, status: &Status) {
-        if let Some(alarms) = phrases(words(&status.alarms)) {
-            let alarms = self.style.bad(alarms).to_string();
-            self.row("alarms", alarms);
-        }
+        self.list("alarms", "", phrases(words(&status.alarms)), Style::bad);
         if status.password_queue > 0 {
             self.row("waiting", counted(status.password_queue, "password"));
         }
@@ -203,11 +220,10 @@ fn words(counts: &BTreeMap<String, u64>) -> impl Iterator<Item = (u64, &str)> {
     counts.iter().map(|(word, count)| (*count, word.as_str()))
 }
 
-/// `1,200 ok · 20 denied`, zeros left out; none where nothing is left.
-fn phrases<'a>(counts: impl IntoIterator<Item = (u64, &'a str)>) -> Option<String> {
+/// `1,200 ok`, `20 denied`; zeros left out.
+fn phrases<'a>(counts: impl IntoIterator<Item = (u64, &'a str)>) -> Vec<String> {
     let some = counts.into_iter().filter(|(number, _)| *number > 0);
-    let phrases: Vec<String> = some.map(|(number, word)| format!("{} {}", count(number), plain(word))).collect();
-    (!phrases.is_empty()).then(|| phrases.join(" · "))
+    some.map(|(number, word)| format!("{} {}", count(number), plain(word))).collect()
 }
 
 /// A word of a metric as people write it.
@@ -292,7 +308,20 @@ alarms      1 conflict
     #[test]
     fn every_line_fits_into_80_columns_in_every_mode() {
         for mode in Mode::ALL {
-            let shown = draw(Answering::Proxy, &Status { mode, ..status() }, Style::Plain);
+            let mut many = Status { mode, ..status() };
+            many.users = Some(UserCounts {
+                migrated: 123_456_789,
+                registered: 123_456_789,
+                imported: 123_456_789,
+                roster: 123_456_789,
+                disabled: 123_456_789,
+                without_password: 123_456_789,
+                deleted: 123_456_789,
+                conflicts: 10_000,
+            });
+            let outcomes = ["ok", "denied", "challenge", "unavailable", "unrecognised", "limited", "malformed"];
+            many.logins = outcomes.iter().map(|word| outcome("legacy", word, 123_456_789)).collect();
+            let shown = draw(Answering::Proxy, &many, Style::Plain);
             assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
         }
     }
