@@ -49,6 +49,7 @@
 //! 6. The reply is rendered from the route's templates with a fresh token ([`token`]), or legacy's own answer is handed on.
 
 pub mod admin;
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod demo;

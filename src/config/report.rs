@@ -1,7 +1,7 @@
 //! Problems and warnings: what is wrong, under which key, where it stands, what would be right. Renders them as compilers do.
 //!
 //! Holds cut-out lines only, never the file, and every value that is or may be a secret is masked before it is cut out
-//! ([`Findings::finish`]). Filled by `document`, `shape` and `resolve`; printed by `cli`.
+//! ([`Findings::conceal`]). Filled by `document`, `shape` and `resolve`; printed by `cli`.
 
 use std::fmt;
 use std::ops::Range;
@@ -159,7 +159,7 @@ impl Findings {
         message: impl Into<String>,
         help: Option<String>,
     ) {
-        self.found.push((Severity::Problem, key.into(), message.into(), help, origin));
+        self.add(Severity::Problem, key.into(), message.into(), help, origin);
     }
 
     pub(super) fn warning(
@@ -169,7 +169,38 @@ impl Findings {
         message: impl Into<String>,
         help: Option<String>,
     ) {
-        self.found.push((Severity::Warning, key.into(), message.into(), help, origin));
+        self.add(Severity::Warning, key.into(), message.into(), help, origin);
+    }
+
+    /// A place where the file cannot even be read. Nothing tells a secret from the rest there, so every word of the line that
+    /// is no key is masked.
+    pub(super) fn syntax(&mut self, origin: Origin, message: &str, text: &str, is_key: impl Fn(&str) -> bool) {
+        if let Origin::Span(span) = &origin {
+            let (start, end) = line_around(text, span.start);
+            let line = text.get(start..end).unwrap_or_default();
+            let is_sign = |c: char| c.is_whitespace() || "=[]{}.,\"'".contains(c);
+            let mut word_start = 0;
+            for (at, c) in line.char_indices().chain([(line.len(), ' ')]) {
+                if is_sign(c) {
+                    let word = line.get(word_start..at).unwrap_or_default();
+                    if !word.is_empty() && !is_key(word) {
+                        self.secrets.push(start + word_start..start + at);
+                    }
+                    word_start = at + c.len_utf8();
+                }
+            }
+        }
+        self.add(Severity::Problem, String::new(), message.to_owned(), None, origin);
+    }
+
+    fn add(&mut self, severity: Severity, key: String, message: String, help: Option<String>, origin: Origin) {
+        // What stands in a file must not steer the terminal that it is shown on.
+        let plain = |text: String| text.replace(|c: char| c.is_control(), "\u{fffd}");
+        let found = (severity, plain(key), plain(message), help.map(plain), origin);
+        // One cause may be met twice, as a header that stands in several answers.
+        if !self.found.contains(&found) {
+            self.found.push(found);
+        }
     }
 
     /// These bytes of the file are masked in whatever is shown.
@@ -183,10 +214,25 @@ impl Findings {
         self.found.iter().any(|(severity, ..)| *severity == Severity::Problem)
     }
 
-    /// Cuts the lines out, masked, in the order of the file: the problems if there are any, else the warnings.
-    pub(super) fn finish(mut self, origin: &str, text: &str) -> Result<Vec<Warning>, Problems> {
-        let failed = self.has_problems();
-        let wanted = if failed { Severity::Problem } else { Severity::Warning };
+    /// Why there is no configuration. Says something even if nobody found anything, which would be a bug of ours.
+    pub(super) fn into_problems(self, origin: &str, text: &str) -> Problems {
+        let problems = self.cut_out(Severity::Problem, origin, text);
+        if problems.is_empty() {
+            return Problems::single(
+                "the file cannot be resolved, for a reason that was not found".into(),
+                None,
+                origin,
+            );
+        }
+        Problems { problems }
+    }
+
+    pub(super) fn into_warnings(self, origin: &str, text: &str) -> Vec<Warning> {
+        self.cut_out(Severity::Warning, origin, text)
+    }
+
+    /// Cuts the lines out, masked, in the order of the file.
+    fn cut_out(mut self, wanted: Severity, origin: &str, text: &str) -> Vec<Finding> {
         self.found.retain(|(severity, ..)| *severity == wanted);
         self.found.sort_by_key(|(.., place)| match place {
             Origin::Span(span) => (0, span.start),
@@ -205,8 +251,7 @@ impl Findings {
                 Origin::Absent => Place::Whole(origin.to_owned()),
             },
         });
-        let findings: Vec<Finding> = findings.collect();
-        if failed { Err(Problems { problems: findings }) } else { Ok(findings) }
+        findings.collect()
     }
 }
 
@@ -218,10 +263,8 @@ const MAX_SHOWN: usize = 200;
 
 /// Cuts the line out in which `span` begins.
 fn excerpt(origin: &str, text: &str, span: &Range<usize>, secrets: &[Range<usize>]) -> Excerpt {
-    let at = floor_char_boundary(text, span.start);
-    let (before, after) = text.split_at(at);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let line_end = after.find('\n').map_or(text.len(), |newline| at + newline);
+    let (line_start, line_end) = line_around(text, span.start);
+    let before = text.get(..floor_char_boundary(text, span.start)).unwrap_or_default();
     let mut shown = Shown::default();
     for (offset, c) in text.get(line_start..line_end).unwrap_or_default().char_indices() {
         let offset = line_start + offset;
@@ -274,6 +317,14 @@ impl Shown {
         self.text.push(if c.is_control() { ' ' } else { c });
         self.width += 1;
     }
+}
+
+/// Where the line around a place begins and ends.
+fn line_around(text: &str, at: usize) -> (usize, usize) {
+    let at = floor_char_boundary(text, at);
+    let (before, after) = text.split_at(at);
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (start, after.find('\n').map_or(text.len(), |newline| at + newline))
 }
 
 fn floor_char_boundary(text: &str, at: usize) -> usize {

@@ -11,7 +11,9 @@ use crate::http::settings::{CookieSettings, EdgeSettings};
 use crate::legacy::LegacySettings;
 use crate::limits::LimitSettings;
 use crate::password::PasswordSettings;
+use crate::service::OnMismatch;
 use crate::store::StoreSettings;
+use crate::telemetry::logging::LogSettings;
 use crate::token::TokenSettings;
 
 /// Everything that proxy.toml and the environment say, resolved. No `Debug`: it holds keys.
@@ -55,35 +57,4 @@ pub struct MigrationSettings {
     pub on_mismatch: OnMismatch,
     /// Ask legacy again when its last word on a user is older; none for never.
     pub revalidate_after: Option<Duration>,
-}
-
-/// What a local mismatch comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OnMismatch {
-    /// Legacy is asked, within a budget per account.
-    Recheck,
-    /// Denied.
-    Deny,
-}
-
-/// `[log]`, resolved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogSettings {
-    /// How a line is written.
-    pub format: LogFormat,
-    /// A level, or directives such as `info,authferry::legacy=debug`; known to be valid.
-    pub level: String,
-}
-
-/// How a log line is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    Auto,
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }

@@ -207,7 +207,7 @@ impl Place {
         let path = CanonicalTarget::parse_configured(&route.matcher.path).map_err(bad)?;
         let closes_other_methods = match route.action {
             Action::Login | Action::Register | Action::ChangePassword | Action::ResetPassword => true,
-            Action::DeleteUser | Action::Logout | Action::GetUser => false,
+            Action::DeleteUser | Action::Logout | Action::GetUser | Action::Refresh => false,
         };
         Ok(Self {
             index,

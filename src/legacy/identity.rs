@@ -80,7 +80,7 @@ pub(super) mod tests {
         }
     }
 
-    fn identity(mapping: &UserMapping, body: &serde_json::Value) -> Option<LegacyIdentity> {
+    fn identity(mapping: &UserMapping, body: &Value) -> Option<LegacyIdentity> {
         read(mapping, &answer(200, &[], &body.to_string()), IdentifierRules::default())
     }
 

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HOST;
-use http::{HeaderValue, Request, Response};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 
 use super::body::ProxyBody;
@@ -69,9 +69,10 @@ impl Client {
         if !request.headers().contains_key(HOST) {
             request.headers_mut().insert(HOST, self.authority.clone());
         }
+        let to_head = request.method() == http::Method::HEAD;
         if let Some(mut sender) = self.pool.take() {
             match sender.try_send_request(request).await {
-                Ok(response) => return Ok(self.keep(sender, response)),
+                Ok(response) => return self.keep(sender, response, to_head),
                 Err(mut failure) => match failure.take_message() {
                     Some(unsent) => request = unsent,
                     None => return Err(SendError::from_hyper(failure.into_error(), true)),
@@ -80,7 +81,7 @@ impl Client {
         }
         let mut sender = self.connector.connect().await?;
         match sender.try_send_request(request).await {
-            Ok(response) => Ok(self.keep(sender, response)),
+            Ok(response) => self.keep(sender, response, to_head),
             Err(mut failure) => {
                 let written = failure.take_message().is_none();
                 Err(SendError::from_hyper(failure.into_error(), written))
@@ -88,16 +89,53 @@ impl Client {
         }
     }
 
-    /// Sees to it that the connection is used again: at once where the whole answer has arrived, else when its body has ended.
-    fn keep(&self, sender: Sender, response: Response<Incoming>) -> Response<ProxyBody> {
-        if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-            return response.map(ProxyBody::from);
+    /// Sees to it that the connection is used again: at once where the whole answer has arrived, else when its body has ended. The
+    /// connection of a malformed answer is closed (R20).
+    fn keep(
+        &self,
+        sender: Sender,
+        response: Response<Incoming>,
+        to_head: bool,
+    ) -> Result<Response<ProxyBody>, SendError> {
+        check(&response, to_head).map_err(SendError::malformed)?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(response.map(ProxyBody::from));
         }
         if sender.is_ready() || response.body().is_end_stream() {
             self.pool.put(sender);
-            return response.map(ProxyBody::from);
+            return Ok(response.map(ProxyBody::from));
         }
         let pool = self.pool.clone();
-        response.map(|incoming| ProxyBody::leased(incoming, Lease::new(pool, sender)))
+        Ok(response.map(|incoming| ProxyBody::leased(incoming, Lease::new(pool, sender))))
     }
+}
+
+/// Finds fault with an answer whose end a next reader could take for another than ours (RFC 9112 section 6.3), and with statuses that
+/// HTTP does not know. hyper has refused everything else that is malformed.
+fn check(response: &Response<Incoming>, to_head: bool) -> Result<(), &'static str> {
+    if response.status().as_u16() >= 600 {
+        return Err("its status is none");
+    }
+    let headers = response.headers();
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(encoding) = encodings.next() {
+        if headers.contains_key(CONTENT_LENGTH) {
+            return Err("it has both a length and a transfer encoding");
+        }
+        if encodings.next().is_some() || !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err("its transfer encoding is not just chunked");
+        }
+    }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    if let Some(length) = lengths.next() {
+        // hyper looks at it only where a body follows: in an answer to HEAD, and in a 304, it would go on unread.
+        let is_number = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
+        if !is_number || lengths.next().is_some() {
+            return Err("its length is not one number");
+        }
+        if !to_head && response.status() == StatusCode::NO_CONTENT && length != "0" {
+            return Err("it has a length and can have no body");
+        }
+    }
+    Ok(())
 }

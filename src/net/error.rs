@@ -60,6 +60,11 @@ impl SendError {
         Self { kind: SendErrorKind::Timeout, safe_to_retry: true, source: None }
     }
 
+    /// An answer that hyper lets pass and we do not.
+    pub(super) fn malformed(why: &'static str) -> Self {
+        Self { kind: SendErrorKind::Broken, safe_to_retry: false, source: Some(why.into()) }
+    }
+
     /// A failure that hyper reports. `written` tells whether the request had left our hands.
     pub(super) fn from_hyper(error: hyper::Error, written: bool) -> Self {
         let kind = if error.is_user() {

@@ -298,6 +298,9 @@ pub enum HashUnavailable {
     /// The memory for it could not be had (R55).
     #[error("there is no memory for a hash")]
     OutOfMemory,
+    /// A bug, or no randomness for a salt. Counted where it happened.
+    #[error("the hash could not be computed")]
+    Failed,
     /// The pool is shutting down.
     #[error("the hash pool has stopped")]
     Stopped,

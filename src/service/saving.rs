@@ -126,6 +126,7 @@ impl Service {
             HashUnavailable::QueueFull => "hash_queue_full",
             HashUnavailable::Late => "hash_late",
             HashUnavailable::OutOfMemory => "hash_memory",
+            HashUnavailable::Failed => "hash_failed",
             HashUnavailable::Stopped => "hash_stopped",
         };
         self.metrics.migration_failure(reason);

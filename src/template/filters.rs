@@ -26,6 +26,7 @@ const STANDARD_ANY_PADDING: GeneralPurpose = GeneralPurpose::new(&base64::alphab
 /// Adds all of them.
 pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.add_filter("tojson", tojson);
+    environment.add_filter(super::in_strings::FILTER, in_json_string);
     environment.add_filter("urlencode", urlencode);
     environment.add_filter("urldecode", urldecode);
     environment.add_filter("b64encode", b64encode);
@@ -57,6 +58,14 @@ fn tojson(state: &State<'_, '_>, value: &Value) -> Result<Value, Error> {
         }
     }
     Ok(Value::from_safe_string(json))
+}
+
+/// A scalar as a part of a JSON string, without the quotes.
+fn in_json_string(state: &State<'_, '_>, value: &Value) -> Result<Value, Error> {
+    let text = text(state, value)?;
+    let json = json_text(&Value::from(text.as_ref()))?;
+    let inside = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or_default();
+    Ok(Value::from_safe_string(inside.to_owned()))
 }
 
 fn urlencode(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {

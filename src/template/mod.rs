@@ -6,6 +6,7 @@
 //! nothing. A leaf: used by `config`, `http`, `legacy` and `token`, knows none of them.
 
 mod filters;
+mod in_strings;
 mod names;
 
 use std::sync::{Arc, LazyLock};
@@ -27,7 +28,8 @@ const NAME: &str = "template";
 pub enum Escape {
     /// Not at all: paths, headers, form values. Lists and objects are written as JSON.
     None,
-    /// As JSON: an interpolated value becomes a JSON value, quotes included.
+    /// As JSON: an interpolated value becomes a JSON value with its own quotes; between quotes of the template, a part of that
+    /// string.
     Json,
     /// As HTML.
     Html,
@@ -85,7 +87,11 @@ impl Template {
             Escape::Json => AutoEscape::Json,
             Escape::Html => AutoEscape::Html,
         });
-        environment.add_template_owned(NAME, source.to_owned()).map_err(|error| TemplateError::at_compiling(&error))?;
+        let marked = match escape {
+            Escape::Json => in_strings::mark(source),
+            Escape::None | Escape::Html => source.to_owned(),
+        };
+        environment.add_template_owned(NAME, marked).map_err(|error| TemplateError::at_compiling(&error))?;
         names::check_template(&environment, source)?;
         Ok(Self { environment: Arc::new(environment), source: source.into() })
     }

@@ -12,21 +12,52 @@ pub(super) fn check_expression(environment: &Environment<'_>, source: &str) -> R
 
 /// Refuses a template that names something unknown.
 pub(super) fn check_template(environment: &Environment<'_>, source: &str) -> Result<(), TemplateError> {
-    let (mut rest, mut line) = (source, 1);
-    let mut raw = false;
-    while let Some((text, tag, after)) = next_tag(rest) {
+    let mut line = 1;
+    for piece in pieces(source) {
+        let text = match piece {
+            Piece::Value(tag) | Piece::Statement(tag) => {
+                check(environment, tag, line)?;
+                tag
+            }
+            Piece::Text(text) | Piece::Comment(text) => text,
+        };
         line += lines(text);
-        let word = tag.trim_matches(|c: char| matches!(c, '{' | '}' | '%' | '-' | '+') || c.is_whitespace());
-        match word {
-            "raw" => raw = true,
-            "endraw" => raw = false,
-            _ if raw || tag.starts_with("{#") => {}
-            _ => check(environment, tag, line)?,
-        }
-        line += lines(tag);
-        rest = after;
     }
     Ok(())
+}
+
+/// A part of a template's source, its signs included.
+#[derive(Clone, Copy)]
+pub(super) enum Piece<'a> {
+    /// What is written as it stands.
+    Text(&'a str),
+    /// `{{ … }}`
+    Value(&'a str),
+    /// `{% … %}`
+    Statement(&'a str),
+    /// `{# … #}`
+    Comment(&'a str),
+}
+
+/// Takes a template's source apart. Put together again, the pieces are the source.
+pub(super) fn pieces(source: &str) -> Vec<Piece<'_>> {
+    let (mut pieces, mut rest, mut raw) = (Vec::new(), source, false);
+    while let Some((text, tag, after)) = next_tag(rest) {
+        pieces.push(Piece::Text(text));
+        let word = tag.trim_matches(|c: char| matches!(c, '{' | '}' | '%' | '-' | '+') || c.is_whitespace());
+        let is_statement = tag.starts_with("{%");
+        pieces.push(match (raw, is_statement) {
+            (true, true) if word == "endraw" => Piece::Statement(tag),
+            (true, true | false) => Piece::Text(tag),
+            (false, true) => Piece::Statement(tag),
+            (false, false) if tag.starts_with("{{") => Piece::Value(tag),
+            (false, false) => Piece::Comment(tag),
+        });
+        raw = if raw { word != "endraw" || !is_statement } else { word == "raw" && is_statement };
+        rest = after;
+    }
+    pieces.push(Piece::Text(rest));
+    pieces
 }
 
 fn lines(text: &str) -> usize {

@@ -41,6 +41,26 @@ fn a_template_renders_json_values() {
 }
 
 #[test]
+fn between_quotes_a_value_becomes_a_part_of_the_json_string() {
+    let over = json!({ "name": "A\"nn\\\n", "n": 5, "token": "t", "none": null });
+    for (source, expected) in [
+        (
+            r#"{"greeting": "Hello {{ name }}, {{- n -}} ", "name": {{ name }}}"#,
+            json!({ "greeting": "Hello A\"nn\\\n,5", "name": "A\"nn\\\n" }),
+        ),
+        (r#"{"a\"{{ n }}": "{{ name if n == 5 else token }}"}"#, json!({ "a\"5": "A\"nn\\\n" })),
+        (r#"{% if n == 5 %}{"a": "{{ token | tojson }}"}{% endif %}{# " #}"#, json!({ "a": "\"t\"" })),
+        (r#"["{% raw %}{{ name }} {% endraw %}{{ token }}", {{ "}}" }}]"#, json!(["{{ name }} t", "}}"])),
+    ] {
+        let rendered = render(source, Escape::Json, over.clone()).expect("renders");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&rendered).expect(source), expected, "{source}");
+    }
+    for source in [r#"{"a": "{{ nothing }}"}"#, r#"{"a": "{{ none }}"}"#] {
+        assert!(render(source, Escape::Json, over.clone()).is_err(), "{source}");
+    }
+}
+
+#[test]
 fn text_is_not_escaped_and_html_is() {
     let over = json!({ "name": "<b>'\"&", "yes": true, "list": [1, "a"], "n": 1.0 });
     assert_eq!(

@@ -21,6 +21,8 @@ pub struct Credentials {
     pub password: Option<Zeroizing<String>>,
     /// The new password of a change or reset.
     pub new_password: Option<Zeroizing<String>>,
+    /// The token of a refresh.
+    pub token: Option<Zeroizing<String>>,
     /// A further identifier; none if it was left empty.
     pub email: Option<String>,
     /// As above.
@@ -60,12 +62,13 @@ pub fn extract(shape: &RequestShape, decoded: &Decoded) -> Result<Credentials, D
     let login = required(&shape.login, CredentialField::Login)?.map(str::to_owned);
     let password = secret(required(&shape.password, CredentialField::Password)?);
     let new_password = secret(required(&shape.new_password, CredentialField::NewPassword)?);
+    let token = secret(required(&shape.token, CredentialField::Token)?);
     let email = optional(&shape.email, CredentialField::Email)?;
     let username = optional(&shape.username, CredentialField::Username)?;
     let phone = optional(&shape.phone, CredentialField::Phone)?;
     let fields = without_passwords(shape, decoded, &password, &new_password);
     let profile = shape.profile.as_ref().and_then(|part| profile_of(shape.format, &fields, part));
-    Ok(Credentials { login, password, new_password, email, username, phone, fields, profile })
+    Ok(Credentials { login, password, new_password, token, email, username, phone, fields, profile })
 }
 
 /// Whether a parameter of the query bears the name of a credential in any spelling (R39). Separators that only some readers
@@ -112,6 +115,7 @@ fn credential_fields(shape: &RequestShape) -> impl Iterator<Item = (CredentialFi
         (CredentialField::Login, &shape.login),
         (CredentialField::Password, &shape.password),
         (CredentialField::NewPassword, &shape.new_password),
+        (CredentialField::Token, &shape.token),
         (CredentialField::Email, &shape.email),
         (CredentialField::Username, &shape.username),
         (CredentialField::Phone, &shape.phone),

@@ -91,6 +91,8 @@ pub enum CredentialField {
     Password,
     /// The new password.
     NewPassword,
+    /// The token of a refresh.
+    Token,
     /// A further identifier.
     Email,
     /// As above.

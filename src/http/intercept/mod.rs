@@ -7,28 +7,29 @@ mod render;
 mod session;
 mod shape;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use self::render::Renderer;
 use self::session::{SessionCookie, token_of};
 use self::shape::{KnownFields, differences};
-use super::client_addr::client_addr;
-use super::decode::credentials::{Credentials, extract, query_names_credential};
-use super::decode::{DecodeError, Decoded, decode, reserialize};
+use super::client_addr::{client_addr, is_trusted};
+use super::connection::Connection;
+use super::decode::{Credentials, Decoded, decode, extract, reserialize};
 use super::forward::{ForwardContext, Forwarder};
-use super::gate::{self, Refusal};
-use super::headers::forwardable;
-use super::path::{CanonicalTarget, PathPolicy};
+use super::gate::{self, GatePolicy, Refusal};
+use super::headers::{HeaderFault, HeaderRules, Provenance};
+use super::path::CanonicalTarget;
 use super::problem::problem;
-use super::router::{Routed, Router};
-use super::server::{Connection, Handler};
+use super::router::{BadRoutePath, Candidates, Routed, Router, Selection};
+use super::server::Handler;
 use super::settings::{Action, CookieSettings, EdgeBounds, LegacyWay, Route, Session, TrustedProxies};
 use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::Clock;
@@ -46,7 +47,11 @@ use crate::service::ports::{AddressBucket, AddressLimits, ClientRequest, Limited
 use crate::service::registration::RegisterRequest;
 use crate::service::reply::{Answer, Ours, Reply};
 use crate::telemetry::Metrics;
+use crate::telemetry::metrics::{Outcome, Source};
 use crate::template::{self, Template};
+
+/// Where the public keys of asymmetric tokens are found (RFC 8615; the name that OpenID providers use).
+pub const JWKS_PATH: &str = "/.well-known/jwks.json";
 
 /// What the interceptor is made of.
 pub struct InterceptorParts {
@@ -62,14 +67,18 @@ pub struct InterceptorParts {
     pub tokens: Option<Arc<dyn Tokens>>,
     /// The session cookie and how long it lives.
     pub cookie: Option<(CookieSettings, Duration)>,
+    /// The public keys, where the tokens are signed with a private one (RFC 7517): answered on [`JWKS_PATH`].
+    pub jwks: Option<serde_json::Value>,
     /// Headers set on a valid session.
     pub identity_headers: Vec<(HeaderName, Template)>,
     /// Who may say where a client is.
     pub trusted_proxies: TrustedProxies,
     /// Timers and sizes.
     pub bounds: EdgeBounds,
-    /// Whether odd paths pass.
-    pub path_policy: PathPolicy,
+    /// What an operator loosened of the gate.
+    pub gate: GatePolicy,
+    /// Which headers go on, and what is said of the client in them.
+    pub headers: Arc<HeaderRules>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
@@ -91,19 +100,13 @@ struct Traffic<'a> {
     target: CanonicalTarget,
     client: ClientAddr,
     connection: &'a Arc<Connection>,
+    peer_is_trusted: bool,
 }
 
-/// What stands in the way of using a request on a route.
-enum Unusable {
-    Body(BodyError),
-    Decode(DecodeError),
-    CredentialInQuery,
-}
 
 impl Interceptor {
     /// Puts the parts together.
-    #[must_use]
-    pub fn new(parts: InterceptorParts) -> Self {
+    pub fn new(parts: InterceptorParts) -> Result<Self, BadRoutePath> {
         let session_cookie = parts.cookie.clone().map(|(settings, ttl)| Arc::new(SessionCookie::new(settings, ttl)));
         let renderer = Renderer {
             tokens: parts.tokens.clone(),
@@ -111,46 +114,46 @@ impl Interceptor {
             clock: Arc::clone(&parts.clock),
             metrics: Arc::clone(&parts.metrics),
         };
-        let router = Router::new(&parts.routes);
+        let router = Router::new(&parts.routes)?;
         let fields = parts.routes.iter().map(|_| KnownFields::default()).collect();
-        Self { parts, router, renderer, session_cookie, fields }
+        Ok(Self { parts, router, renderer, session_cookie, fields })
     }
 
     async fn answer(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ProxyBody> {
-        let (head, body) = request.into_parts();
-        if let Err(refusal) = gate::admit(&head, &self.parts.bounds) {
-            return self.refuse(&refusal);
-        }
-        let target = match head.uri.path_and_query().map(|target| CanonicalTarget::parse(target, self.parts.path_policy)) {
-            Some(Ok(target)) => target,
-            Some(Err(error)) => {
-                self.parts.metrics.refused(error.as_str());
-                return whole(problem(StatusCode::BAD_REQUEST, error.as_str(), "the request target is not canonical"));
-            }
-            // Authority and asterisk form have no path: `gate` knows the methods that bear them.
-            None => return whole(problem(StatusCode::BAD_REQUEST, "bad_target", "the request target has no path")),
+        let (mut head, body) = request.into_parts();
+        let admitted = match gate::admit(&head, &self.parts.bounds, self.parts.gate) {
+            Ok(admitted) => admitted,
+            Err(refusal) => return self.refuse(&refusal),
         };
-        let client = client_addr(connection.peer_ip(), &head.headers, &self.parts.trusted_proxies);
-        let traffic = Traffic { head, target, client, connection };
+        // HTTP/2 and absolute-form name the host in the target; from here on it stands where HTTP/1.1 has it.
+        if !head.headers.contains_key(HOST)
+            && let Ok(host) = HeaderValue::from_str(&admitted.host)
+        {
+            head.headers.insert(HOST, host);
+        }
+        let peer = connection.peer_ip().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let client = client_addr(peer, &head.headers, &self.parts.trusted_proxies);
+        let peer_is_trusted = is_trusted(peer, &self.parts.trusted_proxies);
+        let traffic = Traffic { head, target: admitted.target, client, connection, peer_is_trusted };
         let mode = self.parts.service.mode().current();
-        let routed = self.router.route(&traffic.head.method, &traffic.target, &traffic.head.headers);
-        match (mode, routed) {
-            (Mode::Passthrough, _) | (_, Routed::Pass) => self.send_on(traffic, ProxyBody::from(body)).await,
-            (Mode::Observe, Routed::MethodNotAllowed(_) | Routed::Refused(_)) => {
+        if mode == Mode::Passthrough {
+            return self.send_on(traffic, ProxyBody::from(body)).await;
+        }
+        if traffic.target.path() == JWKS_PATH
+            && let (Some(jwks), &Method::GET) = (&self.parts.jwks, &traffic.head.method)
+        {
+            return whole(render::jwks(jwks));
+        }
+        match (mode, self.router.route(&traffic.head.method, &traffic.target, &traffic.head.headers)) {
+            (_, Routed::Pass) => self.send_on(traffic, ProxyBody::from(body)).await,
+            (_, Routed::Take(candidates)) => self.intercept(mode, &candidates, traffic, body).await,
+            (Mode::Observe, Routed::MethodNotAllowed(_) | Routed::Refused(..)) => {
                 // Observing changes nothing for anybody; what `migrate` would refuse is counted.
                 self.parts.metrics.refused("observed");
                 self.send_on(traffic, ProxyBody::from(body)).await
             }
-            (_, Routed::MethodNotAllowed(allow)) => {
-                self.parts.metrics.refused("method_not_allowed");
-                let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "not with this method");
-                if let Ok(allow) = HeaderValue::from_str(&allow) {
-                    response.headers_mut().insert(ALLOW, allow);
-                }
-                whole(response)
-            }
-            (_, Routed::Refused(refusal)) => self.refuse(&refusal),
-            (_, Routed::Take(candidates)) => self.intercept(mode, &candidates, traffic, body).await,
+            (_, Routed::MethodNotAllowed(index)) => self.method_not_allowed(index),
+            (_, Routed::Refused(_, refusal)) => self.refuse(&refusal),
         }
     }
 
@@ -159,62 +162,58 @@ impl Interceptor {
     async fn intercept(
         &self,
         mode: Mode,
-        candidates: &[RouteIndex],
+        candidates: &Candidates,
         traffic: Traffic<'_>,
         body: Incoming,
     ) -> Response<ProxyBody> {
-        let Some(route) = candidates.first().and_then(|index| self.route(*index)) else {
+        let Some(route) = self.route(candidates.first()) else {
             return self.send_on(traffic, ProxyBody::from(body)).await;
         };
         // Before the body is read: whoever is over his limit costs no more than his request's head.
-        if let Err(Limited { retry_after }) = self.admit(candidates, traffic.client) {
-            if mode != Mode::Observe {
-                self.parts.metrics.login(&route.name, crate::telemetry::metrics::Source::Edge, Ours::Limited(retry_after).outcome());
-                return whole(self.renderer.answer(route, &Ours::Limited(retry_after), ""));
-            }
+        if let Err(Limited { retry_after }) = self.admit(route, traffic.client)
+            && mode != Mode::Observe
+        {
+            let limited = Ours::Limited(retry_after);
+            self.count(route, limited.outcome());
+            return whole(self.renderer.answer(route, &limited, ""));
         }
         if !route.action.needs_body() {
             return self.without_body(route, traffic, body).await;
         }
-        let read = self.read(&traffic, body).await;
-        let (bytes, decoded) = match read {
-            Ok(read) => read,
-            Err((unusable, bytes)) => return self.unusable(mode, route, traffic, unusable, bytes).await,
+        let EdgeBounds { auth_body_bytes, body_timeout, .. } = self.parts.bounds;
+        let deadline = self.parts.clock.monotonic() + body_timeout;
+        let bytes = match read_bounded(body, auth_body_bytes, deadline).await {
+            Ok(bytes) => bytes,
+            Err(error) => return self.unusable(mode, route, traffic, &unread(&error), None).await,
         };
-        let Some(index) = self.router.select_by_fields(candidates, &decoded) else {
-            // Not this route's business after all: on with the very bytes that came.
-            return self.send_on(traffic, ProxyBody::full(bytes)).await;
+        let decoded = match decode(&traffic.head.headers, &bytes) {
+            Ok(decoded) => decoded,
+            Err(error) => return self.unusable(mode, route, traffic, &error.into(), Some(bytes)).await,
+        };
+        let index = match candidates.select(&traffic.target, &decoded) {
+            Ok(Selection::Route(index)) => index,
+            // No route's business after all: on with the very bytes that came.
+            Ok(Selection::Pass) => return self.send_on(traffic, ProxyBody::full(bytes)).await,
+            Err(refusal) => return self.unusable(mode, route, traffic, &refusal, Some(bytes)).await,
         };
         let route = self.route(index).unwrap_or(route);
-        if query_names_credential(traffic.target.query(), &route.request) {
-            return self.unusable(mode, route, traffic, Unusable::CredentialInQuery, Some(bytes)).await;
-        }
         match extract(&route.request, &decoded) {
             Ok(credentials) => self.perform(index, route, traffic, &decoded, credentials, bytes).await,
-            Err(error) => self.unusable(mode, route, traffic, Unusable::Decode(error), Some(bytes)).await,
+            Err(error) => self.unusable(mode, route, traffic, &error.into(), Some(bytes)).await,
         }
     }
 
-    fn admit(&self, candidates: &[RouteIndex], client: ClientAddr) -> Result<(), Limited> {
+    fn admit(&self, route: &Route, client: ClientAddr) -> Result<(), Limited> {
         self.parts.addresses.admit(client, AddressBucket::Intercepted)?;
-        let registers = candidates.iter().filter_map(|index| self.route(*index));
-        if registers.into_iter().any(|route| route.action == Action::Register) {
-            self.parts.addresses.admit(client, AddressBucket::Registration)?;
-        }
-        Ok(())
-    }
-
-    /// Reads and decodes the body of a request on a route, both within bounds.
-    async fn read(
-        &self,
-        traffic: &Traffic<'_>,
-        body: Incoming,
-    ) -> Result<(Bytes, Decoded), (Unusable, Option<Bytes>)> {
-        let EdgeBounds { auth_body_bytes, body_timeout, .. } = self.parts.bounds;
-        let bytes = read_bounded(body, auth_body_bytes, body_timeout).await.map_err(|error| (Unusable::Body(error), None))?;
-        match decode(&traffic.head.headers, &bytes) {
-            Ok(decoded) => Ok((bytes, decoded)),
-            Err(error) => Err((Unusable::Decode(error), Some(bytes))),
+        match route.action {
+            Action::Register => self.parts.addresses.admit(client, AddressBucket::Registration),
+            Action::Login
+            | Action::ChangePassword
+            | Action::ResetPassword
+            | Action::DeleteUser
+            | Action::Logout
+            | Action::GetUser
+            | Action::Refresh => Ok(()),
         }
     }
 
@@ -224,25 +223,40 @@ impl Interceptor {
         mode: Mode,
         route: &Route,
         traffic: Traffic<'_>,
-        unusable: Unusable,
+        refusal: &Refusal,
         bytes: Option<Bytes>,
     ) -> Response<ProxyBody> {
-        let (status, code, title) = match unusable {
-            Unusable::Decode(error) => (error.status(), error.as_str(), error.title()),
-            Unusable::CredentialInQuery => {
-                (StatusCode::BAD_REQUEST, "credential_in_query", "credentials belong into the body, not into the URL")
-            }
-            Unusable::Body(BodyError::TooLarge) => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is larger than a login can be")
-            }
-            Unusable::Body(BodyError::Timeout) => (StatusCode::REQUEST_TIMEOUT, "body_timeout", "the body did not arrive in time"),
-            Unusable::Body(BodyError::Broken(_)) => (StatusCode::BAD_REQUEST, "body_broken", "the body broke off"),
-        };
-        self.parts.metrics.refused(code);
+        self.parts.metrics.refused(refusal.reason);
         if let (Mode::Observe, Some(bytes)) = (mode, bytes) {
             return self.send_on(traffic, ProxyBody::full(bytes)).await;
         }
-        whole(self.renderer.invalid(route, status, code, title, ""))
+        self.count(route, Outcome::Malformed);
+        whole(self.renderer.invalid(route, refusal.status, refusal.reason, refusal.title, ""))
+    }
+
+    /// Counts a request on a route that no use case saw.
+    fn count(&self, route: &Route, outcome: Outcome) {
+        match route.action {
+            Action::Login => self.parts.metrics.login(&route.name, Source::Edge, outcome),
+            Action::Register => self.parts.metrics.registration(&route.name, Source::Edge, outcome),
+            Action::ChangePassword
+            | Action::ResetPassword
+            | Action::DeleteUser
+            | Action::Logout
+            | Action::GetUser
+            | Action::Refresh => self.parts.metrics.change(&route.name, Source::Edge, outcome),
+        }
+    }
+
+    fn method_not_allowed(&self, index: RouteIndex) -> Response<ProxyBody> {
+        self.parts.metrics.refused("method_not_allowed");
+        let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Not with this method");
+        if let Some(route) = self.route(index)
+            && let Ok(allow) = HeaderValue::try_from(format!("GET, HEAD, OPTIONS, {}", route.matcher.method))
+        {
+            response.headers_mut().insert(ALLOW, allow);
+        }
+        whole(response)
     }
 
     async fn without_body(&self, route: &Route, traffic: Traffic<'_>, body: Incoming) -> Response<ProxyBody> {
@@ -274,7 +288,14 @@ impl Interceptor {
         credentials: Credentials,
         bytes: Bytes,
     ) -> Response<ProxyBody> {
-        let request = Arc::new(self.client_request(&traffic, decoded));
+        let request = match self.client_request(&traffic, decoded) {
+            Ok(request) => Arc::new(request),
+            Err(fault) => {
+                let (status, reason, title) = fault.answer();
+                return self.refuse(&Refusal { status, reason, title });
+            }
+        };
+        let canonical = Arc::clone(&request);
         let token = token_of(&traffic.head.headers, self.session_cookie.as_deref()).map(ToOwned::to_owned);
         let login = credentials.login.clone().unwrap_or_default();
         let asked_by = match route.legacy {
@@ -340,10 +361,10 @@ impl Interceptor {
                 };
                 service.change(tokens, change).await
             }
-            Action::Refresh => service.refresh(&route.name, tokens, &route.refreshes, credentials.token.as_deref()).await,
+            Action::Refresh => service.refresh(&route.name, tokens, &route.refreshes, credentials.token.as_ref().map(|token| token.as_str())).await,
             Action::Logout | Action::GetUser => Reply::send_on(),
         };
-        self.conclude(index, route, traffic, reply, &login, bytes).await
+        self.conclude(index, route, traffic, reply, &login, Bodies { canonical, received: bytes }).await
     }
 
     /// Turns a use case's reply into a response.
@@ -354,12 +375,18 @@ impl Interceptor {
         traffic: Traffic<'_>,
         reply: Reply,
         login: &str,
-        bytes: Bytes,
+        bodies: Bodies,
     ) -> Response<ProxyBody> {
         match reply.answer {
             Answer::Ours(Ours::Ok(_)) if route.action == Action::Login && route.session == Session::Forward => {
-                // Verified here; the app makes its own session out of the same request.
-                self.send_on(traffic, ProxyBody::full(bytes)).await
+                // Verified here; the app makes its own session out of what was verified, not out of what was received (R41).
+                let mut traffic = traffic;
+                for name in [CONTENT_TYPE, CONTENT_LENGTH] {
+                    if let Some(value) = bodies.canonical.headers.get(&name) {
+                        traffic.head.headers.insert(name, value.clone());
+                    }
+                }
+                self.send_on(traffic, ProxyBody::full(bodies.canonical.body.clone())).await
             }
             Answer::Ours(ours) => whole(self.renderer.answer(route, &ours, login)),
             Answer::Legacys { relay, shadow } => {
@@ -373,47 +400,44 @@ impl Interceptor {
                 }
                 whole(relay)
             }
-            Answer::SendOn => self.send_on(traffic, ProxyBody::full(bytes)).await,
+            Answer::SendOn => self.send_on(traffic, ProxyBody::full(bodies.received)).await,
         }
     }
 
     /// The request as legacy gets it: made anew from what was parsed, so that what legacy judges is what we save (R41).
-    fn client_request(&self, traffic: &Traffic<'_>, decoded: &Decoded) -> ClientRequest {
-        let mut headers = forwardable(&traffic.head.headers, &self.context(traffic));
+    fn client_request(&self, traffic: &Traffic<'_>, decoded: &Decoded) -> Result<ClientRequest, HeaderFault> {
+        let from = Provenance {
+            connection: traffic.connection,
+            client: traffic.client,
+            peer_is_trusted: traffic.peer_is_trusted,
+            version: traffic.head.version,
+        };
+        let mut headers = self.parts.headers.forwardable(&traffic.head.headers, from)?;
         let body = reserialize(decoded);
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         if let Some(content_type) = decoded.content_type() {
             headers.insert(CONTENT_TYPE, content_type);
         }
-        ClientRequest {
-            method: traffic.head.method.clone(),
-            path_and_query: traffic.target.path_and_query().clone(),
-            headers,
-            body,
-        }
+        let (method, path_and_query) = (traffic.head.method.clone(), traffic.target.path_and_query().clone());
+        Ok(ClientRequest { method, path_and_query, headers, body })
     }
 
     // -------------------------------------------------------------------------------------------------------- send on
 
-    fn context<'a>(&'a self, traffic: &'a Traffic<'_>) -> ForwardContext<'a> {
-        let peer_is_trusted = traffic
-            .connection
-            .peer_ip()
-            .is_some_and(|peer| self.parts.trusted_proxies.cidrs.iter().any(|net| net.contains(&peer)));
-        ForwardContext { client: traffic.client, connection: traffic.connection, peer_is_trusted }
-    }
-
     /// Sends a request on to the app and streams its answer back, with `identity_headers` where its session is valid.
     async fn send_on(&self, traffic: Traffic<'_>, body: ProxyBody) -> Response<ProxyBody> {
         let identity = self.identity(&traffic).await;
-        let context = self.context(&traffic);
-        let Traffic { mut head, ref target, .. } = traffic;
+        let Traffic { mut head, target, client, connection, peer_is_trusted } = traffic;
+        let context = ForwardContext { connection, client, peer_is_trusted, identity: &identity };
         let mut uri = http::uri::Parts::default();
         uri.path_and_query = Some(target.path_and_query().clone());
-        if let Ok(canonical) = http::Uri::from_parts(uri) {
-            head.uri = canonical;
+        match http::Uri::from_parts(uri) {
+            Ok(canonical) => head.uri = canonical,
+            Err(_impossible) => {
+                return whole(problem(StatusCode::BAD_REQUEST, "bad_target", "The request target is not acceptable"));
+            }
         }
-        self.parts.forwarder.forward(Request::from_parts(head, body), &context, identity).await
+        self.parts.forwarder.forward(Request::from_parts(head, body), &context).await
     }
 
     /// `identity_headers` of the user whose session a request bears; none without a valid one.
@@ -482,6 +506,22 @@ impl Action {
             Self::Logout | Self::GetUser => false,
         }
     }
+}
+
+/// The body of a request that was decoded: as it may be sent on, and as it came.
+struct Bodies {
+    canonical: Arc<ClientRequest>,
+    received: Bytes,
+}
+
+/// Why a body could not be read.
+fn unread(error: &BodyError) -> Refusal {
+    let (status, reason, title) = match error {
+        BodyError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is larger than a login can be"),
+        BodyError::Timeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body did not arrive in time"),
+        BodyError::Broken(_) => (StatusCode::BAD_REQUEST, "body_broken", "The body broke off"),
+    };
+    Refusal { status, reason, title }
 }
 
 fn whole(response: Response<Bytes>) -> Response<ProxyBody> {

@@ -165,7 +165,7 @@ impl Renderer {
         }
     }
 
-    fn failed(&self, error: &dyn std::error::Error) -> Response<Bytes> {
+    fn failed(&self, error: &(dyn std::error::Error + 'static)) -> Response<Bytes> {
         self.metrics.alarm("template");
         tracing::error!(error, "an answer could not be rendered");
         problem(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the answer could not be made")
@@ -204,6 +204,14 @@ fn render(template: &ReplyTemplate, context: &Context<'_>) -> Result<Response<By
         headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     }
     Ok(response)
+}
+
+/// A JSON Web Key Set, cacheable for as long as a rotation with overlap allows.
+pub(super) fn jwks(keys: &serde_json::Value) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(keys.to_string()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    response
 }
 
 fn empty(status: StatusCode) -> Response<Bytes> {

@@ -1,0 +1,6 @@
+//! What the topics share.
+
+pub(crate) mod connector;
+pub(crate) mod legacy;
+pub(crate) mod memory_store;
+pub(crate) mod raw_client;
