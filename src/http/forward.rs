@@ -211,7 +211,11 @@ impl Failure {
         };
         match &self {
             Self::Send(error) => {
-                tracing::warn!(error = error as &dyn std::error::Error, code, "a request got no answer from the upstream");
+                tracing::warn!(
+                    error = error as &dyn std::error::Error,
+                    code,
+                    "a request got no answer from the upstream"
+                );
             }
             Self::BadAnswer(why) => tracing::warn!(why, code, "an answer of the upstream was not handed on"),
             Self::TooSlow | Self::ClientStalled => tracing::warn!(code, "a request got no answer from the upstream"),

@@ -5,8 +5,8 @@
 use std::net::IpAddr;
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED,
-    HOST, HeaderMap, HeaderName, HeaderValue, InvalidHeaderName, LOCATION, ORIGIN, PROXY_AUTHENTICATE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT,
+    FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, InvalidHeaderName, LOCATION, ORIGIN, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{StatusCode, Version};
@@ -59,9 +59,7 @@ impl HeaderFault {
             Self::Connection => {
                 (StatusCode::BAD_REQUEST, "bad_connection_header", "The Connection header names what it may not")
             }
-            Self::Expectation => {
-                (StatusCode::EXPECTATION_FAILED, "bad_expectation", "The expectation cannot be met")
-            }
+            Self::Expectation => (StatusCode::EXPECTATION_FAILED, "bad_expectation", "The expectation cannot be met"),
             Self::Loop => (StatusCode::LOOP_DETECTED, "loop", "The request goes round in a loop"),
         }
     }
@@ -307,7 +305,11 @@ fn options(line: &HeaderValue) -> impl Iterator<Item = Result<HeaderName, Invali
 
 /// Headers that a client could want removed on the way so that the app sees another request than the one that was judged (R8).
 fn is_protected_in_request(name: &HeaderName) -> bool {
-    is_end_to_end(name) || *name == FORWARDED || *name == VIA || *name == X_REAL_IP || name.as_str().starts_with("x-forwarded-")
+    is_end_to_end(name)
+        || *name == FORWARDED
+        || *name == VIA
+        || *name == X_REAL_IP
+        || name.as_str().starts_with("x-forwarded-")
 }
 
 /// Headers that no hop may remove, whoever asks.

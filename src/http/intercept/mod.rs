@@ -103,7 +103,6 @@ struct Traffic<'a> {
     peer_is_trusted: bool,
 }
 
-
 impl Interceptor {
     /// Puts the parts together.
     pub fn new(parts: InterceptorParts) -> Result<Self, BadRoutePath> {
@@ -361,7 +360,16 @@ impl Interceptor {
                 };
                 service.change(tokens, change).await
             }
-            Action::Refresh => service.refresh(&route.name, tokens, &route.refreshes, credentials.token.as_ref().map(|token| token.as_str())).await,
+            Action::Refresh => {
+                service
+                    .refresh(
+                        &route.name,
+                        tokens,
+                        &route.refreshes,
+                        credentials.token.as_ref().map(|token| token.as_str()),
+                    )
+                    .await
+            }
             Action::Logout | Action::GetUser => Reply::send_on(),
         };
         self.conclude(index, route, traffic, reply, &login, Bodies { canonical, received: bytes }).await
@@ -517,7 +525,9 @@ struct Bodies {
 /// Why a body could not be read.
 fn unread(error: &BodyError) -> Refusal {
     let (status, reason, title) = match error {
-        BodyError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is larger than a login can be"),
+        BodyError::TooLarge => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is larger than a login can be")
+        }
         BodyError::Timeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body did not arrive in time"),
         BodyError::Broken(_) => (StatusCode::BAD_REQUEST, "body_broken", "The body broke off"),
     };

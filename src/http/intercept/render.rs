@@ -70,11 +70,17 @@ impl Renderer {
                 let reason = weak.to_string();
                 self.invalid(route, StatusCode::UNPROCESSABLE_ENTITY, "password_too_weak", &reason, login)
             }
-            Ours::BadName => {
-                self.invalid(route, StatusCode::UNPROCESSABLE_ENTITY, "invalid_account", "this name or password cannot be used", login)
-            }
+            Ours::BadName => self.invalid(
+                route,
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_account",
+                "this name or password cannot be used",
+                login,
+            ),
             Ours::Limited(after) => self.retry_later(route.replies.limited.as_ref(), LIMITED, *after, login),
-            Ours::Unavailable(after) => self.retry_later(route.replies.unavailable.as_ref(), UNAVAILABLE, *after, login),
+            Ours::Unavailable(after) => {
+                self.retry_later(route.replies.unavailable.as_ref(), UNAVAILABLE, *after, login)
+            }
         }
     }
 
@@ -112,12 +118,8 @@ impl Renderer {
             Err(error) => return self.failed(&error),
         };
         let Minted { token, named } = &minted;
-        let context = Context {
-            user: Some(who.view()),
-            token: token.as_deref(),
-            tokens: Some(named),
-            ..self.context(login)
-        };
+        let context =
+            Context { user: Some(who.view()), token: token.as_deref(), tokens: Some(named), ..self.context(login) };
         let mut response = self.fill(route.replies.ok.as_ref(), DONE, &context);
         if let (Some(cookie), Some(token)) = (&self.cookie, token.as_deref())
             && let Some(value) = cookie.set(token)
@@ -176,10 +178,16 @@ const DONE: Standard = Standard { status: StatusCode::NO_CONTENT, code: "", titl
 const DENIED: Standard =
     Standard { status: StatusCode::UNAUTHORIZED, code: "invalid_credentials", title: "wrong name or password" };
 const EXISTS: Standard = Standard { status: StatusCode::CONFLICT, code: "user_exists", title: "this name is taken" };
-const LIMITED: Standard =
-    Standard { status: StatusCode::TOO_MANY_REQUESTS, code: "too_many_attempts", title: "too many attempts, try again later" };
-const UNAVAILABLE: Standard =
-    Standard { status: StatusCode::SERVICE_UNAVAILABLE, code: "unavailable", title: "this cannot be answered now, try again" };
+const LIMITED: Standard = Standard {
+    status: StatusCode::TOO_MANY_REQUESTS,
+    code: "too_many_attempts",
+    title: "too many attempts, try again later",
+};
+const UNAVAILABLE: Standard = Standard {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    code: "unavailable",
+    title: "this cannot be answered now, try again",
+};
 
 /// Why a reply was not rendered.
 #[derive(Debug, thiserror::Error)]

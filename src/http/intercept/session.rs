@@ -60,10 +60,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// The first cookie of that name, over all lines.
 fn named_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(';')).find_map(|pair| {
-        let (found, value) = pair.split_once('=')?;
-        (found.trim() == name).then(|| value.trim().trim_matches('"'))
-    })
+    headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(';')).find_map(
+        |pair| {
+            let (found, value) = pair.split_once('=')?;
+            (found.trim() == name).then(|| value.trim().trim_matches('"'))
+        },
+    )
 }
 
 #[cfg(test)]

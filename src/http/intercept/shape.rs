@@ -119,7 +119,8 @@ mod tests {
     }
 
     fn differing(ours: &str, legacys: &str) -> Vec<String> {
-        let (ours, legacys) = (answer(200, "application/json", ours), answer(200, "application/json; charset=utf-8", legacys));
+        let (ours, legacys) =
+            (answer(200, "application/json", ours), answer(200, "application/json; charset=utf-8", legacys));
         differences(&ours, &legacys).into_iter().collect()
     }
 
