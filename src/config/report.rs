@@ -196,10 +196,14 @@ impl Findings {
     fn add(&mut self, severity: Severity, key: String, message: String, help: Option<String>, origin: Origin) {
         // What stands in a file must not steer the terminal that it is shown on.
         let plain = |text: String| text.replace(|c: char| c.is_control(), "\u{fffd}");
-        let found = (severity, plain(key), plain(message), help.map(plain), origin);
-        // One cause may be met twice, as a header that stands in several answers.
-        if !self.found.contains(&found) {
-            self.found.push(found);
+        let (key, message) = (plain(key), plain(message));
+        // One cause may be met twice, as in a header that stands in several answers.
+        let met = self
+            .found
+            .iter()
+            .any(|(of, at, what, _, place)| (*of, at, what, place) == (severity, &key, &message, &origin));
+        if !met {
+            self.found.push((severity, key, message, help.map(plain), origin));
         }
     }
 
@@ -259,7 +263,7 @@ impl Findings {
 const MASK: &str = "***";
 
 /// Longer lines are cut: nobody reads them, and a terminal wraps the caret away.
-const MAX_SHOWN: usize = 200;
+const MAX_SHOWN: usize = 140;
 
 /// Cuts the line out in which `span` begins.
 fn excerpt(origin: &str, text: &str, span: &Range<usize>, secrets: &[Range<usize>]) -> Excerpt {
@@ -277,10 +281,7 @@ fn excerpt(origin: &str, text: &str, span: &Range<usize>, secrets: &[Range<usize
     shown.caret_at(line_end, span);
     let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
     let line = before.matches('\n').count() + 1;
-    let (caret, end) = (shown.start.unwrap_or(0), shown.end.unwrap_or(shown.width));
-    let text: String = shown.text.trim_end().chars().take(MAX_SHOWN).collect();
-    let caret = caret.min(MAX_SHOWN);
-    let width = end.min(MAX_SHOWN).min(text.chars().count()).saturating_sub(caret).max(1);
+    let (text, caret, width) = shown.window();
     Excerpt { origin: origin.to_owned(), line, column, text, caret, width }
 }
 
@@ -301,6 +302,25 @@ impl Shown {
         if offset >= span.end && self.end.is_none() {
             self.end = Some(self.width);
         }
+    }
+
+    /// The part of the line around the caret, the place of the caret in it, and its width.
+    fn window(self) -> (String, usize, usize) {
+        let text = self.text.trim_end();
+        let length = text.chars().count();
+        let (start, end) = (self.start.unwrap_or(0), self.end.unwrap_or(length));
+        let skipped = if end.min(length) > MAX_SHOWN { start.saturating_sub(MAX_SHOWN / 4) } else { 0 };
+        let mut shown: String = text.chars().skip(skipped).take(MAX_SHOWN).collect();
+        let mut caret = start - skipped;
+        if skipped > 0 {
+            shown.insert(0, '…');
+            caret += 1;
+        }
+        if length > skipped + MAX_SHOWN {
+            shown.push('…');
+        }
+        let width = (end - skipped).min(MAX_SHOWN) + usize::from(skipped > 0);
+        (shown, caret, width.saturating_sub(caret).max(1))
     }
 
     fn mask(&mut self, secret: usize) {

@@ -258,7 +258,9 @@ impl Walk<'_> {
                 Verdict::Drop
             }
         };
-        self.dropped.insert(path.to_owned());
+        if verdict == Verdict::Drop {
+            self.dropped.insert(path.to_owned());
+        }
         verdict
     }
 

@@ -10,6 +10,7 @@
 )]
 
 mod admin;
+mod config;
 mod house;
 mod legacy;
 mod legacy_load;

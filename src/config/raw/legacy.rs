@@ -6,6 +6,7 @@ use super::Table;
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Legacy")]
 pub(in crate::config) struct RawLegacy {
     /// Where legacy is. Left out: the upstream.
     pub(in crate::config) url: Option<String>,
@@ -49,6 +50,7 @@ impl Default for RawLegacy {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Breaker")]
 pub(in crate::config) struct RawBreaker {
     /// Outages in a row that open it.
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -65,6 +67,7 @@ impl Default for RawBreaker {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Call")]
 pub(in crate::config) struct RawCall {
     /// What is sent: templates over `login`, `password`, `fields`.
     #[schemars(required)]
@@ -84,6 +87,7 @@ pub(in crate::config) struct RawCall {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "GetUser")]
 pub(in crate::config) struct RawGetUser {
     /// What is sent: templates over `login`, or over `answer`, the login's own answer.
     #[schemars(required)]
@@ -102,6 +106,7 @@ pub(in crate::config) struct RawGetUser {
 /// Method, path and body of a composed request.
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Request")]
 pub(in crate::config) struct RawRequest {
     /// The method. Left out: `GET` for `get_user`, otherwise `POST`.
     pub(in crate::config) method: Option<String>,
@@ -123,6 +128,7 @@ pub(in crate::config) struct RawRequest {
 /// Expressions that say who a user is.
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "User")]
 pub(in crate::config) struct RawUser {
     /// `get_user`: ask `[legacy.get_user]` instead; then nothing else stands here.
     pub(in crate::config) from: Option<RawUserFrom>,
@@ -144,6 +150,7 @@ pub(in crate::config) struct RawUser {
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "UserFrom")]
 pub(in crate::config) enum RawUserFrom {
     GetUser,
 }

@@ -25,6 +25,7 @@ use crate::token::settings::TokenAlgorithm;
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "proxy.toml")]
+#[schemars(rename = "Config")]
 pub(super) struct RawConfig {
     /// How far the migration has come.
     #[serde(default)]
@@ -74,6 +75,7 @@ pub(super) struct RawConfig {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Migration")]
 pub(super) struct RawMigration {
     /// `passthrough`: everything is forwarded, nothing is read. `observe`: legacy answers, what it proves is saved and compared.
     /// `migrate`: answered here first, unknown users by legacy. `retired`: legacy is never called. The value of the first
@@ -105,6 +107,7 @@ impl Default for RawMigration {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Listener")]
 pub(super) struct RawListener {
     /// `ip:port`, `unix:/path`, or `systemd:name` for a socket handed over by systemd.
     #[schemars(required)]
@@ -118,6 +121,7 @@ pub(super) struct RawListener {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Tls")]
 pub(super) struct RawTls {
     /// File with the certificate chain, PEM.
     #[schemars(required)]
@@ -129,6 +133,7 @@ pub(super) struct RawTls {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Upstream")]
 pub(super) struct RawUpstream {
     /// `http://host:port` or `https://host`, with an optional base path.
     #[schemars(required)]
@@ -150,6 +155,7 @@ pub(super) struct RawUpstream {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Identity")]
 pub(super) struct RawIdentity {
     /// `fold`: case of letters does not matter; `exact`: every byte does.
     pub(super) email: RawCaseRule,
@@ -167,6 +173,7 @@ impl Default for RawIdentity {
 
 #[derive(Clone, Copy, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "CaseRule")]
 pub(super) enum RawCaseRule {
     Fold,
     Exact,
@@ -174,6 +181,7 @@ pub(super) enum RawCaseRule {
 
 #[derive(Clone, Copy, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "PhoneRule")]
 pub(super) enum RawPhoneRule {
     Digits,
     Exact,
@@ -181,6 +189,7 @@ pub(super) enum RawPhoneRule {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Token")]
 pub(super) struct RawToken {
     /// `jwt`, or `none` for no token.
     pub(super) kind: RawTokenKind,
@@ -216,6 +225,7 @@ impl Default for RawToken {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "NamedToken")]
 pub(super) struct RawNamedToken {
     /// How long it is good for.
     #[schemars(required)]
@@ -227,6 +237,7 @@ pub(super) struct RawNamedToken {
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "TokenKind")]
 pub(super) enum RawTokenKind {
     Jwt,
     None,
@@ -234,6 +245,7 @@ pub(super) enum RawTokenKind {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Cookie")]
 pub(super) struct RawCookie {
     /// The cookie's name.
     #[schemars(required)]
@@ -255,6 +267,7 @@ pub(super) struct RawCookie {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "SameSite")]
 pub(super) enum RawSameSite {
     Strict,
     Lax,
@@ -263,6 +276,7 @@ pub(super) enum RawSameSite {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Store")]
 pub(super) struct RawStore {
     /// `redb`: one file, one process.
     pub(super) backend: RawBackend,
@@ -280,12 +294,14 @@ impl Default for RawStore {
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Backend")]
 pub(super) enum RawBackend {
     Redb,
 }
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Password")]
 pub(super) struct RawPassword {
     /// The cost of a hash. Raised: each user is hashed anew at the next login.
     pub(super) argon2id: RawArgon2id,
@@ -318,6 +334,7 @@ impl Default for RawPassword {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Argon2id")]
 pub(super) struct RawArgon2id {
     /// Memory of one hash. OWASP asks for 19 MiB; under 8 MiB is refused.
     pub(super) memory: String,
@@ -338,6 +355,7 @@ impl Default for RawArgon2id {
 /// A number, or `auto`.
 #[derive(Clone, Copy, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "Count")]
 pub(super) enum RawCount {
     Number(#[schemars(range(min = 1, max = 1_024))] u64),
     Word(RawAuto),
@@ -345,12 +363,14 @@ pub(super) enum RawCount {
 
 #[derive(Clone, Copy, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Auto")]
 pub(super) enum RawAuto {
     Auto,
 }
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Limits")]
 pub(super) struct RawLimits {
     /// Intercepted requests of one client address.
     pub(super) per_ip: RawPerIp,
@@ -376,6 +396,7 @@ impl Default for RawLimits {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "PerIp")]
 pub(super) struct RawPerIp {
     /// How many in which time.
     pub(super) rate: String,
@@ -395,6 +416,7 @@ impl Default for RawPerIp {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "PerAccount")]
 pub(super) struct RawPerAccount {
     /// How many in which time.
     pub(super) rate: String,
@@ -413,6 +435,7 @@ impl Default for RawPerAccount {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "RegisterPerIp")]
 pub(super) struct RawRegisterPerIp {
     /// How many in which time.
     pub(super) rate: String,
@@ -429,6 +452,7 @@ impl Default for RawRegisterPerIp {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "TrustedProxies")]
 pub(super) struct RawTrustedProxies {
     /// Addresses or networks of the proxies in front. Anybody else's word on a client's address is not believed.
     pub(super) cidrs: Vec<String>,
@@ -444,6 +468,7 @@ impl Default for RawTrustedProxies {
 
 #[derive(Clone, Copy, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "ForwardingHeader")]
 pub(super) enum RawForwardingHeader {
     XForwardedFor,
     Forwarded,
@@ -451,6 +476,7 @@ pub(super) enum RawForwardingHeader {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Server")]
 pub(super) struct RawServer {
     /// I/O threads: a number, or `auto` for one a core.
     pub(super) workers: RawCount,
@@ -494,6 +520,7 @@ impl Default for RawServer {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Admin")]
 pub(super) struct RawAdmin {
     /// `ip:port` of the console (`/`), the API (`/api/v1`), `/metrics` and `/health/{started,live,ready}`; `off` for none.
     pub(super) bind: String,
@@ -510,6 +537,7 @@ impl Default for RawAdmin {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Log")]
 pub(super) struct RawLog {
     /// `text`, `json`, or `auto`: text on a terminal, JSON elsewhere.
     pub(super) format: LogFormat,

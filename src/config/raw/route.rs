@@ -8,6 +8,7 @@ use crate::http::settings::{Action, LegacyWay, Session};
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Route")]
 pub(in crate::config) struct RawRoute {
     /// Its name, also in metrics and logs.
     #[schemars(required)]
@@ -44,6 +45,7 @@ pub(in crate::config) struct RawRoute {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Match")]
 pub(in crate::config) struct RawMatch {
     /// The method.
     #[serde(default = "post")]
@@ -65,6 +67,7 @@ pub(in crate::config) struct RawMatch {
 /// Where the parts of a request are: JSON pointers (RFC 6901), or field names with `form = true`.
 #[derive(Default, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Fields")]
 pub(in crate::config) struct RawFields {
     /// Whether the body is a form (`application/x-www-form-urlencoded`); otherwise it is JSON.
     pub(in crate::config) form: bool,
@@ -88,6 +91,7 @@ pub(in crate::config) struct RawFields {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Forward")]
 pub(in crate::config) struct RawForward {
     /// Expression over the answer: accepted, done, created.
     #[schemars(required)]
@@ -103,6 +107,7 @@ pub(in crate::config) struct RawForward {
 
 #[derive(Default, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Replies")]
 pub(in crate::config) struct RawReplies {
     /// Headers of every answer written here, templates; an answer's own header of the same name goes before.
     pub(in crate::config) headers: Table<String>,
@@ -125,6 +130,7 @@ pub(in crate::config) struct RawReplies {
 /// One answer.
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Reply")]
 pub(in crate::config) struct RawReply {
     /// The status.
     #[schemars(required, range(min = 200, max = 599))]

@@ -6,6 +6,7 @@ use serde::Deserialize;
 #[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-secret" = true))]
+#[schemars(rename = "Secret")]
 pub(in crate::config) struct RawSecret {
     /// A file; one newline at its end is left out.
     pub(in crate::config) file: Option<String>,

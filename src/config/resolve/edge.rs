@@ -155,7 +155,7 @@ pub(super) fn upstream(raw: Option<RawUpstream>, resolver: &mut Resolver<'_>) ->
         }
         match (header, resolver.template(&key, source, Escape::None, Sees::User)) {
             (Some(header), Some(template)) => {
-                if let Err(error) = template.render(&Value::from_iter([("user", sample_user())])) {
+                if let Err(error) = template.render(&Value::from_pairs([("user", sample_user())])) {
                     reply::failed(&key, &template, &error.to_string(), resolver);
                 }
                 identity_headers.push((header, template));

@@ -31,8 +31,8 @@ pub(super) fn resolve(
         Some(url) => resolver.target("legacy.url", url),
         None => upstream.clone(),
     };
-    let login = optional(raw.login.as_ref(), |raw| call("legacy.login", raw, resolver));
-    let register = optional(raw.register.as_ref(), |raw| call("legacy.register", raw, resolver));
+    let login = optional(raw.login.as_ref(), |raw| call("legacy.login", raw, Name::Needed, resolver));
+    let register = optional(raw.register.as_ref(), |raw| call("legacy.register", raw, Name::Optional, resolver));
     let get_user = optional(raw.get_user.as_ref(), |raw| user_rules(raw, resolver));
     let timeout = resolver.duration("legacy.timeout", &raw.timeout);
     let connect_timeout = resolver.duration("legacy.connect_timeout", &raw.connect_timeout);
@@ -67,11 +67,11 @@ fn optional<R, T>(raw: Option<&R>, resolve: impl FnOnce(&R) -> Option<T>) -> Opt
     }
 }
 
-fn call(key: &str, raw: &RawCall, resolver: &mut Resolver<'_>) -> Option<CallRules> {
+fn call(key: &str, raw: &RawCall, name: Name, resolver: &mut Resolver<'_>) -> Option<CallRules> {
     let request =
         raw.request.as_ref().and_then(|raw| request(&join(key, "request"), raw, "POST", Sees::Credentials, resolver));
     let verdict = verdict(key, raw.success.as_ref(), raw.denied.as_ref(), raw.challenge.as_ref(), resolver);
-    let user = raw.user.as_ref().and_then(|raw| user(&join(key, "user"), raw, resolver));
+    let user = raw.user.as_ref().and_then(|raw| user(&join(key, "user"), raw, name, resolver));
     Some(CallRules { request: request?, verdict: verdict?, user: user? })
 }
 
@@ -81,7 +81,7 @@ fn user_rules(raw: &RawGetUser, resolver: &mut Resolver<'_>) -> Option<UserRules
     let found = raw.found.as_ref().and_then(|source| resolver.expression(&join(key, "found"), source));
     let not_found = raw.not_found.as_ref().and_then(|source| resolver.expression(&join(key, "not_found"), source));
     let user_key = join(key, "user");
-    let mapping = raw.user.as_ref().and_then(|raw| match user(&user_key, raw, resolver)? {
+    let mapping = raw.user.as_ref().and_then(|raw| match user(&user_key, raw, Name::Needed, resolver)? {
         UserSource::Answer(mapping) => Some(mapping),
         UserSource::GetUser => {
             resolver.problem(
@@ -96,7 +96,7 @@ fn user_rules(raw: &RawGetUser, resolver: &mut Resolver<'_>) -> Option<UserRules
     Some(UserRules { request: request?, found: found?, not_found: not_found?, user: mapping?, needs_answer })
 }
 
-/// Whether a request of `get_user` is made with a login's answer: then nobody can be asked about by name.
+/// Whether a request of `get_user` is made with a login and its answer: then nobody can be asked about by name.
 pub(super) fn needs_answer(raw: &RawRequest) -> bool {
     let mut sources: Vec<&str> = raw.path.iter().chain(&raw.body).map(String::as_str).collect();
     let form = raw.form.iter().flat_map(|form| &form.0);
@@ -104,9 +104,9 @@ pub(super) fn needs_answer(raw: &RawRequest) -> bool {
     let json = raw.json.as_ref().map(serde_json::Value::to_string);
     let names_it = |source: &str| {
         let template = Template::compile(source, Escape::None);
-        template.is_ok_and(|template| template.variables().iter().any(|name| name == "answer"))
+        template.is_ok_and(|template| template.variables().iter().any(|name| name == "answer" || name == "fields"))
     };
-    sources.iter().any(|source| names_it(source)) || json.is_some_and(|json| json.contains("answer") && names_it(&json))
+    sources.iter().any(|source| names_it(source)) || json.is_some_and(|json| names_it(&json))
 }
 
 // ------------------------------------------------------------------------------------------------------------ requests
@@ -229,7 +229,14 @@ fn verdict(
     Some(VerdictRules { success: success?, denied: denied?, challenge: challenge? })
 }
 
-fn user(key: &str, raw: &RawUser, resolver: &mut Resolver<'_>) -> Option<UserSource> {
+/// Whether a user's name is needed beside his id: a login is saved only under the name that was typed (R42).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Needed,
+    Optional,
+}
+
+fn user(key: &str, raw: &RawUser, name: Name, resolver: &mut Resolver<'_>) -> Option<UserSource> {
     let RawUser { from, id, email, username, phone, profile, email_verified, phone_verified } = raw;
     if *from == Some(RawUserFrom::GetUser) {
         let others = [id, email, username, phone, profile, email_verified, phone_verified];
@@ -251,7 +258,7 @@ fn user(key: &str, raw: &RawUser, resolver: &mut Resolver<'_>) -> Option<UserSou
         resolver.problem(&id_key, "without a stable id nobody can be recognised when his name changes", help);
     }
     let id = id.as_ref().and_then(|source| resolver.expression(&id_key, source));
-    if raw.email.is_none() && raw.username.is_none() && raw.phone.is_none() {
+    if name == Name::Needed && raw.email.is_none() && raw.username.is_none() && raw.phone.is_none() {
         let message = "without a name in legacy's answer nobody can tell whether it is the user who was asked about";
         resolver.problem(
             key,
@@ -313,6 +320,7 @@ fn rules(key: &str, raw: &RawForward, action: Action, resolver: &mut Resolver<'_
         let help = "write `{ id = \"json.user.id\", email = \"json.user.email\" }` or `{ from = \"get_user\" }`";
         resolver.problem(&user_key, "a login has to say who logged in", help);
     }
-    let user = optional(raw.user.as_ref(), |raw| user(&user_key, raw, resolver));
+    let name = if action == Action::Login { Name::Needed } else { Name::Optional };
+    let user = optional(raw.user.as_ref(), |raw| user(&user_key, raw, name, resolver));
     Some(ForwardRules { verdict: verdict?, user: user? })
 }

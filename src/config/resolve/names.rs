@@ -25,7 +25,7 @@ impl Sees {
     fn names(self) -> &'static [&'static str] {
         match self {
             Self::Credentials => &["login", "password", "fields"],
-            Self::Name => &["login", "answer"],
+            Self::Name => &["login", "answer", "fields"],
             Self::Answer => &["status", "headers", "set_cookies", "body", "json", "request"],
             Self::User => &["user"],
         }
@@ -86,7 +86,7 @@ impl Resolver<'_> {
 
 /// A user as templates see him, complete, with a profile that has whatever is asked for.
 pub(super) fn sample_user() -> Value {
-    Value::from_iter([
+    Value::from_pairs([
         ("id", Value::from("1")),
         ("email", Value::from("ada@example.org")),
         ("username", Value::from("ada")),

@@ -74,8 +74,9 @@ fn sample(kind: Kind, shows: &Shows<'_>) -> Vec<(&'static str, Value)> {
                 names.push(("user", sample_user()));
                 if shows.token {
                     names.push(("token", Value::from("header.claims.signature")));
-                    let tokens = shows.tokens.iter().map(|name| (name.clone(), Value::from("header.claims.signature")));
-                    names.push(("tokens", tokens.collect()));
+                    let tokens =
+                        shows.tokens.iter().map(|name| (name.as_str(), Value::from("header.claims.signature")));
+                    names.push(("tokens", Value::from_pairs(tokens)));
                 }
             }
             Action::GetUser => names.push(("user", sample_user())),
@@ -94,7 +95,7 @@ fn reply(
 ) -> Option<ReplyTemplate> {
     let status = raw.status.and_then(|status| StatusCode::from_u16(status).ok());
     let names: Vec<&str> = sample.iter().map(|(name, _)| *name).collect();
-    let context: Value = sample.iter().cloned().collect();
+    let context = Value::from_pairs(sample.iter().cloned());
     let all = headers_of(key, raw, common);
     let mut headers = Vec::new();
     let mut complete = true;

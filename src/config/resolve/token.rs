@@ -31,7 +31,7 @@ pub(super) fn resolve(
     let cookie = raw.cookie.as_ref().and_then(|raw| cookie("token.cookie", raw, resolver));
     let ttl = resolver.duration("token.ttl", &raw.ttl);
     let claims = claims("token.claims", raw.claims, resolver);
-    let named: Vec<NamedToken> =
+    let others: Vec<NamedToken> =
         named.0.into_iter().filter_map(|(name, raw)| named_token(name, raw, resolver)).collect();
     let key = match raw.key {
         Some(key) => secret::bytes("token.key", key, resolver),
@@ -54,7 +54,7 @@ pub(super) fn resolve(
         ttl,
         claims,
         subject_claim,
-        named,
+        named: others,
     });
     (settings, cookie)
 }
@@ -142,7 +142,7 @@ fn claim(key: &str, value: serde_json::Value, resolver: &mut Resolver<'_>) -> Op
 }
 
 fn render_sample(key: &str, template: &Template, resolver: &mut Resolver<'_>) -> Option<String> {
-    let context = Value::from_iter([("user", sample_user())]);
+    let context = Value::from_pairs([("user", sample_user())]);
     match template.render(&context) {
         Ok(text) => Some(text),
         Err(error) => {
