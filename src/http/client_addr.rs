@@ -165,3 +165,6 @@ fn node(text: &str) -> Result<Hop, Malformed> {
         Some(_) => Err(Malformed),
     }
 }
+
+#[cfg(test)]
+mod tests;

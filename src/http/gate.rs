@@ -321,3 +321,6 @@ fn target(parts: &Parts, policy: PathPolicy) -> Result<CanonicalTarget, Refusal>
     }
     Ok(CanonicalTarget::parse(target, policy)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -319,3 +319,6 @@ fn push_encoded(text: &mut String, byte: u8) {
     text.extend(HEX.get(usize::from(byte >> 4)));
     text.extend(HEX.get(usize::from(byte & 15)));
 }
+
+#[cfg(test)]
+mod tests;

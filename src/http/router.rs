@@ -13,7 +13,7 @@ use super::decode::{Decoded, form, path_names_credential, query_names_credential
 use super::gate::Refusal;
 use super::path::{CanonicalTarget, PathError};
 use super::settings::{Action, RequestShape, Route, RouteMatch};
-use super::spellings::{self, Key, Reader};
+use super::spellings::{self, Reader};
 use crate::service::ports::RouteIndex;
 
 /// Headers by which a client asks for another method than it sent. Refused on routes (R30).
@@ -64,7 +64,8 @@ pub enum Routed {
     Refused(RouteIndex, Refusal),
 }
 
-/// The routes that a request may be for, in the order of the configuration. Never empty.
+/// The routes that a request may be for: those of its own path first, in the order of the configuration, then those that it is
+/// another spelling of. Never empty.
 pub struct Candidates {
     first: Arc<Place>,
     others: Vec<Arc<Place>>,
@@ -119,10 +120,7 @@ impl Router {
     /// What to do with a request, as far as its head tells.
     #[must_use]
     pub fn route(&self, method: &Method, target: &CanonicalTarget, headers: &HeaderMap) -> Routed {
-        let (places, reader) = match self.places_of(target) {
-            Some(found) => found,
-            None => return Routed::Pass,
-        };
+        let (places, reader) = self.places_of(target);
         let Some(first) = places.first() else { return Routed::Pass };
         let refused = |refusal| Routed::Refused(first.index, refusal);
         match reader {
@@ -146,39 +144,34 @@ impl Router {
         by_method(method, target, &asked)
     }
 
-    /// The routes at a path, and which reader finds them there.
-    fn places_of(&self, target: &CanonicalTarget) -> Option<(Vec<&Arc<Place>>, Reader)> {
+    /// The routes at a path, and which reader finds them there. None at all for most requests, after one look-up.
+    fn places_of(&self, target: &CanonicalTarget) -> (Vec<&Arc<Place>>, Reader) {
         let path = target.path();
+        let mut found = Vec::new();
         if spellings::is_plain(path) {
-            let key = path.get(1..)?;
-            if key.len() > self.longest {
-                return None;
-            }
-            return Some((self.at(key.to_ascii_lowercase().as_bytes(), path)?, Reader::Usual));
+            // Its key is itself in lower case.
+            let key = path.strip_prefix('/').filter(|key| key.len() <= self.longest).map(str::to_ascii_lowercase);
+            key.into_iter().for_each(|key| self.add_places_at(key.as_bytes(), path, &mut found));
+            return (found, Reader::Usual);
         }
-        let look_up = |key: Key| {
-            let mut found = None;
-            spellings::keys_in_order(&key, |key| {
-                found = self.at(key, path);
-                found.is_some()
-            });
-            found
-        };
-        if let Some(found) = look_up(spellings::key(path, Reader::Usual)) {
-            return Some((found, Reader::Usual));
+        let usual = spellings::key(path, Reader::Usual);
+        spellings::for_each_key(&usual, |key| self.add_places_at(key, path, &mut found));
+        if !found.is_empty() || !spellings::may_be_read_carelessly(path) {
+            return (found, Reader::Usual);
         }
-        if !spellings::may_be_read_carelessly(path) {
-            return None;
-        }
-        let mut found = look_up(spellings::key(path, Reader::Careless))?;
+        let careless = spellings::key(path, Reader::Careless);
+        spellings::for_each_key(&careless, |key| self.add_places_at(key, path, &mut found));
         found.retain(|place| !place.matcher.exact);
-        (!found.is_empty()).then_some((found, Reader::Careless))
+        (found, Reader::Careless)
     }
 
-    fn at(&self, key: &[u8], path: &str) -> Option<Vec<&Arc<Place>>> {
-        let places = self.places.get(key)?;
-        let spelled: Vec<_> = places.iter().filter(|place| !place.matcher.exact || place.path.path() == path).collect();
-        (!spelled.is_empty()).then_some(spelled)
+    fn add_places_at<'a>(&'a self, key: &[u8], path: &str, found: &mut Vec<&'a Arc<Place>>) {
+        for place in self.places.get(key).into_iter().flatten() {
+            let is_new = found.iter().all(|other| other.index != place.index);
+            if is_new && (!place.matcher.exact || place.path.path() == path) {
+                found.push(place);
+            }
+        }
     }
 }
 
@@ -324,3 +317,6 @@ impl Query {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

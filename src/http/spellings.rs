@@ -48,8 +48,9 @@ pub(super) fn key(path: &str, reader: Reader) -> Key {
             }
             let mut segments: Vec<Key> = Vec::new();
             for segment in cut_at(&decoded, b"?#\0").split(|byte| matches!(byte, b'/' | b'\\')) {
-                let name = cut_at(segment, b";:");
-                match name {
+                let name = cut_at(segment, b";");
+                let stream = name.windows(2).position(|pair| pair == b"::"); // NTFS: `login.asp::$DATA`.
+                match stream.and_then(|at| name.get(..at)).unwrap_or(name) {
                     b".." => drop(segments.pop()),
                     name => segments.push(fold_unicode(trim_end(name))),
                 }
@@ -59,26 +60,25 @@ pub(super) fn key(path: &str, reader: Reader) -> Key {
     }
 }
 
-/// Every key under which a route may be found: the path's own; without a format suffix (Rails, and others, take `/login.json` for
-/// `/login`); what precedes and what follows a script's name (`/login.php/x`, `/index.php/login` are PHP's PATH_INFO).
-pub(super) fn keys_in_order(key: &[u8], mut found: impl FnMut(&[u8]) -> bool) -> bool {
-    if found(key) || without_suffix(key).is_some_and(&mut found) {
-        return true;
-    }
+/// Every key under which a route may be found, the likeliest first: the path's own; without a format suffix (Rails, and others,
+/// take `/login.json` for `/login`); what precedes and what follows a script's name (`/login.php/x`, `/index.php/login` are
+/// PHP's PATH_INFO).
+pub(super) fn for_each_key(key: &[u8], mut visit: impl FnMut(&[u8])) {
+    visit(key);
+    without_suffix(key).into_iter().for_each(&mut visit);
     let mut end = 0;
     for segment in key.split(|byte| *byte == b'/') {
-        let start = end;
-        end = start + segment.len();
-        if is_script(segment) {
-            let (script, rest) = key.split_at(end.min(key.len()));
+        end += segment.len();
+        if is_script(segment)
+            && let Some((script, rest)) = key.split_at_checked(end)
+        {
             let rest = rest.strip_prefix(b"/").unwrap_or(rest);
-            if found(script) || found(rest) || without_suffix(rest).is_some_and(&mut found) {
-                return true;
-            }
+            visit(script);
+            visit(rest);
+            without_suffix(rest).into_iter().for_each(&mut visit);
         }
         end += 1;
     }
-    false
 }
 
 /// The key without the last segment's suffix, if that looks like a format's name.
