@@ -9,11 +9,11 @@ use std::process::ExitCode;
 use super::terminal::Terminal;
 
 /// The end of a command: nothing to say, or why not.
-pub type Ended = Result<(), Failure>;
+pub(crate) type Ended = Result<(), Failure>;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The configuration is wrong. The text is complete: every problem, rendered.
     #[error("{0}")]
     Config(String),
@@ -30,12 +30,12 @@ pub enum Failure {
 
 impl Failure {
     /// From an error of another layer.
-    pub fn of(error: impl Error + Send + Sync + 'static) -> Self {
+    pub(crate) fn of(error: impl Error + Send + Sync + 'static) -> Self {
         Self::Failed(Box::new(error))
     }
 
     /// Says what went wrong on standard error, each cause on a line of its own, and gives the exit code.
-    pub fn report(&self, terminal: &mut Terminal) -> ExitCode {
+    pub(crate) fn report(&self, terminal: &mut Terminal) -> ExitCode {
         if matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
             // Whoever read our output has seen enough, as `head` does.
             return ExitCode::SUCCESS;

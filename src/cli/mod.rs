@@ -11,7 +11,7 @@
 //!
 //! Called by `main` alone. Decides nothing about users; prints no hash and no token.
 
-mod check;
+pub mod check;
 mod completions;
 mod configuration;
 mod demo;
@@ -20,7 +20,7 @@ mod mode;
 mod operator;
 mod options;
 mod run;
-mod schema;
+pub mod schema;
 mod status;
 mod terminal;
 mod text;

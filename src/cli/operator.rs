@@ -90,7 +90,7 @@ pub(super) enum Unreachable {
     #[error("--admin needs a token: give --token-file, or a configuration with `[admin] token`")]
     NoTokenForUrl,
     #[error("TLS to the admin listener cannot be set up")]
-    Tls(#[source] crate::net::tls::TlsError),
+    Tls(#[source] tls::TlsError),
     #[error("there is no store at {} yet, and no proxy is running", .0.display())]
     NoStore(PathBuf),
     #[error(
@@ -181,7 +181,8 @@ impl Operator {
         Self::at(target, &token)
     }
 
-    fn at(target: Target, token: &str) -> Result<Self, Failure> {
+    /// Of the admin listener at this address.
+    pub(super) fn at(target: Target, token: &str) -> Result<Self, Failure> {
         let tls = if target.https { tls::client_config(None) } else { tls::client_config_trusting_nobody() };
         let settings = ClientSettings {
             connect_timeout: CONNECT_TIMEOUT,

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{self, BufRead, IsTerminal as _, Write};
 
 /// The console, or what a test puts in its place.
-pub struct Terminal {
+pub(crate) struct Terminal {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
     input: Box<dyn BufRead + Send>,
@@ -18,7 +18,7 @@ pub struct Terminal {
 
 /// Whether somebody sits at the console who can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Person {
+pub(crate) enum Person {
     /// Standard input and standard output are terminals.
     Present,
     /// At least one of them is a file or a pipe.
@@ -28,7 +28,7 @@ pub enum Person {
 impl Terminal {
     /// This process's console. Colours only on a terminal, and never with `NO_COLOR` (<https://no-color.org>) or `TERM=dumb`.
     #[must_use]
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let welcome = set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb");
         let style = |terminal: bool| if terminal && welcome { Style::Coloured } else { Style::Plain };
@@ -45,8 +45,8 @@ impl Terminal {
     }
 
     /// A console made of these, without colours.
-    #[must_use]
-    pub fn new(
+    #[cfg(test)]
+    pub(crate) fn new(
         out: impl Write + Send + 'static,
         err: impl Write + Send + 'static,
         input: impl BufRead + Send + 'static,
@@ -57,28 +57,28 @@ impl Terminal {
     }
 
     /// A part of the result.
-    pub fn print(&mut self, text: impl fmt::Display) -> io::Result<()> {
+    pub(crate) fn print(&mut self, text: impl fmt::Display) -> io::Result<()> {
         write!(self.out, "{text}")
     }
 
     /// A line of the result.
-    pub fn line(&mut self, text: impl fmt::Display) -> io::Result<()> {
+    pub(crate) fn line(&mut self, text: impl fmt::Display) -> io::Result<()> {
         writeln!(self.out, "{text}")
     }
 
     /// A line beside the result.
-    pub fn remark(&mut self, text: impl fmt::Display) -> io::Result<()> {
+    pub(crate) fn remark(&mut self, text: impl fmt::Display) -> io::Result<()> {
         writeln!(self.err, "{text}")
     }
 
     /// Hands over what was printed.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()?;
         self.err.flush()
     }
 
     /// Asks on standard error, so that a redirected result stays clean. `None` at the end of the input.
-    pub fn ask(&mut self, question: impl fmt::Display) -> io::Result<Option<String>> {
+    pub(crate) fn ask(&mut self, question: impl fmt::Display) -> io::Result<Option<String>> {
         write!(self.err, "{question}")?;
         self.flush()?;
         let mut answer = String::new();
@@ -89,19 +89,19 @@ impl Terminal {
 
     /// How results may be marked up.
     #[must_use]
-    pub fn style(&self) -> Style {
+    pub(crate) fn style(&self) -> Style {
         self.out_style
     }
 
     /// How remarks may be marked up.
     #[must_use]
-    pub fn remark_style(&self) -> Style {
+    pub(crate) fn remark_style(&self) -> Style {
         self.err_style
     }
 
     /// Whether somebody can be asked.
     #[must_use]
-    pub fn person(&self) -> Person {
+    pub(crate) fn person(&self) -> Person {
         self.person
     }
 }
@@ -111,7 +111,7 @@ const MAX_ANSWER_BYTES: u64 = 4 * 1024;
 
 /// Whether marks are put around words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
+pub(crate) enum Style {
     /// None.
     Plain,
     /// ANSI colours (ECMA-48, section 8.3.117), the eight that every theme knows.
@@ -120,39 +120,39 @@ pub enum Style {
 
 /// A word with its mark.
 #[derive(Debug, Clone, Copy)]
-pub struct Marked<T> {
+pub(crate) struct Marked<T> {
     text: T,
     code: Option<&'static str>,
 }
 
 impl Style {
     /// A heading or a word that matters.
-    pub fn strong<T>(self, text: T) -> Marked<T> {
+    pub(crate) fn strong<T>(self, text: T) -> Marked<T> {
         self.mark(text, "1")
     }
 
     /// What may be skipped.
-    pub fn faint<T>(self, text: T) -> Marked<T> {
+    pub(crate) fn faint<T>(self, text: T) -> Marked<T> {
         self.mark(text, "2")
     }
 
     /// Well.
-    pub fn good<T>(self, text: T) -> Marked<T> {
+    pub(crate) fn good<T>(self, text: T) -> Marked<T> {
         self.mark(text, "32")
     }
 
     /// To be looked at.
-    pub fn warning<T>(self, text: T) -> Marked<T> {
+    pub(crate) fn warning<T>(self, text: T) -> Marked<T> {
         self.mark(text, "33")
     }
 
     /// Wrong.
-    pub fn bad<T>(self, text: T) -> Marked<T> {
+    pub(crate) fn bad<T>(self, text: T) -> Marked<T> {
         self.mark(text, "31")
     }
 
     /// A name, an address, a thing to type.
-    pub fn name<T>(self, text: T) -> Marked<T> {
+    pub(crate) fn name<T>(self, text: T) -> Marked<T> {
         self.mark(text, "36")
     }
 
@@ -173,7 +173,7 @@ impl<T: fmt::Display> fmt::Display for Marked<T> {
 
 /// Text from a stranger as it may be shown: characters that would steer the terminal are written out (R115).
 #[must_use]
-pub fn inert(text: &str) -> String {
+pub(crate) fn inert(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
         if crate::telemetry::logging::is_active(c) {
             shown.extend(c.escape_default());

@@ -10,8 +10,14 @@
 )]
 
 mod admin;
+mod cli;
 mod config;
+mod crash_disk;
+mod crash_store;
 mod house;
 mod legacy;
 mod legacy_load;
+mod store;
+mod store_file;
+mod store_people;
 mod support;

@@ -9,11 +9,12 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::feed::{Answered, Feed, Happening, What};
 use super::keyboard::{COMMANDS, Command, listen};
-use super::stage::Stage;
+use super::stage::{PEOPLE, Stage};
 use super::visitor::LOGIN;
 use crate::cli::failure::{Ended, Failure};
 use crate::cli::operator::{Answering, Operator};
 use crate::cli::status::board;
+use crate::cli::text;
 use crate::cli::terminal::{Marked, Style, Terminal, inert};
 
 /// Time between two visitors of the traffic.
@@ -35,8 +36,7 @@ pub(super) enum Traffic {
 /// Shows what happens and does what is typed, until somebody quits.
 pub(super) async fn watch(stage: &Stage, feed: &mut Feed, traffic: Traffic, terminal: &mut Terminal) -> Ended {
     let operator = stage.operator()?;
-    let names = stage.people().iter().map(|person| (person.id.clone(), person.email.clone())).collect();
-    let mut live = Live { stage, terminal, operator, names, migrated: BTreeSet::new() };
+    let mut live = Live { stage, terminal, operator, names: BTreeMap::new(), migrated: BTreeSet::new() };
     live.invite()?;
     let (mut traffic, mut visits) = (traffic, JoinSet::new());
     let mut ticks = interval(BETWEEN_VISITS);
@@ -70,15 +70,15 @@ pub(super) async fn watch(stage: &Stage, feed: &mut Feed, traffic: Traffic, term
 
 /// One visitor of the traffic: mostly somebody who knows his password, at times somebody who does not.
 fn visit(stage: &Stage) -> impl Future<Output = ()> + Send + 'static {
-    let (visitor, people) = (stage.visitor().clone(), stage.people());
+    let visitor = stage.visitor().clone();
     // The random part of a version 7 UUID: chance enough for a play.
     let chance = usize::try_from(uuid::Uuid::now_v7().as_u64_pair().1 & 0xffff).unwrap_or(0);
-    let person = people.get(chance % people.len().max(1)).map(|person| (person.email.clone(), person.password.clone()));
+    let person = PEOPLE.get(chance % PEOPLE.len());
     async move {
-        let Some((email, right)) = person else { return };
-        let password = if (chance >> 8) % 8 == 0 { "mistyped".to_owned() } else { right };
+        let Some(person) = person else { return };
+        let password = if (chance >> 8).is_multiple_of(8) { "mistyped" } else { person.password };
         // What came of it is in the feed.
-        drop(visitor.log_in(&email, &password).await);
+        drop(visitor.log_in(person.email, password).await);
     }
 }
 
@@ -100,11 +100,14 @@ impl Live<'_> {
     fn invite(&mut self) -> io::Result<()> {
         let style = self.style();
         self.terminal.line(format_args!("{}\n", style.strong("Your turn")))?;
-        let (site, fresh) = (self.stage.site(), self.stage.newcomer());
+        let site = self.stage.site();
         self.terminal.line(format_args!("  {}", style.name(format_args!("curl -i {site}{LOGIN} \\"))))?;
         self.terminal.line(format_args!("       {}", style.name("-H 'content-type: application/json' \\")))?;
-        let body = serde_json::json!({ "email": fresh.email, "password": fresh.password });
-        self.terminal.line(format_args!("       {}\n", style.name(format_args!("-d '{body}'"))))?;
+        // The third: the tour leaves him where he was.
+        if let Some(person) = PEOPLE.get(2) {
+            let body = serde_json::json!({ "login": person.username, "password": person.password });
+            self.terminal.line(format_args!("       {}\n", style.name(format_args!("-d '{body}'"))))?;
+        }
         self.terminal.line(format_args!("  or open {} in a browser\n", style.name(site)))?;
         self.help()
     }
@@ -124,9 +127,13 @@ impl Live<'_> {
     }
 
     async fn toggle_legacy(&mut self) -> Ended {
-        let on = !self.stage.is_legacy_on();
-        self.stage.switch_legacy(on).await?;
-        self.say(if on { "the legacy backend is on" } else { "the legacy backend is off" })?;
+        if self.stage.is_legacy_on().await {
+            self.stage.switch_legacy_off().await;
+            self.say("the legacy backend is off")?;
+        } else {
+            self.stage.switch_legacy_on().await?;
+            self.say("the legacy backend is on")?;
+        }
         Ok(())
     }
 
@@ -134,6 +141,8 @@ impl Live<'_> {
         let status = self.operator.status().await.map_err(Failure::of)?;
         let style = self.style();
         self.terminal.line(format_args!("\n{}", board::draw(Answering::Proxy, &status, style)))?;
+        let asked = text::counted(self.stage.legacy_logins().await, "login");
+        self.terminal.line(style.faint(format_args!("the legacy backend itself has judged {asked}\n")))?;
         self.terminal.flush()?;
         Ok(())
     }

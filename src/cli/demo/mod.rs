@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::feed::Feed;
 use self::live::Traffic;
-use self::stage::{Port, Stage};
+use self::stage::{Port, Ports, Stage};
 use super::failure::{Ended, Failure};
 use super::terminal::{Person, Terminal};
 
@@ -69,12 +69,12 @@ impl Demo {
     async fn play(&self, mut feed: Feed, terminal: &mut Terminal) -> Ended {
         let mut terminated = signal(SignalKind::terminate()).map_err(Failure::of)?;
         let mut interrupted = signal(SignalKind::interrupt()).map_err(Failure::of)?;
-        let stage = Stage::set_up([
-            Port::of(self.port, PROXY),
-            Port::of(self.admin_port, ADMIN),
-            Port::of(self.app_port, APP),
-        ])
-        .await?;
+        let ports = Ports {
+            proxy: Port::of(self.port, PROXY),
+            admin: Port::of(self.admin_port, ADMIN),
+            app: Port::of(self.app_port, APP),
+        };
+        let stage = Stage::set_up(&ports).await?;
         let played = tokio::select! {
             played = self.acts(&stage, &mut feed, terminal) => played,
             _ = terminated.recv() => Ok(()),

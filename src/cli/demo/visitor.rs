@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, COOKIE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, StatusCode};
 use serde_json::Value;
 
@@ -19,6 +19,9 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
 /// Where the demo's app takes a login.
 pub(super) const LOGIN: &str = "/api/login";
+
+/// The page behind the login.
+pub(super) const APP: &str = "/app";
 
 /// Somebody with a browser. Cheap to clone.
 #[derive(Clone)]
@@ -68,8 +71,8 @@ impl Visitor {
     }
 
     /// Logs in.
-    pub(super) async fn log_in(&self, email: &str, password: &str) -> Result<Visit, NoVisit> {
-        let body = serde_json::json!({ "email": email, "password": password }).to_string();
+    pub(super) async fn log_in(&self, login: &str, password: &str) -> Result<Visit, NoVisit> {
+        let body = serde_json::json!({ "login": login, "password": password }).to_string();
         let mut request = Request::new(ProxyBody::full(body.into()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = http::Uri::from_static(LOGIN);
@@ -77,12 +80,12 @@ impl Visitor {
         self.visit(request).await
     }
 
-    /// Opens a page with a token.
-    pub(super) async fn open(&self, page: &'static str, token: &str) -> Result<Visit, NoVisit> {
+    /// Opens the page behind the login, with the token that a login gave.
+    pub(super) async fn open_app(&self, token: &str) -> Result<Visit, NoVisit> {
         let mut request = Request::new(ProxyBody::empty());
-        *request.uri_mut() = http::Uri::from_static(page);
-        if let Ok(value) = HeaderValue::from_str(&format!("Bearer {token}")) {
-            request.headers_mut().insert(AUTHORIZATION, value);
+        *request.uri_mut() = http::Uri::from_static(APP);
+        if let Ok(cookie) = HeaderValue::from_str(&format!("session={token}")) {
+            request.headers_mut().insert(COOKIE, cookie);
         }
         self.visit(request).await
     }

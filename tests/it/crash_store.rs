@@ -1,0 +1,496 @@
+//! Power cuts and failing disks: what the store said was done stays done, and what it did not say is a whole record or none.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use authferry::domain::clock::SystemClock;
+use authferry::domain::proof::Migrated;
+use authferry::domain::user::{Standing, UserId, Version};
+use authferry::service::ports::{Inserted, Saved, StoreError, StoreHealth, Updated, UserChange, UserStore};
+use authferry::store::redb::{RedbStore, Unopened};
+use authferry::telemetry::Metrics;
+use futures_util::future::join_all;
+
+use crate::crash_disk::{Dice, Disk, Trouble, power_cuts};
+use crate::store_people::*;
+
+const CACHE: usize = 1 << 20;
+
+fn open(disk: &Disk) -> Result<Arc<dyn UserStore>, Unopened> {
+    let store = RedbStore::open_on(disk.clone(), CACHE, Arc::new(Metrics::new()), Arc::new(SystemClock))?;
+    Ok(Arc::new(store))
+}
+
+fn fresh() -> Disk {
+    let disk = Disk::default();
+    RedbStore::create_on(disk.clone(), CACHE).expect("a new store");
+    disk
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(future)
+}
+
+/// What a record held after some write: who writes a password of his own each time can be told apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Content {
+    Password(String),
+    Buried,
+}
+
+/// What the store promised, and what it was asked.
+#[derive(Debug, Clone, Default)]
+struct Promises {
+    /// Of each user: at which call of the trace an answer came, the version that it proved and what the record held then.
+    kept: BTreeMap<UserId, Vec<(usize, Version, Content)>>,
+    /// Everything that was asked for, whatever the answer.
+    asked: Vec<Content>,
+    /// Who is known by which number.
+    users: BTreeMap<usize, Migrated>,
+    serial: usize,
+}
+
+impl Promises {
+    fn next_password(&mut self) -> String {
+        self.serial += 1;
+        format!("p{}", self.serial)
+    }
+
+    fn promise(&mut self, at: usize, proof: Migrated, content: Content) {
+        self.kept.entry(proof.id()).or_default().push((at, proof.version(), content));
+    }
+
+    /// Everything promised before a number of calls must be found.
+    async fn assert_kept(&self, store: &Arc<dyn UserStore>, before: usize, what: &str) {
+        for (id, promised) in &self.kept {
+            let Some((_, version, content)) = promised.iter().rfind(|(at, _, _)| *at <= before) else { continue };
+            let user = store.find_public(&id.to_string()).await.expect("a lookup");
+            let user = user.unwrap_or_else(|| panic!("{what}: {id} was promised and is gone"));
+            assert!(user.version >= *version, "{what}: {id} fell back to {:?} from {version:?}", user.version);
+            let found = match (hash_text(&user), user.standing) {
+                (Some(password), _) => Content::Password(password.to_owned()),
+                (None, Standing::Deleted) => Content::Buried,
+                (None, _) => panic!("{what}: {id} holds neither a password nor a tombstone"),
+            };
+            if user.version == *version {
+                assert_eq!(found, *content, "{what}");
+            } else {
+                assert!(self.asked.contains(&found), "{what}: {found:?} was never written");
+            }
+        }
+    }
+}
+
+/// One random piece of work; failures are as good as successes here.
+async fn work(store: &Arc<dyn UserStore>, disk: &Disk, promises: &mut Promises, dice: &mut Dice) {
+    match dice.roll(8) {
+        0..=2 => save(store, disk, promises, dice, 1).await,
+        3..=4 => {
+            let many = 2 + dice.roll(6);
+            save(store, disk, promises, dice, many).await;
+        }
+        5 => {
+            let password = promises.next_password();
+            promises.asked.push(Content::Password(password.clone()));
+            let names = [email(&format!("new{}@x.y", promises.serial))];
+            if let Ok(Inserted::Inserted(proof, _)) = store.insert_new(registering(&names, &password)).await {
+                promises.promise(disk.recorded(), proof, Content::Password(password));
+            }
+        }
+        6 => {
+            let users: Vec<(usize, Migrated)> = promises.users.iter().map(|(n, proof)| (*n, *proof)).collect();
+            let Some((number, last)) = users.get(dice.roll(users.len().max(1))).copied() else { return };
+            let (change, content) = if dice.roll(3) == 0 {
+                (stand(Standing::Deleted), Content::Buried)
+            } else {
+                let password = promises.next_password();
+                (UserChange::SetPassword(hash(&password)), Content::Password(password))
+            };
+            promises.asked.push(content.clone());
+            if let Ok(Updated::Done(proof)) = store.update(last.id(), last.version(), change).await {
+                promises.promise(disk.recorded(), proof, content);
+                promises.users.insert(number, proof);
+            }
+        }
+        _ => {
+            let mode = authferry::domain::mode::Mode::ALL[dice.roll(4)];
+            let _may_fail = store.set_mode(mode).await;
+        }
+    }
+}
+
+/// Saves some users at once: they share a commit.
+async fn save(store: &Arc<dyn UserStore>, disk: &Disk, promises: &mut Promises, dice: &mut Dice, many: usize) {
+    let mut numbers: Vec<usize> = (0..many).map(|_| dice.roll(24)).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let Ok(lookup) = store.find(&candidates("nobody")).await else { return };
+    let asked: Vec<(usize, String)> = numbers.into_iter().map(|n| (n, promises.next_password())).collect();
+    let saves = asked.iter().map(|(n, password)| {
+        // Profiles of different sizes, some over a page, make the tree split and the file grow.
+        let names = [email(&format!("user{n}@x.y")), username(&format!("user{n}"))];
+        let mut proven = proven(*n as u64, &names, password, lookup.revision);
+        proven.accepted = with_profile_of(&proven.accepted, [10, 200, 900, 6_000][n % 4]);
+        store.save_proven(proven)
+    });
+    let saves: Vec<_> = saves.collect();
+    for (_, password) in &asked {
+        promises.asked.push(Content::Password(password.clone()));
+    }
+    let answers = join_all(saves).await;
+    let at = disk.recorded();
+    for ((number, password), saved) in asked.into_iter().zip(answers) {
+        if let Ok(Saved::Created(proof) | Saved::Updated(proof)) = saved {
+            promises.promise(at, proof, Content::Password(password));
+            promises.users.insert(number, proof);
+        }
+    }
+}
+
+fn with_profile_of(
+    accepted: &authferry::domain::proof::LegacyAccepted,
+    bytes: usize,
+) -> authferry::domain::proof::LegacyAccepted {
+    let mut identity = accepted.identity().clone();
+    identity.profile = serde_json::json!({ "note": "n".repeat(bytes) });
+    authferry::domain::proof::LegacyAccepted::assert_by_connector(identity)
+}
+
+/// How many of something a run makes; `AUTHFERRY_LONG` makes twenty times as many.
+fn runs(short: u64) -> u64 {
+    if std::env::var_os("AUTHFERRY_LONG").is_some() { short * 20 } else { short }
+}
+
+#[test]
+fn r94_what_was_acknowledged_survives_a_power_cut_at_any_call() {
+    let mut images = 0;
+    for seed in 0..runs(10) {
+        let mut dice = Dice(seed);
+        let disk = fresh();
+        let start = disk.after_power_cut(&mut dice);
+        disk.record();
+        let mut promises = Promises::default();
+        block_on(async {
+            let store = open(&disk).expect("a store");
+            for _ in 0..14 {
+                work(&store, &disk, &mut promises, &mut dice).await;
+            }
+        });
+        let trace = disk.take_trace();
+        power_cuts(start, &trace, &mut dice, |made, image, dice| {
+            images += 1;
+            survive(image, &promises, made, dice, &format!("seed {seed}, call {made} of {}", trace.len()));
+        });
+    }
+    assert!(images > 1_000, "{images} images");
+}
+
+/// Opens what a power cut left, checks the promises, and in some cases goes on until the next cut, which may also come while
+/// the store is being opened.
+fn survive(image: Vec<u8>, promises: &Promises, before: usize, dice: &mut Dice, what: &str) {
+    let again = dice.roll(6) == 0;
+    let disk = Disk::of(image.clone());
+    if again {
+        disk.record();
+    }
+    let mut later = promises.clone();
+    // What was promised after the cut never happened in this life.
+    for promised in later.kept.values_mut() {
+        promised.retain(|(at, _, _)| *at <= before);
+        promised.iter_mut().for_each(|(at, _, _)| *at = 0);
+    }
+    later.users.clear();
+    block_on(async {
+        let store = open(&disk).unwrap_or_else(|error| panic!("{what}: {error:?}"));
+        later.assert_kept(&store, 0, what).await;
+        assert_consistent(&store).await;
+        if again {
+            for _ in 0..3 {
+                work(&store, &disk, &mut later, dice).await;
+            }
+        }
+    });
+    if again {
+        let trace = disk.take_trace();
+        let sample = dice.roll(5);
+        power_cuts(image, &trace, dice, |made, image, _| {
+            if made % 5 == sample {
+                let what = format!("{what}, then call {made} of {}", trace.len());
+                block_on(async {
+                    let store = open(&Disk::of(image)).unwrap_or_else(|error| panic!("{what}: {error:?}"));
+                    later.assert_kept(&store, made, &what).await;
+                    assert_consistent(&store).await;
+                });
+            }
+        });
+    }
+}
+
+/// Lets the writer recover: it does so by itself, and a test can only look.
+async fn until(store: &Arc<dyn UserStore>, health: StoreHealth) {
+    let looking = async {
+        while store.health() != health {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), looking).await.unwrap_or_else(|_| panic!("never {health:?}"));
+}
+
+/// A fixed history on a troubled disk, then a power cut: `true` if the trouble was met.
+fn troubled(trouble: Trouble, seed: u64) -> bool {
+    let mut dice = Dice(seed);
+    let disk = fresh();
+    let mut promises = Promises::default();
+    let what = format!("{trouble:?}, seed {seed}");
+    let met = block_on(async {
+        let store = open(&disk).expect("a store");
+        disk.trouble(trouble);
+        let mut met = false;
+        for _ in 0..8 {
+            work(&store, &disk, &mut promises, &mut dice).await;
+            if store.health() != StoreHealth::Ready {
+                met = true;
+                until(&store, StoreHealth::Ready).await;
+            }
+            // Whatever was promised is there for readers too, after the file was opened again.
+            promises.assert_kept(&store, usize::MAX, &what).await;
+        }
+        disk.trouble(Trouble::None);
+        work(&store, &disk, &mut promises, &mut dice).await;
+        assert_eq!(store.health(), StoreHealth::Ready, "{what}");
+        assert_consistent(&store).await;
+        met
+    });
+    for _ in 0..2 {
+        let image = disk.after_power_cut(&mut dice);
+        block_on(async {
+            let store = open(&Disk::of(image)).unwrap_or_else(|error| panic!("{what}: {error:?}"));
+            promises.assert_kept(&store, usize::MAX, &what).await;
+            assert_consistent(&store).await;
+        });
+    }
+    met
+}
+
+/// How many calls the fixed history of [`troubled`] makes without trouble, from opening on.
+fn calls_of(seed: u64) -> std::ops::Range<u64> {
+    let mut dice = Dice(seed);
+    let disk = fresh();
+    block_on(async {
+        let store = open(&disk).expect("a store");
+        let first = disk.calls();
+        let mut promises = Promises::default();
+        for _ in 0..8 {
+            work(&store, &disk, &mut promises, &mut dice).await;
+        }
+        first..disk.calls()
+    })
+}
+
+#[test]
+fn r95_an_error_at_any_call_acknowledges_nothing_falsely() {
+    let (mut tried, mut met) = (0, 0);
+    for seed in 0..runs(2) {
+        for call in calls_of(seed) {
+            tried += 1;
+            met += u32::from(troubled(Trouble::Once(call), seed));
+        }
+    }
+    assert!(tried > 100 && met > tried / 4, "{met} of {tried} were met");
+}
+
+#[test]
+fn r95_a_second_error_while_the_file_is_opened_again_changes_nothing() {
+    let mut met = 0;
+    for call in calls_of(3).step_by(9) {
+        for further in [1, 2, 4, 7] {
+            met += u32::from(troubled(Trouble::Twice(call, call + further), 3));
+        }
+    }
+    assert!(met > 5, "{met}");
+}
+
+#[test]
+fn a_panic_at_any_call_loses_neither_the_store_nor_a_promise() {
+    let mut met = 0;
+    for call in calls_of(1).step_by(5) {
+        met += u32::from(troubled(Trouble::Panic(call), 1));
+    }
+    assert!(met > 5, "{met}");
+}
+
+#[test]
+fn r95_a_failed_commit_is_of_unknown_outcome_for_all_who_shared_it() {
+    block_on(async {
+        let disk = fresh();
+        let store = open(&disk).expect("a store");
+        disk.close_gate();
+        let first = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move { store.save_proven(proven(1, &[email("first@x.y")], "one", Version(0))).await }
+        });
+        tokio::task::yield_now().await;
+        disk.wait_for_sync();
+        let rest: Vec<_> = (2..10)
+            .map(|n| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move {
+                    store.save_proven(proven(n, &[email(&format!("user{n}@x.y"))], "one", Version(0))).await
+                })
+            })
+            .collect();
+        let same = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move { store.save_proven(proven(2, &[email("user2@x.y")], "two", Version(0))).await }
+        });
+        tokio::task::yield_now().await;
+        disk.trouble(Trouble::ReadOnly);
+        disk.open_gate();
+        // The first commit fails at its next write. The others were never begun, or failed with a commit of their own.
+        let first = first.await.expect("no panic");
+        assert!(matches!(first, Err(StoreError::OutcomeUnknown(_))), "{first:?}");
+        for saved in join_all(rest).await.into_iter().chain([same.await]) {
+            let saved = saved.expect("no panic");
+            assert!(matches!(saved, Err(StoreError::OutcomeUnknown(_) | StoreError::Unavailable(_))), "{saved:?}");
+        }
+        disk.trouble(Trouble::None);
+        until(&store, StoreHealth::Ready).await;
+        assert_consistent(&store).await;
+        migrate(&*store, 1, &[email("first@x.y")], "again").await;
+        assert_eq!(find(&*store, "first@x.y").await.as_ref().and_then(hash_text), Some("again"));
+    });
+}
+
+#[test]
+fn r103_on_a_disk_that_takes_no_writes_reads_go_on_and_writes_come_back() {
+    for trouble in [Trouble::ReadOnly, Trouble::Full] {
+        block_on(async {
+            let disk = fresh();
+            let store = open(&disk).expect("a store");
+            migrate(&*store, 7, &[email("alice@x.y")], "one").await;
+            disk.trouble(trouble);
+            for round in 0..4 {
+                let names = [email(&format!("bob{round}@x.y"))];
+                let mut large = proven(round + 10, &names, "two", revision(&*store).await);
+                large.accepted = with_profile_of(&large.accepted, 60_000);
+                let refused = store.save_proven(large).await;
+                assert!(
+                    matches!(refused, Err(StoreError::OutcomeUnknown(_) | StoreError::Unavailable(_))),
+                    "{trouble:?} {refused:?}"
+                );
+                let alice = find(&*store, "alice@x.y").await.expect("reads go on");
+                assert_eq!(hash_text(&alice), Some("one"));
+            }
+            disk.trouble(Trouble::None);
+            until(&store, StoreHealth::Ready).await;
+            migrate(&*store, 8, &[email("bob@x.y")], "two").await;
+            assert_consistent(&store).await;
+            drop(store);
+            let image = disk.after_power_cut(&mut Dice(1));
+            let store = open(&Disk::of(image)).expect("the store");
+            assert!(find(&*store, "alice@x.y").await.is_some() && find(&*store, "bob@x.y").await.is_some());
+        });
+    }
+}
+
+#[test]
+fn a_disk_that_can_be_neither_read_nor_written_is_down_until_it_is_back() {
+    block_on(async {
+        let disk = fresh();
+        let store = open(&disk).expect("a store");
+        migrate(&*store, 7, &[email("alice@x.y")], "one").await;
+        disk.trouble(Trouble::Dead);
+        let lost = store.save_proven(proven(8, &[email("bob@x.y")], "two", Version(0))).await;
+        assert!(matches!(lost, Err(StoreError::OutcomeUnknown(_) | StoreError::Unavailable(_))), "{lost:?}");
+        until(&store, StoreHealth::Down).await;
+        let refused = store.set_mode(authferry::domain::mode::Mode::Observe).await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+        let unread = store.find_public("7").await;
+        assert!(matches!(unread, Err(StoreError::Unavailable(_))), "{unread:?}");
+        disk.trouble(Trouble::None);
+        until(&store, StoreHealth::Ready).await;
+        assert!(find(&*store, "alice@x.y").await.is_some());
+        migrate(&*store, 8, &[email("bob@x.y")], "two").await;
+    });
+}
+
+#[test]
+fn a_read_that_fails_has_the_file_opened_again() {
+    block_on(async {
+        let disk = fresh();
+        {
+            let store = open(&disk).expect("a store");
+            for n in 0..200 {
+                let mut one = proven(n, &[email(&format!("user{n}@x.y"))], "one", Version(n));
+                one.accepted = with_profile_of(&one.accepted, 6_000);
+                store.save_proven(one).await.expect("a save");
+            }
+        }
+        // A cache of nothing makes every read go to the disk.
+        let store: Arc<dyn UserStore> = Arc::new(
+            RedbStore::open_on(disk.clone(), 0, Arc::new(Metrics::new()), Arc::new(SystemClock)).expect("the store"),
+        );
+        disk.trouble(Trouble::Once(disk.calls()));
+        let failed = store.find(&candidates("user5@x.y")).await;
+        assert!(matches!(failed, Err(StoreError::Unavailable(_))), "the one who met it is told");
+        let answered = async {
+            while store.find(&candidates("user5@x.y")).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), answered).await.expect("the file is opened again");
+        until(&store, StoreHealth::Ready).await;
+        migrate(&*store, 500, &[email("last@x.y")], "one").await;
+    });
+}
+
+#[test]
+fn a_full_queue_is_busy_and_nothing_of_it_is_lost() {
+    block_on(async {
+        let disk = fresh();
+        let store = open(&disk).expect("a store");
+        disk.close_gate();
+        let save = |n: u64| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                store.save_proven(proven(n, &[email(&format!("user{n}@x.y"))], "one", Version(0))).await
+            })
+        };
+        let first = save(0);
+        tokio::task::yield_now().await;
+        disk.wait_for_sync();
+        let waiting: Vec<_> = (1..=3_000).map(save).collect();
+        tokio::task::yield_now().await;
+        disk.open_gate();
+        let (mut saved, mut busy) = (1, 0);
+        assert!(matches!(first.await.expect("no panic"), Ok(Saved::Created(_))));
+        for answer in join_all(waiting).await {
+            match answer.expect("no panic") {
+                Ok(Saved::Created(_)) => saved += 1,
+                Err(StoreError::Busy) => busy += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(busy > 0 && saved > 1_000, "{saved} saved, {busy} busy");
+        assert_eq!(store.counts().await.expect("counts").migrated, saved);
+    });
+}
+
+#[test]
+fn dropping_the_store_finishes_what_was_asked() {
+    let disk = fresh();
+    block_on(async {
+        let store = open(&disk).expect("a store");
+        for n in 0..30 {
+            let mut save = store.save_proven(proven(n, &[email(&format!("user{n}@x.y"))], "one", Version(0)));
+            let _asked = futures_util::poll!(&mut save);
+        }
+    });
+    let image = disk.after_power_cut(&mut Dice(1));
+    block_on(async {
+        let store = open(&Disk::of(image)).expect("the store");
+        assert_eq!(store.counts().await.expect("counts").migrated, 30);
+    });
+}

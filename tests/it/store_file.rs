@@ -1,0 +1,335 @@
+//! The store's file: made once, kept whole, refused when it is locked, missing, damaged or foreign.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use authferry::domain::clock::SystemClock;
+use authferry::domain::mode::Mode;
+use authferry::domain::user::Standing;
+use authferry::service::ports::{Saved, UserStore};
+use authferry::store::redb::{MAX_CONFLICTS, RedbStore};
+use authferry::store::{self, OpenError, StoreSettings};
+use authferry::telemetry::Metrics;
+use futures_util::future::join_all;
+use redb::{Database, TableDefinition};
+use tempfile::TempDir;
+
+use crate::store_people::*;
+
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { directory: TempDir::new().expect("a temporary directory") }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("users.redb")
+    }
+
+    fn marker(&self) -> PathBuf {
+        self.directory.path().join("users.redb.initialised")
+    }
+
+    fn open(&self) -> Result<Arc<dyn UserStore>, OpenError> {
+        open(&self.path())
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.directory.path()).expect("a directory");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn settings(path: &Path) -> StoreSettings {
+    StoreSettings { path: path.to_owned(), cache_bytes: 1 << 20 }
+}
+
+fn open(path: &Path) -> Result<Arc<dyn UserStore>, OpenError> {
+    store::open(&settings(path), Arc::new(Metrics::new()), Arc::new(SystemClock))
+}
+
+fn refusal(opened: Result<Arc<dyn UserStore>, OpenError>) -> OpenError {
+    match opened {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error,
+    }
+}
+
+#[tokio::test]
+async fn everything_is_there_after_opening_again() {
+    let place = Place::new();
+    let alice = {
+        let store = place.open().expect("a new store");
+        let alice = migrate(&*store, 7, &[email("alice@x.y"), username("alice")], "one").await;
+        let bob = migrate(&*store, 8, &[email("bob@x.y")], "two").await;
+        store.update(bob.id(), bob.version(), stand(Standing::Deleted)).await.expect("a change");
+        store.set_mode(Mode::Migrate).await.expect("a mode");
+        alice
+    };
+    for _ in 0..3 {
+        let store = place.open().expect("the same store");
+        let user = find(&*store, "alice").await.expect("Alice");
+        assert_eq!((user.id, user.version, hash_text(&user)), (alice.id(), alice.version(), Some("one")));
+        assert_eq!(find(&*store, "bob@x.y").await.map(|user| user.standing), Some(Standing::Deleted));
+        assert_eq!(store.mode().await.expect("a mode"), Some(Mode::Migrate));
+        assert_eq!(revision(&*store).await.0, 3);
+        assert_consistent(&store).await;
+    }
+}
+
+#[tokio::test]
+async fn the_gauges_of_users_and_readiness_are_shown() {
+    let place = Place::new();
+    let metrics = Arc::new(Metrics::new());
+    let open = || store::open(&settings(&place.path()), Arc::clone(&metrics), Arc::new(SystemClock));
+    let store = open().expect("a new store");
+    migrate(&*store, 7, &[email("alice@x.y")], "one").await;
+    register(&*store, registering(&[email("bob@x.y")], "two")).await;
+    let shown = metrics.encode();
+    for line in [
+        "authferry_users{origin=\"migrated\"} 1",
+        "authferry_users{origin=\"registered\"} 1",
+        "authferry_users{origin=\"roster\"} 0",
+        "authferry_store_ready 1",
+        "authferry_store_commit_duration_seconds_count 2",
+    ] {
+        assert!(shown.contains(line), "{line} in {shown}");
+    }
+}
+
+#[test]
+fn r102_the_files_are_for_their_owner_alone_and_no_others_are_left() {
+    let place = Place::new();
+    drop(place.open().expect("a new store"));
+    assert_eq!(place.names(), ["users.redb", "users.redb.initialised"]);
+    for file in [place.path(), place.marker()] {
+        assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o600, "{}", file.display());
+    }
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o644)).expect("a mode");
+    drop(place.open().expect("the same store"));
+    assert_eq!(fs::metadata(place.path()).expect("a file").permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn r98_a_second_opening_is_refused_by_name() {
+    let place = Place::new();
+    let first = place.open().expect("a new store");
+    let error = refusal(place.open());
+    assert!(matches!(error, OpenError::Locked(_)), "{error:?}");
+    assert!(error.to_string().contains("in use by another process"), "{error}");
+    drop(first);
+    place.open().expect("free again");
+}
+
+#[test]
+fn many_first_starts_at_once_leave_one_store_and_one_who_has_it() {
+    let place = Place::new();
+    let opened: Vec<_> = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..6).map(|_| scope.spawn(|| place.open())).collect();
+        starts.into_iter().map(|start| start.join().expect("no panic")).collect()
+    });
+    let holders = opened.iter().filter(|opened| opened.is_ok()).count();
+    assert_eq!(holders, 1);
+    for refused in opened.iter().filter_map(|opened| opened.as_ref().err()) {
+        assert!(matches!(refused, OpenError::Locked(_)), "{refused:?}");
+    }
+    assert_eq!(place.names(), ["users.redb", "users.redb.initialised"]);
+}
+
+#[test]
+fn r97_a_store_that_was_there_and_is_gone_is_refused() {
+    let place = Place::new();
+    drop(place.open().expect("a new store"));
+    fs::remove_file(place.path()).expect("removed");
+    let error = refusal(place.open());
+    assert!(matches!(error, OpenError::Missing { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("users.redb.initialised") && text.contains("restore it from a backup"), "{text}");
+    assert!(!place.path().exists(), "nothing was put in its place");
+    fs::remove_file(place.marker()).expect("removed");
+    place.open().expect("a new start, on purpose");
+}
+
+#[tokio::test]
+async fn a_store_brought_from_elsewhere_is_marked_too() {
+    let (old, new) = (Place::new(), Place::new());
+    {
+        let store = old.open().expect("a new store");
+        migrate(&*store, 7, &[email("alice@x.y")], "one").await;
+    }
+    fs::copy(old.path(), new.path()).expect("a restore");
+    let store = new.open().expect("the restored store");
+    assert!(find(&*store, "alice@x.y").await.is_some());
+    assert!(new.marker().exists());
+}
+
+#[test]
+fn r96_an_empty_file_is_no_store_with_or_without_a_marker() {
+    for marked in [false, true] {
+        let place = Place::new();
+        if marked {
+            drop(place.open().expect("a new store"));
+        }
+        fs::write(place.path(), "").expect("an empty file");
+        let error = refusal(place.open());
+        assert!(matches!(error, OpenError::Foreign { found: "an empty file", .. }), "{error:?}");
+        assert_eq!(fs::metadata(place.path()).expect("a file").len(), 0, "left as it is");
+    }
+}
+
+#[test]
+fn a_foreign_file_is_refused_and_left_as_it_is() {
+    for foreign in [b"x".to_vec(), b"SQLite format 3\0".repeat(1_000), vec![0; 100_000], b"{}".to_vec()] {
+        let place = Place::new();
+        fs::write(place.path(), &foreign).expect("a file");
+        let error = refusal(place.open());
+        assert!(matches!(error, OpenError::Foreign { .. }), "{error:?}");
+        assert!(error.to_string().contains("is not a store of authferry"), "{error}");
+        assert!(fs::read(place.path()).expect("a file") == foreign);
+    }
+}
+
+#[test]
+fn a_redb_file_of_another_program_is_refused() {
+    const OTHER: TableDefinition<'_, &str, u64> = TableDefinition::new("other");
+    let place = Place::new();
+    let database = Database::create(place.path()).expect("a database");
+    let transaction = database.begin_write().expect("a transaction");
+    transaction.open_table(OTHER).expect("a table").insert("a", 1).expect("a row");
+    transaction.commit().expect("a commit");
+    drop(database);
+    let error = refusal(place.open());
+    assert!(matches!(error, OpenError::Foreign { found: "a redb file of another program", .. }), "{error:?}");
+}
+
+#[test]
+fn r101_a_store_of_a_newer_schema_is_refused() {
+    const META: TableDefinition<'_, &str, u64> = TableDefinition::new("authferry");
+    let place = Place::new();
+    drop(place.open().expect("a new store"));
+    let database = Database::open(place.path()).expect("the database");
+    let transaction = database.begin_write().expect("a transaction");
+    transaction.open_table(META).expect("a table").insert("schema", 2).expect("a row");
+    transaction.commit().expect("a commit");
+    drop(database);
+    let error = refusal(place.open());
+    assert!(matches!(error, OpenError::NewerSchema { found: 2, known: 1, .. }), "{error:?}");
+}
+
+#[test]
+fn a_store_that_cannot_be_made_says_so() {
+    let place = Place::new();
+    let error = refusal(open(&place.directory.path().join("no/such/directory/users.redb")));
+    assert!(matches!(error, OpenError::Io { action: "created", .. }), "{error:?}");
+    let error = refusal(open(place.directory.path()));
+    assert!(matches!(error, OpenError::Io { action: "opened", .. }), "{error:?}");
+}
+
+/// A store with a few users, closed, and its bytes.
+async fn small_store(place: &Place) -> Vec<u8> {
+    let store = place.open().expect("a new store");
+    for n in 0..12 {
+        migrate(&*store, n, &[email(&format!("user{n}@x.y")), username(&format!("user{n}"))], &format!("p{n}")).await;
+    }
+    drop(store);
+    fs::read(place.path()).expect("the file")
+}
+
+/// Opens damaged bytes. What opens at all must be the whole store, word for word; `true` if it was refused.
+async fn refused_or_whole(place: &Place, bytes: &[u8], what: &str) -> bool {
+    fs::write(place.path(), bytes).expect("damage");
+    let opened = catch_unwind(AssertUnwindSafe(|| place.open())).unwrap_or_else(|_| panic!("{what}: opening panicked"));
+    let store = match opened {
+        Err(OpenError::Corrupt { .. } | OpenError::Foreign { .. }) => return true,
+        Err(other) => panic!("{what}: {other:?}"),
+        Ok(store) => store,
+    };
+    for n in 0..12 {
+        let user = find(&*store, &format!("user{n}@x.y")).await.unwrap_or_else(|| panic!("{what}: user {n} is gone"));
+        assert_eq!(hash_text(&user), Some(format!("p{n}").as_str()), "{what}");
+    }
+    assert_consistent(&store).await;
+    false
+}
+
+#[tokio::test]
+async fn r96_a_truncated_file_is_refused() {
+    let place = Place::new();
+    let whole = small_store(&place).await;
+    for length in (1..whole.len()).step_by(whole.len() / 60) {
+        assert!(refused_or_whole(&place, &whole[..length], &format!("cut to {length}")).await, "cut to {length}");
+    }
+}
+
+#[tokio::test]
+async fn r96_a_flipped_byte_anywhere_is_refused_or_harmless() {
+    let place = Place::new();
+    let whole = small_store(&place).await;
+    let long = std::env::var_os("AUTHFERRY_LONG").is_some();
+    let mut refused = 0;
+    // Every byte of the header, which decides what is believed of the rest, then some of every page.
+    let header = 0..512_usize.min(whole.len());
+    let rest = (512..whole.len()).step_by(if long { 1 } else { 83 });
+    for at in header.chain(rest) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= if at % 2 == 0 { 0x01 } else { 0xff };
+        refused += u32::from(refused_or_whole(&place, &damaged, &format!("byte {at}")).await);
+    }
+    assert!(refused > 50, "damage is met: {refused}");
+}
+
+#[tokio::test]
+async fn r96_a_lost_page_anywhere_is_refused_or_harmless() {
+    let place = Place::new();
+    let whole = small_store(&place).await;
+    for fill in [0x00, 0xff] {
+        let mut refused = 0;
+        for start in (0..whole.len()).step_by(4_096) {
+            let mut damaged = whole.clone();
+            let end = (start + 4_096).min(damaged.len());
+            damaged[start..end].fill(fill);
+            refused += u32::from(refused_or_whole(&place, &damaged, &format!("page at {start}")).await);
+        }
+        assert!(refused > 3, "damage is met: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn conflicts_are_kept_for_an_operator_without_any_password_and_bounded() {
+    let place = Place::new();
+    let store = RedbStore::open(&settings(&place.path()), Arc::new(Metrics::new()), Arc::new(SystemClock))
+        .expect("a new store");
+    let alice = migrate(&store, "alice", &[email("alice@x.y")], "one").await;
+    let based_on = revision(&store).await;
+    let total = MAX_CONFLICTS + 5;
+    let numbers: Vec<u64> = (0..total).collect();
+    for chunk in numbers.chunks(500) {
+        let saves = chunk.iter().map(|n| store.save_proven(proven(*n, &[email("alice@x.y")], "canary", based_on)));
+        for saved in join_all(saves).await {
+            assert_eq!(saved.expect("a save"), Saved::Conflict { with: alice.id() });
+        }
+    }
+    assert_eq!(store.counts().await.expect("counts").conflicts, MAX_CONFLICTS);
+    let conflicts = store.conflicts(usize::MAX).await.expect("conflicts");
+    assert_eq!(conflicts.len() as u64, MAX_CONFLICTS);
+    assert_eq!(conflicts.first().map(|conflict| &*conflict.legacy_id), Some((total - 1).to_string().as_str()));
+    assert_eq!(conflicts.last().map(|conflict| &*conflict.legacy_id), Some("5"), "the oldest are forgotten");
+    assert!(conflicts.iter().all(|conflict| conflict.with == alice.id() && conflict.times == 1));
+    assert!(conflicts.iter().all(|conflict| conflict.names == [email("alice@x.y").normalized]));
+
+    store.save_proven(proven(total - 1, &[email("alice@x.y")], "canary", based_on)).await.expect("a save");
+    let newest = store.conflicts(1).await.expect("conflicts");
+    assert_eq!(newest.first().map(|conflict| conflict.times), Some(2));
+    drop(store);
+    let bytes = fs::read(place.path()).expect("the file");
+    assert!(!bytes.windows(6).any(|window| window == b"canary"), "nothing of a refused save is on disk");
+}
