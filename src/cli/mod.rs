@@ -1,1 +1,4 @@
 //! The command line, a file a subcommand.
+
+pub mod check;
+pub mod schema;

@@ -39,3 +39,42 @@ impl Clock for SystemClock {
         UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
     }
 }
+
+/// A clock that stands still until a test moves it.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Both clocks move together, by [`ManualClock::advance`] alone.
+    pub(crate) struct ManualClock {
+        start: Instant,
+        wall: UnixSeconds,
+        elapsed: Mutex<Duration>,
+    }
+
+    impl ManualClock {
+        pub(crate) fn at(wall: u64) -> Self {
+            Self { start: SystemClock.monotonic(), wall: UnixSeconds(wall), elapsed: Mutex::default() }
+        }
+
+        pub(crate) fn advance(&self, by: Duration) {
+            *self.elapsed.lock().expect("not poisoned") += by;
+        }
+
+        fn elapsed(&self) -> Duration {
+            *self.elapsed.lock().expect("not poisoned")
+        }
+    }
+
+    impl Clock for ManualClock {
+        fn monotonic(&self) -> Instant {
+            self.start + self.elapsed()
+        }
+
+        fn wall(&self) -> UnixSeconds {
+            UnixSeconds(self.wall.0 + self.elapsed().as_secs())
+        }
+    }
+}

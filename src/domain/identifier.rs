@@ -296,7 +296,7 @@ fn is_singleton(c: char) -> bool {
 }
 
 /// The keys that one typed identifier may mean, one to three of them, most specific first.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Candidates(Vec<NormalizedIdentifier>);
 
 impl Candidates {

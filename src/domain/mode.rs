@@ -52,6 +52,31 @@ impl FromStr for Mode {
     }
 }
 
+/// A mode that may be put in force: `retired` only with the word itself typed, since legacy is never called after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfirmedMode(Mode);
+
+/// The operator did not type what `retired` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("in `retired` legacy is never called again: confirm it with the word `retired`")]
+pub struct NeedsConfirmation;
+
+impl ConfirmedMode {
+    /// Checks what the operator typed.
+    pub fn new(mode: Mode, typed: Option<&str>) -> Result<Self, NeedsConfirmation> {
+        match (mode, typed) {
+            (Mode::Passthrough | Mode::Observe | Mode::Migrate, _) | (Mode::Retired, Some("retired")) => Ok(Self(mode)),
+            (Mode::Retired, _) => Err(NeedsConfirmation),
+        }
+    }
+
+    /// The mode.
+    #[must_use]
+    pub fn mode(self) -> Mode {
+        self.0
+    }
+}
+
 /// Who has the word on one login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answerer {
@@ -75,6 +100,12 @@ impl LocalShare {
     #[must_use]
     pub fn from_percent(percent: u8) -> Option<Self> {
         (percent <= 100).then_some(Self(percent))
+    }
+
+    /// In percent.
+    #[must_use]
+    pub fn percent(self) -> u8 {
+        self.0
     }
 
     /// Whether the user with this sticky bucket is among the share. The same user always is or is not, and raising the
@@ -124,6 +155,17 @@ mod tests {
             assert_eq!(mode.as_str().parse::<Mode>().ok(), Some(mode));
         }
         assert!("Migrate".parse::<Mode>().is_err());
+    }
+
+    #[test]
+    fn only_retired_needs_its_word_and_needs_it_exactly() {
+        for mode in [Mode::Passthrough, Mode::Observe, Mode::Migrate] {
+            assert_eq!(ConfirmedMode::new(mode, None).map(ConfirmedMode::mode), Ok(mode));
+        }
+        for typed in [None, Some(""), Some("yes"), Some("Retired"), Some("retired ")] {
+            assert_eq!(ConfirmedMode::new(Mode::Retired, typed), Err(NeedsConfirmation), "{typed:?}");
+        }
+        assert_eq!(ConfirmedMode::new(Mode::Retired, Some("retired")).map(ConfirmedMode::mode), Ok(Mode::Retired));
     }
 
     #[test]

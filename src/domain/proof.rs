@@ -179,6 +179,14 @@ impl Authenticated {
     }
 }
 
+impl Authenticated {
+    /// An active user whose refresh token verified. Called by `service::whoami` alone.
+    #[must_use]
+    pub fn by_refresh_token(user: &User) -> Self {
+        Self(UserView::of(user))
+    }
+}
+
 impl From<&VerifiedUser> for Authenticated {
     fn from(verified: &VerifiedUser) -> Self {
         Self(UserView::of(verified.user()))

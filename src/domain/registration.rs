@@ -21,6 +21,8 @@ pub enum AtLegacy {
     NotFound,
     /// Legacy could not be asked, or its answer was neither.
     Unknown,
+    /// There is no way to ask this legacy for a name.
+    NotAsked,
 }
 
 /// The step after our own store was asked.
@@ -65,9 +67,10 @@ pub enum AfterAsked {
 pub fn after_asked(at_legacy: AtLegacy, write: WriteTo) -> AfterAsked {
     match (at_legacy, write) {
         (AtLegacy::Found, _) => AfterAsked::Exists,
-        (AtLegacy::Unknown, _) => AfterAsked::Unavailable,
+        (AtLegacy::Unknown, _) | (AtLegacy::NotAsked, WriteTo::Local) => AfterAsked::Unavailable,
         (AtLegacy::NotFound, WriteTo::Local) => AfterAsked::Insert,
-        (AtLegacy::NotFound, WriteTo::LegacyFirst) => AfterAsked::CreateAtLegacy,
+        // Not asked: legacy itself refuses a name that it has, and what it claims has to be proven by a login.
+        (AtLegacy::NotFound | AtLegacy::NotAsked, WriteTo::LegacyFirst) => AfterAsked::CreateAtLegacy,
     }
 }
 
@@ -100,7 +103,7 @@ pub enum AfterCreated {
 pub fn after_created(word: CreateWord, just_before: AtLegacy) -> AfterCreated {
     match (word, just_before) {
         (CreateWord::Created, AtLegacy::NotFound) => AfterCreated::Save,
-        (CreateWord::Created, AtLegacy::Found | AtLegacy::Unknown) => AfterCreated::ConfirmByLogin,
+        (CreateWord::Created, AtLegacy::Found | AtLegacy::Unknown | AtLegacy::NotAsked) => AfterCreated::ConfirmByLogin,
         (CreateWord::Refused | CreateWord::Unrecognised | CreateWord::Unavailable, _) => AfterCreated::SaveNothing,
     }
 }
@@ -130,6 +133,8 @@ mod tests {
             (AtLegacy::Found, WriteTo::LegacyFirst, AfterAsked::Exists),
             (AtLegacy::Unknown, WriteTo::Local, AfterAsked::Unavailable),
             (AtLegacy::Unknown, WriteTo::LegacyFirst, AfterAsked::Unavailable),
+            (AtLegacy::NotAsked, WriteTo::Local, AfterAsked::Unavailable),
+            (AtLegacy::NotAsked, WriteTo::LegacyFirst, AfterAsked::CreateAtLegacy),
             (AtLegacy::NotFound, WriteTo::Local, AfterAsked::Insert),
             (AtLegacy::NotFound, WriteTo::LegacyFirst, AfterAsked::CreateAtLegacy),
         ] {
@@ -140,7 +145,7 @@ mod tests {
     #[test]
     fn r78a_a_created_of_legacys_proves_nothing_by_itself() {
         for word in [CreateWord::Created, CreateWord::Refused, CreateWord::Unrecognised, CreateWord::Unavailable] {
-            for before in [AtLegacy::Found, AtLegacy::NotFound, AtLegacy::Unknown] {
+            for before in [AtLegacy::Found, AtLegacy::NotFound, AtLegacy::Unknown, AtLegacy::NotAsked] {
                 let expected = match (word, before) {
                     (CreateWord::Created, AtLegacy::NotFound) => AfterCreated::Save,
                     (CreateWord::Created, _) => AfterCreated::ConfirmByLogin,

@@ -1,3 +1,22 @@
 //! The public edge: sockets, the request gate, routing, interception, forwarding.
 
+pub mod access;
+pub mod client_addr;
+pub mod connection;
+pub mod decode;
+pub mod forward;
+pub mod gate;
+pub mod headers;
+pub mod intercept;
+mod io;
+pub mod listener;
+pub mod path;
+pub mod problem;
+mod proxy_protocol;
+pub mod router;
+pub mod server;
 pub mod settings;
+mod spellings;
+pub mod tls;
+mod upgrade;
+mod worker;

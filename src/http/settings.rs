@@ -130,6 +130,8 @@ pub struct Route {
     pub write: WriteTo,
     /// What a local yes does.
     pub session: Session,
+    /// With `action = "refresh"`: the NAME of the `[tokens.NAME]` that it takes.
+    pub refreshes: String,
     /// Our answers.
     pub replies: Replies,
 }
@@ -152,6 +154,8 @@ pub enum Action {
     Logout,
     /// Who is this token.
     GetUser,
+    /// A new token for one of `[tokens.NAME]`.
+    Refresh,
 }
 
 /// How legacy is asked on a route.
@@ -200,6 +204,8 @@ pub struct RequestShape {
     pub password: Option<FieldRef>,
     /// The new password of a change or reset.
     pub new_password: Option<FieldRef>,
+    /// The token of a refresh.
+    pub token: Option<FieldRef>,
     /// Further identifiers of a registration.
     pub email: Option<FieldRef>,
     /// As above.

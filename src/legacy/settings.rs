@@ -125,6 +125,7 @@ pub struct ForwardRules {
 }
 
 /// Where the user's identity is read.
+#[expect(clippy::large_enum_variant, reason = "a handful of them, made once and never moved")]
 pub enum UserSource {
     /// In the answer itself.
     Answer(UserMapping),
@@ -148,4 +149,13 @@ pub struct UserMapping {
     pub email_verified: Option<Expression>,
     /// Whether his phone is verified.
     pub phone_verified: Option<Expression>,
+}
+
+impl LegacySettings {
+    /// Whether any rule takes its users from `[legacy.get_user]`.
+    pub(super) fn reads_users_from_get_user(&self) -> bool {
+        let calls = [&self.login, &self.register].into_iter().flatten().map(|rules| &rules.user);
+        let routes = self.routes.iter().flatten().filter_map(|rules| rules.user.as_ref());
+        calls.chain(routes).any(|source| matches!(source, UserSource::GetUser))
+    }
 }

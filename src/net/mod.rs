@@ -1,6 +1,16 @@
 //! Outbound connections: addresses, TLS, a pooled HTTP/1.1 client and bounded bodies. A leaf that forwarding and the legacy
 //! connector share; knows nothing of users or routes.
 
+pub mod body;
+pub mod client;
+mod connect;
+pub mod error;
+pub mod hop_by_hop;
+mod pool;
 pub mod target;
+pub mod tls;
 
+pub use body::{BodyError, ProxyBody, read_bounded};
+pub use client::{Client, ClientSettings};
+pub use error::{SendError, SendErrorKind};
 pub use target::Target;

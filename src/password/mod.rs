@@ -1,5 +1,26 @@
 //! All hashing: a bounded pool of Argon2id threads with reused memory, and the verifiers of other people's hashes.
+//!
+//! Called through [`crate::service::ports::PasswordHasher`]. Never decides what a match or a mismatch means, never logs a
+//! password, a hash or a tag, and never uses more memory than [`memory_bound_bytes`] and [`STORED_MEMORY_BYTES`] say.
 
+mod arena;
+mod argon2id;
+pub mod formats;
+mod pool;
+mod queue;
 pub mod settings;
 
+pub use arena::STORED_MEMORY_BYTES;
+pub use argon2id::PolicyError;
+pub use pool::{HashPool, StartError};
 pub use settings::PasswordSettings;
+
+/// What the pool's threads use under the configured parameters, in bytes: the bound for hashes of our own making (R54).
+///
+/// Stored hashes with larger parameters, imported ones as a rule, borrow what they need beyond that from one common
+/// allowance, [`STORED_MEMORY_BYTES`], and wait where it is used up.
+#[must_use]
+pub fn memory_bound_bytes(settings: &PasswordSettings) -> u64 {
+    let workers = u64::try_from(settings.workers.get()).unwrap_or(u64::MAX);
+    (u64::from(settings.memory_kib) * 1024).saturating_mul(workers)
+}

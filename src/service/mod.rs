@@ -1,6 +1,152 @@
 //! The use cases: each one a straight line from a request's meaning to its reply, over the ports in [`ports`].
 //!
-//! Knows nothing of HTTP routes, templates, files or sockets; the adapters behind the ports do. Called by `http::intercept`
-//! and by `admin`.
+//! Decisions are taken by the pure functions of `domain`; what stands here is the order of the effects. Knows nothing of HTTP
+//! routes, templates, files or sockets; the adapters behind the ports do. Called by `http::intercept` and by `admin`.
 
+pub mod background;
+pub mod changes;
+pub mod legacy_word;
+pub mod login;
+pub mod mode;
 pub mod ports;
+pub mod registration;
+pub mod reply;
+pub mod saving;
+pub mod shared_calls;
+pub mod whoami;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::background::Background;
+use self::mode::ModeCell;
+use self::ports::{AccountKey, AccountLimits, Found, LegacyBackend, PasswordHasher, StoreError, UserStore};
+use self::shared_calls::SharedCalls;
+use crate::domain::clock::Clock;
+use crate::domain::credential::Credential;
+use crate::domain::identifier::{Candidates, IdentifierRules};
+use crate::domain::login::Known;
+use crate::domain::mode::{Answerer, LocalShare, StickyBucket, answerer};
+use crate::domain::password::PasswordPolicy;
+use crate::domain::user::{Standing, User};
+use crate::telemetry::Metrics;
+
+/// What the operator decided, resolved once at start.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// Percent of users answered locally in `migrate`.
+    pub local_share: LocalShare,
+    /// What a local mismatch comes to.
+    pub on_mismatch: OnMismatch,
+    /// Ask legacy again when its last word on a user is older.
+    pub revalidate_after: Option<Duration>,
+    /// How names are normalized.
+    pub identifiers: IdentifierRules,
+    /// What new passwords have to satisfy.
+    pub passwords: PasswordPolicy,
+    /// What a client is told to wait when nobody could answer.
+    pub retry_after: Duration,
+}
+
+/// What a local mismatch comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnMismatch {
+    /// Legacy is asked, within a budget per account.
+    Recheck,
+    /// Denied.
+    Deny,
+}
+
+/// Everything that the use cases share. One for the process.
+pub struct Service {
+    pub(crate) store: Arc<dyn UserStore>,
+    pub(crate) legacy: Arc<dyn LegacyBackend>,
+    pub(crate) hasher: Arc<dyn PasswordHasher>,
+    pub(crate) accounts: Arc<dyn AccountLimits>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) mode: Arc<ModeCell>,
+    pub(crate) policy: Policy,
+    pub(crate) background: Background,
+    pub(crate) shared_calls: SharedCalls,
+}
+
+/// The parts of a [`Service`].
+pub struct Parts {
+    /// Where users are kept.
+    pub store: Arc<dyn UserStore>,
+    /// Who is to be retired.
+    pub legacy: Arc<dyn LegacyBackend>,
+    /// Who hashes.
+    pub hasher: Arc<dyn PasswordHasher>,
+    /// Who counts attempts.
+    pub accounts: Arc<dyn AccountLimits>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The mode in force.
+    pub mode: Arc<ModeCell>,
+    /// What the operator decided.
+    pub policy: Policy,
+}
+
+impl Service {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, legacy, hasher, accounts, clock, metrics, mode, policy } = parts;
+        let (background, shared_calls) = (Background::new(), SharedCalls::new());
+        Self { store, legacy, hasher, accounts, clock, metrics, mode, policy, background, shared_calls }
+    }
+
+    /// Waits for saves that outlive their requests, at shutdown.
+    pub async fn drain(&self) {
+        self.background.drain().await;
+    }
+
+    /// The mode in force.
+    #[must_use]
+    pub fn mode(&self) -> &Arc<ModeCell> {
+        &self.mode
+    }
+
+    /// Who answers for this account now; `None` in passthrough.
+    fn answerer(&self, account: &str) -> Option<Answerer> {
+        answerer(self.mode.current(), self.policy.local_share, StickyBucket::of(account.as_bytes()))
+    }
+
+    /// Whether anybody here bears a name.
+    async fn is_taken(&self, names: &Candidates) -> Result<bool, StoreError> {
+        Ok(!matches!(self.store.find(names).await?.found, Found::Nobody))
+    }
+}
+
+/// What the decisions need to know of a lookup.
+fn known(found: &Found) -> Known {
+    match found {
+        Found::Nobody => Known::Nobody,
+        Found::Ambiguous => Known::Ambiguous,
+        Found::One(user) => match (user.standing, &user.credential) {
+            (Standing::Deleted, _) => Known::Deleted,
+            (Standing::Disabled, _) => Known::Disabled,
+            (Standing::Active, Credential::Absent(_)) => Known::WithoutPassword,
+            (Standing::Active, Credential::Argon2id(_) | Credential::Imported(_)) => Known::Active,
+        },
+    }
+}
+
+/// The name under which attempts are counted: the user's own key once he is known, so that his email and his phone number share
+/// one budget, else the canonical form of what was typed (R70).
+fn account_key(found: &Found, typed: &Candidates) -> AccountKey {
+    match found {
+        Found::One(user) => AccountKey(format!("id:{}", user.id).into()),
+        Found::Nobody | Found::Ambiguous => AccountKey(typed.primary().into()),
+    }
+}
+
+/// Whether legacy can know anything of a user: not if he registered here and was never told to it.
+fn is_unknown_to_legacy(user: &User) -> bool {
+    user.legacy_id.is_none() && user.legacy_vouched_at.is_none() && !matches!(user.credential, Credential::Absent(_))
+}

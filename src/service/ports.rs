@@ -13,7 +13,7 @@ use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::UnixSeconds;
 use crate::domain::credential::Credential;
 use crate::domain::identifier::{Candidates, Identifier, NormalizedIdentifier, RawIdentifier};
-use crate::domain::mode::Mode;
+use crate::domain::mode::{ConfirmedMode, Mode};
 use crate::domain::password::Password;
 use crate::domain::password_life::{Change, ChangeWord};
 use crate::domain::proof::{Authenticated, FreshHash, LegacyAccepted, LegacyIdentity, Migrated, VerifiedUser};
@@ -298,6 +298,9 @@ pub enum HashUnavailable {
     /// The memory for it could not be had (R55).
     #[error("there is no memory for a hash")]
     OutOfMemory,
+    /// A bug, or no randomness for a salt. Counted where it happened.
+    #[error("the hash could not be computed")]
+    Failed,
     /// The pool is shutting down.
     #[error("the hash pool has stopped")]
     Stopped,
@@ -600,14 +603,39 @@ pub struct ChangeAnswer {
 
 /// What an app accepts as "this user is logged in".
 pub trait Tokens: Send + Sync {
-    /// Mints a token for somebody who proved who he is. `None` with `kind = "none"`.
-    fn mint(&self, who: &Authenticated) -> Result<Option<String>, TokenError>;
+    /// Mints the tokens of somebody who proved who he is.
+    fn mint(&self, who: &Authenticated) -> Result<Minted, TokenError>;
 
-    /// The public id in a token that we, or legacy with the same key, minted and that has not expired.
+    /// The public id in a `[token]` that we, or legacy with the same key, minted and that has not expired. The claims that the
+    /// configuration fixes must be there as fixed, so that a token of another purpose is not taken for one.
     fn subject(&self, token: &str) -> Option<String>;
+
+    /// The same for a token of `[tokens.NAME]`.
+    fn subject_of(&self, name: &str, token: &str) -> Option<String>;
+}
+
+/// Freshly minted tokens. No `Debug`: each opens an account.
+#[derive(Default)]
+pub struct Minted {
+    /// Of `[token]`; none with `kind = "none"`.
+    pub token: Option<String>,
+    /// Of each `[tokens.NAME]`.
+    pub named: std::collections::BTreeMap<String, String>,
 }
 
 /// A token could not be minted: a claim's template failed, or the key refuses.
 #[derive(Debug, thiserror::Error)]
 #[error("a token could not be minted")]
 pub struct TokenError(#[source] pub Cause);
+
+// ----------------------------------------------------------------------------------------------------------------- mode
+
+/// The mode in force, changed at run time.
+pub trait ModeSwitch: Send + Sync {
+    /// The mode that a request arriving now meets.
+    fn current(&self) -> Mode;
+
+    /// Puts a mode in force. When the future is ready the store keeps it for the next start and every later request meets
+    /// it; after an error the old one is still in force.
+    fn set(&self, to: ConfirmedMode) -> BoxFuture<'_, Result<(), StoreError>>;
+}

@@ -2,8 +2,8 @@
 //!
 //! Labels are route names from the configuration and words of closed enums, so their number is bounded (R117).
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -59,6 +59,41 @@ impl<const N: usize> EncodeLabelSet for Labels<N> {
 }
 
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
+
+/// Counters that can be listed: a [`Family`] cannot be walked, so the label sets it has are remembered beside it.
+struct Tally<const N: usize> {
+    counters: Counters<N>,
+    seen: Mutex<Vec<Labels<N>>>,
+}
+
+/// One counter of a metric: its label values, in the order of [`Metrics`]' method for it, and its count since the start.
+pub type Counted<const N: usize> = ([String; N], u64);
+
+impl<const N: usize> Tally<N> {
+    fn count(&self, names: [&'static str; N], values: [Label; N]) {
+        let labels = Labels { names, values };
+        if let Some(counter) = self.counters.get(&labels) {
+            counter.inc();
+            return;
+        }
+        self.counters.get_or_create_owned(&labels).inc();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !seen.contains(&labels) {
+            seen.push(labels);
+        }
+    }
+
+    fn list(&self) -> Vec<Counted<N>> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let counted = |labels: Labels<N>| {
+            let count = self.counters.get(&labels).map_or(0, |counter| counter.get());
+            (labels.values.map(|value| value.as_str().to_owned()), count)
+        };
+        let mut list: Vec<_> = seen.into_iter().map(counted).collect();
+        list.sort();
+        list
+    }
+}
 
 /// Whether a login's outcome came from our store or from legacy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,15 +157,15 @@ impl Outcome {
 /// The process's metrics. Cheap to clone behind an `Arc`; every method is a few atomic operations.
 pub struct Metrics {
     registry: Registry,
-    logins: Counters<3>,
-    registrations: Counters<3>,
+    logins: Tally<3>,
+    registrations: Tally<3>,
     changes: Counters<3>,
     users: Family<Labels<1>, Gauge>,
-    migrations: Counters<1>,
-    migration_failures: Counters<1>,
-    comparisons: Counters<3>,
+    migrations: Tally<1>,
+    migration_failures: Tally<1>,
+    comparisons: Tally<3>,
     shape_differences: Counters<2>,
-    legacy_requests: Counters<2>,
+    legacy_requests: Tally<2>,
     legacy_duration: Family<Labels<1>, Histogram>,
     legacy_in_flight: Gauge,
     breaker_open: Gauge,
@@ -140,7 +175,7 @@ pub struct Metrics {
     rate_limited: Counters<1>,
     refused: Counters<1>,
     connections: Gauge,
-    alarms: Counters<1>,
+    alarms: Tally<1>,
     panics: Counter,
     store_ready: Gauge,
     store_commit_duration: Histogram,
@@ -193,6 +228,12 @@ macro_rules! register {
     }};
 }
 
+macro_rules! tally {
+    ($registry:ident, $name:literal) => {
+        Tally { counters: register!($registry, $name, Family::default()), seen: Mutex::default() }
+    };
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -207,15 +248,15 @@ impl Metrics {
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("authferry_build", help("authferry_build"), build);
         Self {
-            logins: register!(registry, "authferry_logins", Family::default()),
-            registrations: register!(registry, "authferry_registrations", Family::default()),
+            logins: tally!(registry, "authferry_logins"),
+            registrations: tally!(registry, "authferry_registrations"),
             changes: register!(registry, "authferry_changes", Family::default()),
             users: register!(registry, "authferry_users", Family::default()),
-            migrations: register!(registry, "authferry_migrations", Family::default()),
-            migration_failures: register!(registry, "authferry_migration_failures", Family::default()),
-            comparisons: register!(registry, "authferry_comparisons", Family::default()),
+            migrations: tally!(registry, "authferry_migrations"),
+            migration_failures: tally!(registry, "authferry_migration_failures"),
+            comparisons: tally!(registry, "authferry_comparisons"),
             shape_differences: register!(registry, "authferry_shape_differences", Family::default()),
-            legacy_requests: register!(registry, "authferry_legacy_requests", Family::default()),
+            legacy_requests: tally!(registry, "authferry_legacy_requests"),
             legacy_duration: register!(
                 registry,
                 "authferry_legacy_request_duration_seconds",
@@ -233,7 +274,7 @@ impl Metrics {
             rate_limited: register!(registry, "authferry_rate_limited", Family::default()),
             refused: register!(registry, "authferry_refused_requests", Family::default()),
             connections: register!(registry, "authferry_connections", Gauge::default()),
-            alarms: register!(registry, "authferry_alarms", Family::default()),
+            alarms: tally!(registry, "authferry_alarms"),
             panics: register!(registry, "authferry_panics", Counter::default()),
             store_ready: register!(registry, "authferry_store_ready", Gauge::default()),
             store_commit_duration: register!(registry, "authferry_store_commit_duration_seconds", seconds()),
@@ -255,13 +296,13 @@ impl Metrics {
     /// One login on a route.
     pub fn login(&self, route: &Arc<str>, source: Source, outcome: Outcome) {
         let values = [route.into(), source.as_str().into(), outcome.as_str().into()];
-        self.logins.get_or_create(&Labels { names: ["route", "source", "outcome"], values }).inc();
+        self.logins.count(["route", "source", "outcome"], values);
     }
 
     /// One registration on a route.
     pub fn registration(&self, route: &Arc<str>, source: Source, outcome: Outcome) {
         let values = [route.into(), source.as_str().into(), outcome.as_str().into()];
-        self.registrations.get_or_create(&Labels { names: ["route", "source", "outcome"], values }).inc();
+        self.registrations.count(["route", "source", "outcome"], values);
     }
 
     /// One other intercepted request on a route.
@@ -278,18 +319,18 @@ impl Metrics {
 
     /// A user or password was saved.
     pub fn migration(&self, reason: &'static str) {
-        self.migrations.get_or_create(&Labels { names: ["reason"], values: [reason.into()] }).inc();
+        self.migrations.count(["reason"], [reason.into()]);
     }
 
     /// A proven user was not saved.
     pub fn migration_failure(&self, reason: &'static str) {
-        self.migration_failures.get_or_create(&Labels { names: ["reason"], values: [reason.into()] }).inc();
+        self.migration_failures.count(["reason"], [reason.into()]);
     }
 
     /// A local check stood beside legacy's word.
     pub fn comparison(&self, route: &Arc<str>, local: &'static str, legacy: &'static str) {
         let values = [route.into(), local.into(), legacy.into()];
-        self.comparisons.get_or_create(&Labels { names: ["route", "local", "legacy"], values }).inc();
+        self.comparisons.count(["route", "local", "legacy"], values);
     }
 
     /// A field of our rendered answer differs from legacy's own. The caller bounds the number of fields.
@@ -298,17 +339,66 @@ impl Metrics {
         self.shape_differences.get_or_create(&labels).inc();
     }
 
-    /// How often a field of a route differed, over all fields.
+    /// How many logins of a route ended so.
     #[must_use]
     pub fn logins_total(&self, route: &Arc<str>, source: Source, outcome: Outcome) -> u64 {
         let values = [route.into(), source.as_str().into(), outcome.as_str().into()];
-        self.logins.get_or_create(&Labels { names: ["route", "source", "outcome"], values }).get()
+        let labels = Labels { names: ["route", "source", "outcome"], values };
+        self.logins.counters.get(&labels).map_or(0, |counter| counter.get())
+    }
+
+    /// Every login so far: route, source, outcome.
+    #[must_use]
+    pub fn logins_so_far(&self) -> Vec<Counted<3>> {
+        self.logins.list()
+    }
+
+    /// Every registration so far: route, source, outcome.
+    #[must_use]
+    pub fn registrations_so_far(&self) -> Vec<Counted<3>> {
+        self.registrations.list()
+    }
+
+    /// Every durable save so far: reason.
+    #[must_use]
+    pub fn migrations_so_far(&self) -> Vec<Counted<1>> {
+        self.migrations.list()
+    }
+
+    /// Every proven user that was not saved so far: reason.
+    #[must_use]
+    pub fn migration_failures_so_far(&self) -> Vec<Counted<1>> {
+        self.migration_failures.list()
+    }
+
+    /// Every comparison so far: route, our word, legacy's word.
+    #[must_use]
+    pub fn comparisons_so_far(&self) -> Vec<Counted<3>> {
+        self.comparisons.list()
+    }
+
+    /// Every request to legacy so far: operation, outcome.
+    #[must_use]
+    pub fn legacy_requests_so_far(&self) -> Vec<Counted<2>> {
+        self.legacy_requests.list()
+    }
+
+    /// Every alarm so far: what.
+    #[must_use]
+    pub fn alarms_so_far(&self) -> Vec<Counted<1>> {
+        self.alarms.list()
+    }
+
+    /// Whether the breaker keeps requests from legacy now.
+    #[must_use]
+    pub fn is_breaker_open(&self) -> bool {
+        self.breaker_open.get() != 0
     }
 
     /// One request to legacy.
     pub fn legacy_request(&self, operation: &'static str, outcome: &'static str, took: Duration) {
         let values = [operation.into(), outcome.into()];
-        self.legacy_requests.get_or_create(&Labels { names: ["operation", "outcome"], values }).inc();
+        self.legacy_requests.count(["operation", "outcome"], values);
         let labels = Labels { names: ["operation"], values: [operation.into()] };
         self.legacy_duration.get_or_create(&labels).observe(took.as_secs_f64());
     }
@@ -359,7 +449,7 @@ impl Metrics {
 
     /// Something that an operator has to look at: `unusable_hash`, `other_profile`, `conflict`, `store`.
     pub fn alarm(&self, what: &'static str) {
-        self.alarms.get_or_create(&Labels { names: ["what"], values: [what.into()] }).inc();
+        self.alarms.count(["what"], [what.into()]);
     }
 
     /// A bug ended one request.
@@ -389,5 +479,26 @@ impl Metrics {
     pub fn started_at(&self, seconds: u64) {
         #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch are far below 2^53")]
         self.started_at.set(seconds as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_listed_as_it_is_encoded() {
+        let metrics = Metrics::new();
+        let (login, web): (Arc<str>, Arc<str>) = ("login".into(), "web".into());
+        metrics.login(&web, Source::Legacy, Outcome::Ok);
+        metrics.login(&login, Source::Local, Outcome::Denied);
+        metrics.login(&login, Source::Local, Outcome::Denied);
+        let row = |values: [&str; 3], count| (values.map(str::to_owned), count);
+        assert_eq!(metrics.logins_so_far(), [row(["login", "local", "denied"], 2), row(["web", "legacy", "ok"], 1)]);
+        assert_eq!(metrics.logins_total(&login, Source::Local, Outcome::Denied), 2);
+        assert_eq!(metrics.logins_total(&login, Source::Edge, Outcome::Limited), 0, "looking creates no series");
+        let text = metrics.encode();
+        assert!(text.contains(r#"authferry_logins_total{route="login",source="local",outcome="denied"} 2"#), "{text}");
+        assert!(!text.contains("limited"), "{text}");
     }
 }

@@ -20,6 +20,20 @@ pub struct TokenSettings {
     pub claims: Vec<(String, ClaimValue)>,
     /// The claim that bears the user's public id, for reading tokens back: the one whose template is `{{ user.id }}`, else `sub`.
     pub subject_claim: String,
+    /// `[tokens.NAME]`: further tokens, each with the same algorithm and key.
+    pub named: Vec<NamedToken>,
+}
+
+/// `[tokens.NAME]`, resolved: a token for another purpose, such as a refresh.
+pub struct NamedToken {
+    /// NAME.
+    pub name: String,
+    /// How long it is good for.
+    pub ttl: Duration,
+    /// Its claims in order, on top of `iat` and `exp`.
+    pub claims: Vec<(String, ClaimValue)>,
+    /// As in [`TokenSettings`].
+    pub subject_claim: String,
 }
 
 /// The value of one claim.
@@ -34,7 +48,6 @@ pub enum ClaimValue {
 
 /// Algorithms that legacy apps verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[expect(clippy::upper_case_acronyms, reason = "RFC 7518 writes them so")]
 #[expect(missing_docs, reason = "RFC 7518, section 3.1, and RFC 8037 say what they are")]
 pub enum TokenAlgorithm {
     HS256,

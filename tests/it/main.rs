@@ -1,15 +1,15 @@
-//! The integration tests, one binary: a file a topic.
+//! The integration tests: one binary, a file a topic, everything over real sockets and files. `support` holds what they share.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "that is how a test fails"
-)]
-
+mod admin;
+mod config;
 mod crash_disk;
 mod crash_store;
+mod demo;
+mod house;
+mod legacy;
+mod legacy_load;
+mod login;
 mod store;
 mod store_file;
 mod store_people;
+mod support;

@@ -1,0 +1,60 @@
+//! `/api/v1`: JSON for the CLI and for scripts, each handler behind the token.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::routing::get;
+use axum::{Json, Router};
+
+use super::operate::{self, ListRequest};
+use super::permit::AdminPermit;
+use super::problem::Problem;
+use super::state::AdminState;
+use super::view::{ModeChange, ModeView, Status, UserDetail, UserList};
+
+type Answer<T> = Result<Json<T>, Problem>;
+type Shared = State<Arc<AdminState>>;
+
+pub(super) fn routes() -> Router<Arc<AdminState>> {
+    Router::new()
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/users", get(users))
+        .route("/api/v1/users/{id}", get(user))
+        .route("/api/v1/mode", get(mode).put(set_mode))
+}
+
+async fn status(State(state): Shared, permit: AdminPermit) -> Json<Status> {
+    Json(operate::status(&state, &permit).await)
+}
+
+async fn users(
+    State(state): Shared,
+    permit: AdminPermit,
+    query: Result<Query<ListRequest>, QueryRejection>,
+) -> Answer<UserList> {
+    let Query(request) = query?;
+    Ok(Json(operate::list_users(&state, &permit, request).await?))
+}
+
+async fn user(
+    State(state): Shared,
+    permit: AdminPermit,
+    id: Result<Path<String>, PathRejection>,
+) -> Answer<UserDetail> {
+    let Path(id) = id?;
+    Ok(Json(operate::show_user(&state, &permit, &id).await?))
+}
+
+async fn mode(State(state): Shared, permit: AdminPermit) -> Json<ModeView> {
+    Json(operate::mode(&state, &permit).await)
+}
+
+async fn set_mode(
+    State(state): Shared,
+    permit: AdminPermit,
+    change: Result<Json<ModeChange>, JsonRejection>,
+) -> Answer<ModeView> {
+    let Json(change) = change?;
+    Ok(Json(operate::set_mode(&state, &permit, &change).await?))
+}

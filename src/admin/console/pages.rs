@@ -1,0 +1,168 @@
+//! The console's pages: templates beside this file, compiled into the binary, every value escaped as HTML (R111).
+
+use std::sync::LazyLock;
+
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Response};
+use jiff::Timestamp;
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
+
+use super::super::problem::Problem;
+use super::super::view::{Progress, Status, UserDetail, UserList};
+use crate::domain::mode::Mode;
+use crate::domain::user::Origin;
+
+const LAYOUT: &str = "layout.html";
+const SIGN_IN: &str = "sign_in.html";
+const OVERVIEW: &str = "overview.html";
+const USERS: &str = "users.html";
+const USER: &str = "user.html";
+const NO_USER: &str = "no_user.html";
+
+const SOURCES: &[(&str, &str)] = &[
+    (LAYOUT, include_str!("layout.html")),
+    (SIGN_IN, include_str!("sign_in.html")),
+    (OVERVIEW, include_str!("overview.html")),
+    (USERS, include_str!("users.html")),
+    (USER, include_str!("user.html")),
+    (NO_USER, include_str!("no_user.html")),
+];
+
+/// Templates of ours, so without the fuel that an operator's have; strict, so that a misspelt name fails a test.
+static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut templates = Environment::new();
+    templates.set_auto_escape_callback(|_| AutoEscape::Html);
+    templates.set_undefined_behavior(UndefinedBehavior::Strict);
+    templates.add_filter("number", grouped);
+    templates.add_filter("when", when);
+    for (name, source) in SOURCES {
+        if let Err(error) = templates.add_template(name, source) {
+            tracing::error!(
+                template = name,
+                error = &error as &dyn std::error::Error,
+                "a page of ours does not compile"
+            );
+        }
+    }
+    templates
+});
+
+/// The form to sign in, or why nobody can.
+pub(super) fn sign_in(status: StatusCode, can_sign_in: bool, failed: bool) -> Response {
+    page(status, "Sign in", "", SIGN_IN, context! { can_sign_in, failed })
+}
+
+/// Mode, progress and counters. `refused` is why a change of mode was not made.
+pub(super) fn overview(status: &Status, live: bool, refused: Option<&str>) -> Response {
+    let progress = status.progress();
+    let (done, total) = progress.parts();
+    let of_users = matches!(progress, Progress::OfKnownUsers { .. });
+    let origins: Vec<Value> = status
+        .users
+        .iter()
+        .flat_map(|users| {
+            Origin::ALL.map(|origin| {
+                context! { name => origin.as_str(), count => users.of(origin) }
+            })
+        })
+        .collect();
+    let current = Mode::ALL.iter().position(|mode| *mode == status.mode).unwrap_or(0);
+    let modes: Vec<Value> = Mode::ALL.iter().enumerate().map(|(at, mode)| {
+        context! { name => mode.as_str(), meaning => meaning(*mode), current => at == current, past => at < current }
+    }).collect();
+    let code = if refused.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
+    let context = context! {
+        status => Value::from(Serde(status)),
+        progress => context! { of_users, done, total, percent => progress.percent() },
+        total_users => status.users.map(|users| users.total()),
+        origins, modes, live, refused,
+    };
+    page(code, "Overview", "overview", OVERVIEW, context)
+}
+
+/// One page of users.
+pub(super) fn users(list: &UserList, search: &str, further: bool) -> Response {
+    page(StatusCode::OK, "Users", "users", USERS, context! { list => Value::from(Serde(list)), search, further })
+}
+
+/// One user.
+pub(super) fn user(user: &UserDetail) -> Response {
+    let profile = serde_json::to_string_pretty(&user.profile).unwrap_or_default();
+    let title = user.summary.identifiers.first().map_or("User", |alias| alias.value.as_str());
+    let credential = user.summary.credential.as_str();
+    let context = context! { user => Value::from(Serde(user)), title, profile, credential };
+    page(StatusCode::OK, title, "users", USER, context)
+}
+
+/// None of this id.
+pub(super) fn no_such_user(id: &str) -> Response {
+    page(StatusCode::NOT_FOUND, "No such user", "users", NO_USER, context! { id })
+}
+
+fn page(status: StatusCode, title: &str, section: &str, template: &str, context: Value) -> Response {
+    let render = || {
+        let body = TEMPLATES.get_template(template)?.render(context)?;
+        let body = Value::from_safe_string(body);
+        TEMPLATES.get_template(LAYOUT)?.render(context! { title, section, body, version => env!("CARGO_PKG_VERSION") })
+    };
+    match render() {
+        Ok(html) => (status, Html(html)).into_response(),
+        Err(error) => {
+            let error: minijinja::Error = error;
+            tracing::error!(template, error = &error as &dyn std::error::Error, "a page of ours does not render");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "This is a bug; the log says more.").into_response()
+        }
+    }
+}
+
+fn meaning(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Passthrough => "Everything goes to the app; nothing is read or saved.",
+        Mode::Observe => "Legacy answers. What it proves is saved, and our answer is compared with its own.",
+        Mode::Migrate => "We answer the users we have. Legacy is asked for everyone else.",
+        Mode::Retired => "We answer alone. Legacy is never called.",
+    }
+}
+
+/// 1234567 as 1 234 567, with spaces that do not break.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push('\u{202f}');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A time of the API, for people: minutes, UTC.
+fn when(time: &str) -> String {
+    let parsed = time.parse::<Timestamp>();
+    parsed.map_or_else(|_| time.to_owned(), |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_compiles() {
+        for (name, source) in SOURCES {
+            assert!(
+                TEMPLATES.get_template(name).is_ok(),
+                "{name}: {:?}",
+                Environment::new().template_from_str(source).err()
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        for (number, shown) in [(0, "0"), (999, "999"), (1_000, "1 000"), (1_234_567, "1 234 567")] {
+            assert_eq!(grouped(number).replace('\u{202f}', " "), shown);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What every admin handler sees: the ports it works through, and who may come in.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::gate::AllowedHosts;
+use super::permit::TokenCheck;
+use super::readiness::Readiness;
+use super::session::Sessions;
+use crate::domain::clock::{Clock, UnixSeconds};
+use crate::domain::identifier::IdentifierRules;
+use crate::service::ports::{ModeSwitch, UserStore};
+use crate::telemetry::Metrics;
+
+/// What `app` hands over.
+pub struct AdminParts {
+    /// Where users are kept.
+    pub store: Arc<dyn UserStore>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The mode in force.
+    pub mode: Arc<dyn ModeSwitch>,
+    /// The stage of the process.
+    pub readiness: Arc<Readiness>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// How a search is brought to canonical form.
+    pub identifiers: IdentifierRules,
+    /// What opens the API and the console; none keeps both shut (R108).
+    pub token: Option<Zeroizing<String>>,
+    /// Where the listener is bound, port 0 resolved.
+    pub bound: SocketAddr,
+    /// Further names under which operators reach the listener, with their port where it is not the scheme's own.
+    pub hosts: Vec<String>,
+}
+
+/// Shared by all handlers. No `Debug`: it knows the token's digest.
+pub struct AdminState {
+    pub(super) store: Arc<dyn UserStore>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) mode: Arc<dyn ModeSwitch>,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) identifiers: IdentifierRules,
+    pub(super) token: TokenCheck,
+    pub(super) hosts: AllowedHosts,
+    pub(super) sessions: Sessions,
+    pub(super) started_at: UnixSeconds,
+}
+
+impl AdminState {
+    /// Takes the parts over. The token itself is not kept, only its digest.
+    #[must_use]
+    pub fn new(parts: AdminParts) -> Self {
+        let AdminParts { store, metrics, mode, readiness, clock, identifiers, token, bound, hosts } = parts;
+        Self {
+            started_at: clock.wall(),
+            token: TokenCheck::new(token.as_deref().map(String::as_str)),
+            hosts: AllowedHosts::new(bound.ip(), hosts),
+            sessions: Sessions::default(),
+            store,
+            metrics,
+            mode,
+            readiness,
+            clock,
+            identifiers,
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The public side: `[[listener]]`, `[upstream]`, `[trusted_proxies]`, `[server]`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::names::{Sees, sample_user};
+use super::{Resolver, non_zero, reply};
+use crate::config::document::join;
+use crate::config::raw::{RawForwardingHeader, RawListener, RawServer, RawTls, RawTrustedProxies, RawUpstream};
+use crate::http::settings::{
+    Bind, EdgeBounds, EdgeSettings, ForwardingHeader, ListenerSettings, Route, TlsFiles, TrustedProxies,
+    UpstreamSettings,
+};
+use crate::template::{Escape, Value};
+
+/// Where we listen if nobody says where.
+const DEFAULT_LISTENER: &str = "127.0.0.1:8080";
+
+/// What the edge is made of.
+pub(super) struct Parts<'a> {
+    pub(super) listeners: Vec<RawListener>,
+    pub(super) upstream: Option<UpstreamSettings>,
+    pub(super) routes: Option<Vec<Route>>,
+    pub(super) trusted_proxies: &'a RawTrustedProxies,
+    pub(super) server: &'a RawServer,
+}
+
+pub(super) fn resolve(parts: Parts<'_>, resolver: &mut Resolver<'_>) -> Option<EdgeSettings> {
+    let trusted_proxies = trusted_proxies(parts.trusted_proxies, resolver);
+    let listeners = listeners(parts.listeners, &trusted_proxies, resolver);
+    let bounds = bounds(parts.server, resolver);
+    Some(EdgeSettings {
+        listeners: listeners?,
+        upstream: parts.upstream?,
+        routes: parts.routes?,
+        trusted_proxies,
+        bounds,
+    })
+}
+
+// ----------------------------------------------------------------------------------------------------------- listeners
+
+fn listeners(
+    raw: Vec<RawListener>,
+    trusted: &TrustedProxies,
+    resolver: &mut Resolver<'_>,
+) -> Option<Vec<ListenerSettings>> {
+    if raw.is_empty() {
+        let bind = DEFAULT_LISTENER.parse().ok().map(Bind::Tcp)?;
+        return Some(vec![ListenerSettings { bind, proxy_protocol: false, tls: None }]);
+    }
+    let (mut listeners, mut complete) = (Vec::<ListenerSettings>::new(), true);
+    for (index, raw) in raw.into_iter().enumerate() {
+        let key = format!("listener[{index}]");
+        match listener(&key, raw, trusted, resolver) {
+            Some(listener) => {
+                if listeners.iter().any(|other| other.bind == listener.bind && !is_any_port(&other.bind)) {
+                    resolver.problem(&join(&key, "bind"), "another listener has this address already", "");
+                }
+                listeners.push(listener);
+            }
+            None => complete = false,
+        }
+    }
+    complete.then_some(listeners)
+}
+
+fn is_any_port(bind: &Bind) -> bool {
+    matches!(bind, Bind::Tcp(addr) if addr.port() == 0)
+}
+
+fn listener(
+    key: &str,
+    raw: RawListener,
+    trusted: &TrustedProxies,
+    resolver: &mut Resolver<'_>,
+) -> Option<ListenerSettings> {
+    let tls = raw.tls.map(|raw| tls(&join(key, "tls"), &raw, resolver));
+    let key = join(key, "bind");
+    let bind = bind(&key, &raw.bind?, resolver)?;
+    let is_public = matches!(bind, Bind::Tcp(addr) if !addr.ip().is_loopback());
+    if is_public && tls.is_none() && trusted.cidrs.is_empty() && !raw.proxy_protocol {
+        let message = "passwords come in over plain HTTP here, and no proxy with TLS is named in front";
+        resolver.warning(&key, message, "give the listener `tls`, or name the proxy under `[trusted_proxies]`");
+    }
+    let tls = match tls {
+        Some(files) => Some(files?),
+        None => None,
+    };
+    Some(ListenerSettings { bind, proxy_protocol: raw.proxy_protocol, tls })
+}
+
+fn bind(key: &str, text: &str, resolver: &mut Resolver<'_>) -> Option<Bind> {
+    let bind = if let Some(path) = text.strip_prefix("unix:") {
+        path.starts_with('/').then(|| Bind::Unix(PathBuf::from(path)))
+    } else if let Some(name) = text.strip_prefix("systemd:") {
+        (!name.is_empty()).then(|| Bind::Systemd(name.to_owned()))
+    } else {
+        text.parse::<SocketAddr>().ok().map(Bind::Tcp)
+    };
+    if bind.is_none() {
+        let help = "write \"127.0.0.1:8080\", \"[::]:8080\", \"unix:/run/authferry.sock\" or \"systemd:public\"";
+        resolver.problem(key, "this is not a place to listen at", help);
+    }
+    bind
+}
+
+fn tls(key: &str, raw: &RawTls, resolver: &mut Resolver<'_>) -> Option<TlsFiles> {
+    let (cert, secret) = (PathBuf::from(raw.cert.as_ref()?), PathBuf::from(raw.key.as_ref()?));
+    let certificates = |path: &Path| {
+        let mut all = CertificateDer::pem_file_iter(path)?.peekable();
+        all.peek().is_none().then_some(rustls::pki_types::pem::Error::NoItemsFound).map_or(Ok(()), Err)?;
+        all.try_for_each(|certificate| certificate.map(drop))
+    };
+    if let Err(error) = certificates(&cert) {
+        let message = format!("{} holds no certificate that can be read: {error}", cert.display());
+        resolver.problem(&join(key, "cert"), message, "give the certificate chain in PEM");
+    }
+    if let Err(error) = PrivateKeyDer::from_pem_file(&secret) {
+        let message = format!("{} holds no private key that can be read: {}", secret.display(), pem_error(&error));
+        resolver.problem(&join(key, "key"), message, "give the private key in PEM");
+    }
+    Some(TlsFiles { cert, key: secret })
+}
+
+/// The parser's own words may quote the line that they are about.
+fn pem_error(error: &rustls::pki_types::pem::Error) -> String {
+    use rustls::pki_types::pem::Error;
+    match error {
+        Error::Io(error) => error.to_string(),
+        Error::NoItemsFound => "there is none in it".to_owned(),
+        _ => "it is not PEM".to_owned(),
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------ upstream
+
+pub(super) fn upstream(raw: Option<RawUpstream>, resolver: &mut Resolver<'_>) -> Option<UpstreamSettings> {
+    let raw = raw?;
+    let target = raw.url.as_deref().and_then(|url| resolver.target("upstream.url", url));
+    let (mut identity_headers, mut complete) = (Vec::new(), true);
+    for (name, source) in &raw.identity_headers.0 {
+        let key = join("upstream.identity_headers", name);
+        let header = resolver.header(&key, name);
+        if header.as_ref().is_some_and(is_the_proxys) {
+            resolver.problem(
+                &key,
+                "this header is a proxy's own, and cannot tell who a user is",
+                "write `X-Remote-User`",
+            );
+        }
+        match (header, resolver.template(&key, source, Escape::None, Sees::User)) {
+            (Some(header), Some(template)) => {
+                if let Err(error) = template.render(&Value::from_pairs([("user", sample_user())])) {
+                    reply::failed(&key, &template, &error.to_string(), resolver);
+                }
+                identity_headers.push((header, template));
+            }
+            (None, _) | (_, None) => complete = false,
+        }
+    }
+    let connect_timeout = resolver.duration("upstream.connect_timeout", &raw.connect_timeout);
+    let response_timeout = resolver.duration("upstream.response_timeout", &raw.response_timeout);
+    complete.then_some(())?;
+    Some(UpstreamSettings {
+        target: target?,
+        connect_timeout,
+        response_timeout,
+        preserve_host: raw.preserve_host,
+        identity_headers,
+    })
+}
+
+/// Headers that a proxy writes or that frame a message.
+fn is_the_proxys(name: &http::HeaderName) -> bool {
+    const OWN: [&str; 13] = [
+        "host",
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "expect",
+        "forwarded",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+        "x-real-ip",
+    ];
+    OWN.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-")
+}
+
+// -------------------------------------------------------------------------------------------------------------- others
+
+fn trusted_proxies(raw: &RawTrustedProxies, resolver: &mut Resolver<'_>) -> TrustedProxies {
+    let mut cidrs = Vec::new();
+    for (index, text) in raw.cidrs.iter().enumerate() {
+        let key = format!("trusted_proxies.cidrs[{index}]");
+        let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+        match text.parse::<IpNet>().ok().or_else(address) {
+            Some(network) => {
+                if network.prefix_len() == 0 {
+                    let message = "everybody is trusted to say who they are: limits by address can be walked around";
+                    resolver.warning(&key, message, "name the networks of your own proxies only");
+                }
+                cidrs.push(network);
+            }
+            None => resolver.problem(&key, "this is not a network", "write \"10.0.0.0/8\" or \"2001:db8::1\""),
+        }
+    }
+    let header = match raw.header {
+        RawForwardingHeader::XForwardedFor => ForwardingHeader::XForwardedFor,
+        RawForwardingHeader::Forwarded => ForwardingHeader::Forwarded,
+    };
+    TrustedProxies { cidrs, header }
+}
+
+fn bounds(raw: &RawServer, resolver: &mut Resolver<'_>) -> EdgeBounds {
+    EdgeBounds {
+        head_bytes: resolver.size("server.max_head", &raw.max_head, "1KiB", "1MiB"),
+        uri_bytes: resolver.size("server.max_uri", &raw.max_uri, "256B", "64KiB"),
+        auth_body_bytes: resolver.size("server.max_auth_body", &raw.max_auth_body, "1KiB", "1MiB"),
+        head_timeout: resolver.duration("server.head_timeout", &raw.head_timeout),
+        body_timeout: resolver.duration("server.body_timeout", &raw.body_timeout),
+        tls_timeout: resolver.duration("server.tls_timeout", &raw.tls_timeout),
+        idle_timeout: resolver.duration("server.idle_timeout", &raw.idle_timeout),
+        drain_timeout: resolver.duration("server.drain_timeout", &raw.drain_timeout),
+        max_connections: non_zero(raw.max_connections).get(),
+        workers: resolver.count(raw.workers).get(),
+    }
+}

@@ -1,0 +1,141 @@
+//! The sections that are plain values: `[migration]`, `[identity]`, `[limits]`, `[password]`, `[store]`, `[admin]`, `[log]`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::{Resolver, non_zero, secret, values};
+use crate::admin::AdminSettings;
+use crate::config::raw::{
+    RawAdmin, RawCaseRule, RawIdentity, RawLimits, RawLog, RawMigration, RawPassword, RawPhoneRule, RawStore,
+};
+use crate::config::settings::MigrationSettings;
+use crate::domain::identifier::{CaseRule, IdentifierRules, PhoneRule};
+use crate::domain::mode::LocalShare;
+use crate::domain::password::PasswordPolicy;
+use crate::limits::LimitSettings;
+use crate::password::PasswordSettings;
+use crate::store::StoreSettings;
+use crate::telemetry::logging::{LogSettings, check_level};
+
+/// OWASP's Password Storage Cheat Sheet: Argon2id with 19 MiB and 2 passes, or 46 MiB and 1.
+const OWASP_MEMORY_KIB: u32 = 19 * 1_024;
+const OWASP_ONE_PASS_KIB: u32 = 46 * 1_024;
+
+pub(super) fn migration(raw: &RawMigration, resolver: &mut Resolver<'_>) -> MigrationSettings {
+    let key = "migration.revalidate_after";
+    MigrationSettings {
+        mode: raw.mode,
+        // The schema's range ends at 100.
+        local_share: LocalShare::from_percent(raw.local_share).unwrap_or(LocalShare::ALL),
+        on_mismatch: raw.on_mismatch,
+        revalidate_after: resolver.read(key, values::duration_or_never(&raw.revalidate_after), None),
+    }
+}
+
+pub(super) fn identity(raw: &RawIdentity) -> IdentifierRules {
+    let case = |rule| match rule {
+        RawCaseRule::Fold => CaseRule::Fold,
+        RawCaseRule::Exact => CaseRule::Exact,
+    };
+    let phone = match raw.phone {
+        RawPhoneRule::Digits => PhoneRule::Digits,
+        RawPhoneRule::Exact => PhoneRule::Exact,
+    };
+    IdentifierRules { email: case(raw.email), username: case(raw.username), phone }
+}
+
+pub(super) fn limits(raw: &RawLimits, migration: &RawMigration, resolver: &mut Resolver<'_>) -> LimitSettings {
+    LimitSettings {
+        per_ip: resolver.quota("limits.per_ip.rate", &raw.per_ip.rate, raw.per_ip.burst),
+        register_per_ip: resolver.quota(
+            "limits.register_per_ip.rate",
+            &raw.register_per_ip.rate,
+            raw.register_per_ip.burst,
+        ),
+        ipv6_prefix: raw.per_ip.ipv6_prefix,
+        per_account: resolver.quota("limits.per_account.rate", &raw.per_account.rate, raw.per_account.burst),
+        counted: raw.per_account.count,
+        recheck: resolver.quota("migration.recheck_budget", &migration.recheck_budget, None),
+        max_keys: non_zero(raw.max_keys),
+    }
+}
+
+pub(super) fn password(raw: &RawPassword, resolver: &mut Resolver<'_>) -> (PasswordSettings, PasswordPolicy) {
+    let (key, argon2id) = ("password.argon2id.memory", &raw.argon2id);
+    let memory = resolver.size(key, &argon2id.memory, "8MiB", "4GiB");
+    let memory_kib = u32::try_from(memory / 1_024).unwrap_or(u32::MAX);
+    if u64::from(memory_kib) < 8 * u64::from(argon2id.parallelism) {
+        resolver.problem(key, "Argon2 needs at least 8 KiB for each lane (RFC 9106, section 3.1)", "");
+    }
+    let one_pass = argon2id.iterations < 2 && memory_kib < OWASP_ONE_PASS_KIB;
+    if memory_kib < OWASP_MEMORY_KIB || one_pass {
+        let message =
+            "Argon2id is set below OWASP's minimum of 19 MiB and 2 passes: stolen hashes are cheaper to guess";
+        resolver.warning(if one_pass { "password.argon2id.iterations" } else { key }, message, "");
+    }
+    let workers = resolver.count(raw.workers);
+    if workers > resolver.environment.cores() {
+        let message =
+            format!("more hash threads than the {} cores here only wait for each other", resolver.environment.cores());
+        resolver.warning("password.workers", message, "write `workers = \"auto\"`");
+    }
+    let settings = PasswordSettings {
+        memory_kib,
+        iterations: argon2id.iterations,
+        parallelism: argon2id.parallelism,
+        workers,
+        queue: non_zero(raw.queue),
+        queue_deadline: resolver.duration("password.queue_deadline", &raw.queue_deadline),
+        normalization: raw.normalize,
+    };
+    (settings, PasswordPolicy { min_length: non_zero(raw.min_length).get() })
+}
+
+pub(super) fn store(raw: &RawStore, resolver: &mut Resolver<'_>) -> StoreSettings {
+    if raw.path.is_empty() {
+        resolver.problem("store.path", "this path is empty", "name a file, as `users.redb`");
+    }
+    StoreSettings {
+        path: PathBuf::from(&raw.path),
+        cache_bytes: resolver.size("store.cache", &raw.cache, "1MiB", "1024GiB"),
+    }
+}
+
+pub(super) fn admin(raw: RawAdmin, resolver: &mut Resolver<'_>) -> AdminSettings {
+    let key = "admin.bind";
+    let bind = match raw.bind.as_str() {
+        "off" => None,
+        text => {
+            let bind = text.parse::<SocketAddr>().ok();
+            if bind.is_none() {
+                resolver.problem(key, "this is not an address", "write `ip:port`, as \"127.0.0.1:9090\", or \"off\"");
+            }
+            bind
+        }
+    };
+    if bind.is_some_and(|bind| !bind.ip().is_loopback()) {
+        let message = "the admin listener is reachable from other machines: users and metrics travel in clear text";
+        resolver.warning(key, message, "bind it to 127.0.0.1, and put TLS in front of it");
+    }
+    let token = raw.token.and_then(|token| secret::text("admin.token", token, resolver));
+    if bind.is_some() && token.is_none() && !resolver.places.is_dropped("admin.token") {
+        let message = "without a token the console and the API stay locked; only metrics and health are served";
+        resolver.warning("admin.token", message, "write `token = { file = \"admin.token\" }`");
+    }
+    if token.as_ref().is_some_and(|token| token.len() < 16 && bind.is_some_and(|bind| !bind.ip().is_loopback())) {
+        resolver.warning(
+            "admin.token",
+            "this token is short enough to be guessed",
+            "make it of at least 16 characters",
+        );
+    }
+    AdminSettings { bind, token }
+}
+
+pub(super) fn log(raw: &RawLog, resolver: &mut Resolver<'_>) -> LogSettings {
+    if check_level(&raw.level).is_err() {
+        let help = "write `error`, `warn`, `info`, `debug`, `trace`, or `info,authferry::legacy=debug`";
+        resolver.problem("log.level", "this is not a level", help);
+    }
+    LogSettings { format: raw.format, level: raw.level.clone() }
+}

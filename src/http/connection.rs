@@ -1,0 +1,341 @@
+//! One downstream connection as a handler sees it, and the few atomics by which its worker watches over it: how long it idles, how
+//! long a head takes, how long the client takes no bytes (R22). A worker looks at all of its connections a few times a
+//! second instead of setting timers for every request.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::task::Context;
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use http::HeaderValue;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+/// One downstream connection. Everything public is known from the socket (or the PROXY protocol), nothing from a request.
+pub struct Connection {
+    /// The other end; none on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// Our end; none on a Unix socket.
+    pub local: Option<SocketAddr>,
+    /// Whether the client speaks TLS with us.
+    pub tls: bool,
+    peer_text: OnceLock<HeaderValue>,
+    watch: Watch,
+    worker: Arc<Roster>,
+    _place: Place,
+}
+
+/// What a worker sees of a connection. Times are milliseconds on the worker's clock, 0 for "not so".
+#[derive(Default)]
+struct Watch {
+    /// Requests whose answers have not been handed over to the socket, and tunnels.
+    in_flight: AtomicUsize,
+    /// Since when there is none.
+    idle_since: AtomicU64,
+    /// Since when a head is arriving; HTTP/1 only, since on HTTP/2 any frame looks like one from here.
+    head_since: AtomicU64,
+    /// Since when the client takes no bytes.
+    stuck_since: AtomicU64,
+    multiplexed: AtomicBool,
+    order: AtomicU8,
+    waker: AtomicWaker,
+}
+
+/// What a connection's worker wants of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Order {
+    /// Go on.
+    Run,
+    /// Finish what is under way and close.
+    Drain,
+    /// Close now.
+    Cut,
+}
+
+/// How long a connection may be in which state.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) idle: Duration,
+    pub(super) head: Duration,
+}
+
+impl Connection {
+    pub(super) fn new(
+        peer: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+        tls: bool,
+        worker: &Arc<Roster>,
+        place: Place,
+    ) -> Arc<Self> {
+        let watch = Watch { idle_since: AtomicU64::new(worker.now()), ..Watch::default() };
+        let (peer_text, worker) = (OnceLock::new(), worker.clone());
+        let connection = Arc::new(Self { peer, local, tls, peer_text, watch, worker, _place: place });
+        connection.worker.enter(&connection);
+        if connection.worker.draining.load(Ordering::Acquire) {
+            connection.order(Order::Drain);
+        }
+        connection
+    }
+
+    /// The other end's address; none on a Unix socket.
+    #[must_use]
+    pub fn peer_ip(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.ip().to_canonical())
+    }
+
+    /// The same as a header has it, written once for all requests of the connection.
+    #[must_use]
+    pub fn peer_text(&self) -> Option<&HeaderValue> {
+        let peer = self.peer_ip()?;
+        Some(self.peer_text.get_or_init(|| address_value(peer)))
+    }
+
+    /// `http` or `https`, as the client sees it from here.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+
+    /// Keeps the connection from being taken for idle until the guard is dropped.
+    pub(super) fn in_flight(self: &Arc<Self>) -> InFlight {
+        self.watch.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self.clone())
+    }
+
+    /// Runs a tunnel on the connection's worker, which waits for it when it drains.
+    pub(super) fn spawn(&self, tunnel: impl Future<Output = ()> + Send + 'static) {
+        self.worker.tasks.spawn(tunnel);
+    }
+
+    /// Registers the current task to be woken by the next order, and tells the one in force.
+    pub(super) fn poll_order(&self, cx: &Context<'_>) -> Order {
+        self.watch.waker.register(cx.waker());
+        match self.watch.order.load(Ordering::Acquire) {
+            0 => Order::Run,
+            1 => Order::Drain,
+            _ => Order::Cut,
+        }
+    }
+
+    pub(super) fn is_multiplexed(&self) {
+        self.watch.multiplexed.store(true, Ordering::Relaxed);
+    }
+
+    /// Bytes came in.
+    pub(super) fn note_read(&self) {
+        let watch = &self.watch;
+        if watch.in_flight.load(Ordering::Relaxed) == 0
+            && watch.head_since.load(Ordering::Relaxed) == 0
+            && !watch.multiplexed.load(Ordering::Relaxed)
+        {
+            watch.head_since.store(self.worker.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes were to go out, and did or did not.
+    pub(super) fn note_write(&self, stuck: bool) {
+        let since = &self.watch.stuck_since;
+        match (stuck, since.load(Ordering::Relaxed)) {
+            (true, 0) => since.store(self.worker.now(), Ordering::Relaxed),
+            (true, _) | (false, 0) => {}
+            (false, _) => since.store(0, Ordering::Relaxed),
+        }
+    }
+
+    fn order(&self, order: Order) {
+        // Orders only ever get stricter.
+        if self.watch.order.fetch_max(order as u8, Ordering::AcqRel) < order as u8 {
+            self.watch.waker.wake();
+        }
+    }
+
+    /// What the time demands.
+    fn due(&self, now: u64, patience: Patience) -> Order {
+        let over = |since: &AtomicU64, allowed: Duration| {
+            let since = since.load(Ordering::Relaxed);
+            since != 0 && u128::from(now.saturating_sub(since)) > allowed.as_millis()
+        };
+        if over(&self.watch.stuck_since, patience.idle) {
+            return Order::Cut;
+        }
+        if self.watch.in_flight.load(Ordering::Relaxed) > 0 {
+            return Order::Run;
+        }
+        if over(&self.watch.head_since, patience.head) || over(&self.watch.idle_since, patience.idle + patience.head) {
+            Order::Cut
+        } else if self.watch.head_since.load(Ordering::Relaxed) == 0 && over(&self.watch.idle_since, patience.idle) {
+            Order::Drain
+        } else {
+            Order::Run
+        }
+    }
+}
+
+/// An address as a header has it.
+pub(super) fn address_value(address: IpAddr) -> HeaderValue {
+    HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
+}
+
+/// A request under way, up to the last byte of its answer.
+pub(super) struct InFlight(Arc<Connection>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let watch = &self.0.watch;
+        watch.idle_since.store(self.0.worker.now(), Ordering::Relaxed);
+        watch.head_since.store(0, Ordering::Relaxed);
+        watch.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The connections of one worker.
+pub(super) struct Roster {
+    connections: Mutex<Vec<Weak<Connection>>>,
+    pub(super) tasks: TaskTracker,
+    started: Instant,
+    draining: AtomicBool,
+    /// Milliseconds since `started`, from 1; coarse, moved on by [`Roster::inspect`].
+    now: AtomicU64,
+}
+
+impl Roster {
+    pub(super) fn new() -> Arc<Self> {
+        let (connections, tasks, draining) = Default::default();
+        Arc::new(Self { connections, tasks, started: Instant::now(), draining, now: AtomicU64::new(1) })
+    }
+
+    fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    fn enter(&self, connection: &Arc<Connection>) {
+        self.lock().push(Arc::downgrade(connection));
+    }
+
+    /// Looks at every connection and gives the orders that are due.
+    pub(super) fn inspect(&self, patience: Patience) {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        self.now.store(now, Ordering::Relaxed);
+        self.each(|connection| match connection.due(now, patience) {
+            Order::Run => {}
+            order @ (Order::Drain | Order::Cut) => connection.order(order),
+        });
+    }
+
+    /// Lets every connection finish what is under way and close, those that come later too.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.each(|connection| connection.order(Order::Drain));
+    }
+
+    fn each(&self, mut look: impl FnMut(&Connection)) {
+        self.lock().retain(|connection| {
+            let connection = connection.upgrade();
+            if let Some(connection) = &connection {
+                look(connection);
+            }
+            connection.is_some()
+        });
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Connection>>> {
+        // A panic cannot leave the list half changed.
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many connections may be open over all workers.
+pub(super) struct Places {
+    taken: AtomicUsize,
+    most: usize,
+    gauge: Gauge,
+}
+
+impl Places {
+    pub(super) fn new(most: usize, gauge: Gauge) -> Arc<Self> {
+        Arc::new(Self { taken: AtomicUsize::new(0), most, gauge })
+    }
+
+    /// A place for one more connection, if there is one.
+    pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
+        if self.taken.fetch_add(1, Ordering::Relaxed) >= self.most {
+            self.taken.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        self.gauge.inc();
+        Some(Place(self.clone()))
+    }
+}
+
+/// A connection's place among those that may be open. Given up when dropped.
+pub(super) struct Place(Arc<Places>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        self.0.gauge.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience { idle: Duration::from_millis(300), head: Duration::from_millis(100) };
+
+    fn connection() -> (Arc<Connection>, Arc<Roster>) {
+        let _runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").enter();
+        let (roster, places) = (Roster::new(), Places::new(1, Gauge::default()));
+        (Connection::new(None, None, false, &roster, places.take().expect("a place")), roster)
+    }
+
+    #[test]
+    fn r22_an_idle_connection_is_drained_and_then_cut() {
+        let (connection, _roster) = connection();
+        assert_eq!(connection.due(301, PATIENCE), Order::Run);
+        assert_eq!(connection.due(302, PATIENCE), Order::Drain);
+        assert_eq!(connection.due(402, PATIENCE), Order::Cut);
+    }
+
+    #[test]
+    fn r22_a_head_that_trickles_in_is_cut_however_often_a_byte_comes() {
+        let (connection, roster) = connection();
+        for now in [50, 90, 150] {
+            roster.now.store(now, Ordering::Relaxed);
+            connection.note_read();
+        }
+        assert_eq!(connection.due(150, PATIENCE), Order::Run);
+        assert_eq!(connection.due(151, PATIENCE), Order::Cut);
+    }
+
+    #[test]
+    fn a_request_under_way_may_take_as_long_as_the_client_takes_bytes() {
+        let (connection, roster) = connection();
+        connection.note_read();
+        let request = connection.in_flight();
+        assert_eq!(connection.due(100_000, PATIENCE), Order::Run);
+        roster.now.store(100_000, Ordering::Relaxed);
+        connection.note_write(true);
+        roster.now.store(100_200, Ordering::Relaxed);
+        connection.note_write(true);
+        assert_eq!(connection.due(100_301, PATIENCE), Order::Cut);
+        connection.note_write(false);
+        assert_eq!(connection.due(100_301, PATIENCE), Order::Run);
+        drop(request);
+        assert_eq!(connection.due(100_500, PATIENCE), Order::Run);
+        assert_eq!(connection.due(100_501, PATIENCE), Order::Drain);
+    }
+
+    #[test]
+    fn r23_there_are_only_so_many_places() {
+        let places = Places::new(2, Gauge::default());
+        let (first, second) = (places.take(), places.take());
+        assert!(first.is_some() && second.is_some() && places.take().is_none());
+        drop(first);
+        assert!(places.take().is_some());
+        assert_eq!(places.gauge.get(), 1);
+    }
+}

@@ -1,0 +1,317 @@
+//! Who wants in, and with what: the credentials of a request, found where the route's configuration says and nowhere else.
+//!
+//! A name that some backend could take for a credential's is refused when it stands beside the real one (R35, R38) or in the
+//! query or path (R39): legacy would judge another user than the one that is saved. Passwords leave the other fields here, so
+//! that neither templates nor profiles ever hold one (R116). Called by the interceptor.
+
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use super::form;
+use super::names::{FieldName, is_password_like, pointer_keys};
+use super::{Body, CredentialField, DecodeError, Decoded};
+use crate::http::path::CanonicalTarget;
+use crate::http::settings::{BodyFormat, FieldRef, RequestShape};
+
+/// What a request says of a user. Has no `Debug`: it holds passwords.
+pub struct Credentials {
+    /// The login identifier, as typed.
+    pub login: Option<String>,
+    /// The password; on a change, the current one.
+    pub password: Option<Zeroizing<String>>,
+    /// The new password of a change or reset.
+    pub new_password: Option<Zeroizing<String>>,
+    /// The token of a refresh.
+    pub token: Option<Zeroizing<String>>,
+    /// A further identifier; none if it was left empty.
+    pub email: Option<String>,
+    /// As above.
+    pub username: Option<String>,
+    /// As above.
+    pub phone: Option<String>,
+    /// Every field, less every password. Of a form, an object from names to strings, or to arrays where a name repeats.
+    pub fields: Value,
+    /// The part that becomes a profile, less every password.
+    pub profile: Option<Value>,
+}
+
+/// Finds a route's credentials. What the shape names must be there: the login and the passwords as strings, the further
+/// identifiers as strings if at all.
+pub fn extract(shape: &RequestShape, decoded: &Decoded) -> Result<Credentials, DecodeError> {
+    if decoded.format().is_some_and(|format| format != shape.format) {
+        return Err(DecodeError::UnsupportedType);
+    }
+    refuse_aliases(shape, decoded)?;
+    let required = |field: &Option<FieldRef>, what| {
+        let Some(field) = field else { return Ok(None) };
+        match text_of(decoded, field) {
+            Text::Is(text) => Ok(Some(text)),
+            Text::Absent => Err(DecodeError::MissingField(what)),
+            Text::Null | Text::OtherType => Err(DecodeError::NotAString(what)),
+        }
+    };
+    let optional = |field: &Option<FieldRef>, what| {
+        let Some(field) = field else { return Ok(None) };
+        match text_of(decoded, field) {
+            Text::Is("") | Text::Absent | Text::Null => Ok(None),
+            Text::Is(text) => Ok(Some(text.to_owned())),
+            Text::OtherType => Err(DecodeError::NotAString(what)),
+        }
+    };
+    let secret = |text: Option<&str>| text.map(|text| Zeroizing::new(text.to_owned()));
+    let login = required(&shape.login, CredentialField::Login)?.map(str::to_owned);
+    let password = secret(required(&shape.password, CredentialField::Password)?);
+    let new_password = secret(required(&shape.new_password, CredentialField::NewPassword)?);
+    let token = secret(required(&shape.token, CredentialField::Token)?);
+    let email = optional(&shape.email, CredentialField::Email)?;
+    let username = optional(&shape.username, CredentialField::Username)?;
+    let phone = optional(&shape.phone, CredentialField::Phone)?;
+    let fields = without_secrets(shape, decoded, [&password, &new_password, &token]);
+    let profile = shape.profile.as_ref().and_then(|part| profile_of(shape.format, &fields, part));
+    Ok(Credentials { login, password, new_password, token, email, username, phone, fields, profile })
+}
+
+/// Whether a parameter of the query bears the name of a credential in any spelling (R39). Separators that only some readers
+/// know (`;`) count, and so does a name that cannot be decoded: nobody knows what it is read as.
+#[must_use]
+pub fn query_names_credential(query: &str, shape: &RequestShape) -> bool {
+    names_credential(query.split(['&', ';']), shape, |_| true)
+}
+
+/// Whether a parameter of a path segment (`/login;email=x`) bears the name of a credential.
+#[must_use]
+pub fn path_names_credential(target: &CanonicalTarget, shape: &RequestShape) -> bool {
+    target.path().split('/').any(|segment| names_credential(segment.split(';').skip(1), shape, |_| true))
+}
+
+/// Whether the query bears the name of a password: what a link that prefills a login page never does.
+#[must_use]
+pub(in crate::http) fn query_names_password(query: &str, shape: &RequestShape) -> bool {
+    names_credential(query.split(['&', ';']), shape, |what| {
+        matches!(what, CredentialField::Password | CredentialField::NewPassword | CredentialField::Token)
+    })
+}
+
+fn names_credential<'a>(
+    pairs: impl Iterator<Item = &'a str>,
+    shape: &RequestShape,
+    counts: impl Fn(CredentialField) -> bool,
+) -> bool {
+    let credentials: Vec<FieldName> = credential_fields(shape)
+        .filter(|(what, _)| counts(*what))
+        .map(|(_, field)| FieldName::of_field(field))
+        .collect();
+    if credentials.is_empty() {
+        return false;
+    }
+    // More parameters than any login has are refused rather than looked through.
+    pairs.enumerate().any(|(index, pair)| match form::name_of(pair) {
+        Ok(name) => {
+            let name = FieldName::of_form(&name);
+            index >= form::MAX_FIELDS || credentials.iter().any(|credential| credential.resembles(&name))
+        }
+        Err(_) => true,
+    })
+}
+
+fn credential_fields(shape: &RequestShape) -> impl Iterator<Item = (CredentialField, &FieldRef)> {
+    let fields = [
+        (CredentialField::Login, &shape.login),
+        (CredentialField::Password, &shape.password),
+        (CredentialField::NewPassword, &shape.new_password),
+        (CredentialField::Token, &shape.token),
+        (CredentialField::Email, &shape.email),
+        (CredentialField::Username, &shape.username),
+        (CredentialField::Phone, &shape.phone),
+    ];
+    fields.into_iter().filter_map(|(what, field)| field.as_ref().map(|field| (what, field)))
+}
+
+/// Refuses a body in which a credential's name stands twice, in whatever spellings.
+fn refuse_aliases(shape: &RequestShape, decoded: &Decoded) -> Result<(), DecodeError> {
+    match &decoded.0 {
+        Body::Empty => Ok(()),
+        Body::Json(document) => {
+            credential_fields(shape).try_for_each(|(_, field)| refuse_json_aliases(document, field))
+        }
+        Body::Form(fields) => refuse_form_aliases(fields, shape),
+    }
+}
+
+/// At each step of the pointer, a key that some reader takes for the one that the pointer names: Go, .NET and Jackson may
+/// ignore case, and the last one wins.
+fn refuse_json_aliases(document: &Value, field: &FieldRef) -> Result<(), DecodeError> {
+    let mut here = document;
+    for key in pointer_keys(&field.0).unwrap_or_default() {
+        if let Value::Object(entries) = here {
+            let folded = super::names::fold(&key);
+            if entries.keys().any(|other| *other != key && super::names::fold(other) == folded) {
+                return Err(DecodeError::DuplicateKey);
+            }
+        }
+        match step(here, &key) {
+            Some(inner) => here = inner,
+            None => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// The shape's own names may each stand once; what some reader takes for one of them may not stand at all.
+fn refuse_form_aliases(fields: &[(String, String)], shape: &RequestShape) -> Result<(), DecodeError> {
+    let credentials: Vec<(&str, FieldName)> =
+        credential_fields(shape).map(|(_, field)| (field.0.as_str(), FieldName::of_form(&field.0))).collect();
+    let mut seen: Vec<&str> = Vec::new();
+    for (name, _) in fields {
+        let twice = if credentials.iter().any(|(own, _)| own == name) {
+            let again = seen.contains(&name.as_str());
+            seen.push(name);
+            again
+        } else {
+            let name = FieldName::of_form(name);
+            credentials.iter().any(|(_, credential)| credential.may_be(&name))
+        };
+        if twice {
+            return Err(DecodeError::DuplicateField);
+        }
+    }
+    Ok(())
+}
+
+/// One step of a JSON pointer (RFC 6901, section 4: no leading zeros in an index).
+fn step<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(entries) => entries.get(key),
+        Value::Array(items) if key == "0" || !key.starts_with(['0', '+']) => items.get(key.parse::<usize>().ok()?),
+        Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+/// What stands at a field.
+enum Text<'a> {
+    Absent,
+    /// JSON's `null`.
+    Null,
+    Is(&'a str),
+    /// A JSON value that is no string. It is refused, never converted (R36).
+    OtherType,
+}
+
+fn text_of<'a>(decoded: &'a Decoded, field: &FieldRef) -> Text<'a> {
+    match &decoded.0 {
+        Body::Empty => Text::Absent,
+        Body::Form(fields) => {
+            fields.iter().find(|(name, _)| *name == field.0).map_or(Text::Absent, |(_, value)| Text::Is(value))
+        }
+        Body::Json(document) => {
+            let keys = pointer_keys(&field.0);
+            match keys.and_then(|keys| keys.iter().try_fold(document, |here, key| step(here, key))) {
+                None => Text::Absent,
+                Some(Value::Null) => Text::Null,
+                Some(Value::String(text)) => Text::Is(text),
+                Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => Text::OtherType,
+            }
+        }
+    }
+}
+
+/// Every field but passwords and tokens: those that the shape names, those that are called like one, and those that hold the same text
+/// without being an identifier (a confirmation under any name).
+fn without_secrets(shape: &RequestShape, decoded: &Decoded, secrets: [&Option<Zeroizing<String>>; 3]) -> Value {
+    let keep = Keep {
+        passwords: secrets.into_iter().flatten().map(|text| text.as_str()).collect(),
+        password_fields: places([&shape.password, &shape.new_password, &shape.token]),
+        identifiers: places([&shape.login, &shape.email, &shape.username, &shape.phone]),
+    };
+    match &decoded.0 {
+        Body::Empty => Value::Object(Map::new()),
+        Body::Json(document) => keep.json(document, &mut Vec::new()).unwrap_or(Value::Null),
+        Body::Form(fields) => keep.form(fields),
+    }
+}
+
+/// A field as it is written, and as the keys of a JSON pointer.
+type Place<'a> = (&'a str, Vec<String>);
+
+fn places<const N: usize>(fields: [&Option<FieldRef>; N]) -> Vec<Place<'_>> {
+    let places = fields.into_iter().flatten();
+    places.map(|field| (field.0.as_str(), pointer_keys(&field.0).unwrap_or_default())).collect()
+}
+
+/// Decides which fields stay.
+struct Keep<'a> {
+    passwords: Vec<&'a str>,
+    password_fields: Vec<Place<'a>>,
+    identifiers: Vec<Place<'a>>,
+}
+
+impl Keep<'_> {
+    fn json<'v>(&self, value: &'v Value, path: &mut Vec<&'v str>) -> Option<Value> {
+        match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => Some(value.clone()),
+            Value::String(text) => self.keeps_text(text, || is_at(&self.identifiers, path)).then(|| value.clone()),
+            Value::Array(items) => Some(items.iter().filter_map(|item| self.json(item, path)).collect()),
+            Value::Object(entries) => {
+                let mut kept = Map::new();
+                for (key, value) in entries {
+                    path.push(key);
+                    let named_so = is_at(&self.password_fields, path)
+                        || (is_password_like(key) && !is_at(&self.identifiers, path));
+                    if let Some(value) = (!named_so).then(|| self.json(value, path)).flatten() {
+                        kept.insert(key.clone(), value);
+                    }
+                    path.pop();
+                }
+                Some(Value::Object(kept))
+            }
+        }
+    }
+
+    fn form(&self, fields: &[(String, String)]) -> Value {
+        let mut kept = Map::new();
+        for (name, value) in fields {
+            let identifier = is_called(&self.identifiers, name);
+            let password = is_called(&self.password_fields, name) || (is_password_like(name) && !identifier);
+            if password || !self.keeps_text(value, || identifier) {
+                continue;
+            }
+            match kept.get_mut(name) {
+                None => {
+                    kept.insert(name.clone(), Value::from(value.as_str()));
+                }
+                Some(Value::Array(values)) => values.push(value.as_str().into()),
+                Some(first) => *first = Value::Array(vec![first.take(), value.as_str().into()]),
+            }
+        }
+        Value::Object(kept)
+    }
+
+    fn keeps_text(&self, text: &str, is_identifier: impl Fn() -> bool) -> bool {
+        text.is_empty() || !self.passwords.contains(&text) || is_identifier()
+    }
+}
+
+fn is_called(places: &[Place<'_>], name: &str) -> bool {
+    places.iter().any(|(field, _)| *field == name)
+}
+
+fn is_at(places: &[Place<'_>], path: &[&str]) -> bool {
+    !path.is_empty() && places.iter().any(|(_, keys)| keys == path)
+}
+
+/// The part of the kept fields that becomes a profile: what a pointer names, or a form's field or group (`user` of
+/// `user[name]`); all of them if the reference is empty.
+fn profile_of(format: BodyFormat, fields: &Value, part: &FieldRef) -> Option<Value> {
+    if part.0.is_empty() {
+        return Some(fields.clone());
+    }
+    match format {
+        BodyFormat::Json => pointer_keys(&part.0)?.iter().try_fold(fields, |here, key| step(here, key)).cloned(),
+        BodyFormat::Form => fields.get(&part.0).cloned().or_else(|| {
+            let inner = |name: &str| Some(name.strip_prefix(&part.0)?.strip_prefix('[')?.strip_suffix(']')?.to_owned());
+            let group: Map<String, Value> =
+                fields.as_object()?.iter().filter_map(|(name, value)| Some((inner(name)?, value.clone()))).collect();
+            (!group.is_empty()).then_some(Value::Object(group))
+        }),
+    }
+}

@@ -1,0 +1,128 @@
+//! JSON bodies (RFC 8259), read more strictly than serde_json does: duplicate keys and deep nesting are refused (R35, R36).
+//!
+//! Two readers of a document with duplicate keys see different users. serde_json itself refuses byte-order marks, trailing bytes,
+//! `NaN`, lone surrogates, numbers beyond a double and bytes that are not UTF-8. Called by `decode` alone.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::DecodeError;
+use super::names::{FieldName, fold};
+
+/// How deep arrays and objects may nest.
+pub const MAX_DEPTH: usize = 8;
+
+/// Reads one document that fills the whole body.
+pub fn parse(body: &[u8]) -> Result<Value, DecodeError> {
+    let refused = Cell::new(None);
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let strict = Strict { depth: 0, refused: &refused };
+    let document = strict.deserialize(&mut deserializer).and_then(|document| deserializer.end().map(|()| document));
+    document.map_err(|_| refused.get().unwrap_or(DecodeError::MalformedJson))
+}
+
+/// Builds a [`Value`] and notes why it refused one, since serde's errors only carry text.
+#[derive(Clone, Copy)]
+struct Strict<'a> {
+    depth: usize,
+    refused: &'a Cell<Option<DecodeError>>,
+}
+
+impl Strict<'_> {
+    fn refuse<E: serde::de::Error>(self, error: DecodeError) -> E {
+        self.refused.set(Some(error));
+        E::custom(error)
+    }
+
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.depth == MAX_DEPTH {
+            return Err(self.refuse(DecodeError::TooDeep));
+        }
+        Ok(Self { depth: self.depth + 1, ..self })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number beyond a double"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element_seed(inner)? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut object = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            // The key is unescaped by now: `\u0061` and `a` are one.
+            if object.contains_key(&key) {
+                return Err(self.refuse(DecodeError::DuplicateKey));
+            }
+            let value = entries.next_value_seed(inner)?;
+            object.insert(key, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+/// Whether a field is there, in whatever spelling some backend reads it. Each key is folded once, so that long keys over many
+/// values cost no more than the body's length.
+pub(super) fn has_field(value: &Value, path: &mut Vec<String>, wanted: &FieldName) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        Value::Array(items) => items.iter().any(|item| has_field(item, path, wanted)),
+        Value::Object(entries) => entries.iter().any(|(key, value)| {
+            path.push(fold(key));
+            let found = wanted.is_under(path) || has_field(value, path, wanted);
+            path.pop();
+            found
+        }),
+    }
+}

@@ -1,0 +1,266 @@
+//! Forwarding: what no route takes is streamed to the upstream and its answer back, neither of them buffered. Called by the edge's
+//! handler with a request that the gate has let through; the request's URI is canonical and goes on as it stands (R27). Never
+//! retries, caches or changes a body.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body::Body;
+use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
+
+use super::access;
+use super::connection::Connection;
+use super::headers::{HeaderRules, Provenance};
+use super::problem::problem;
+use super::upgrade::{self, Wish};
+use crate::domain::client_addr::ClientAddr;
+use crate::domain::clock::Clock;
+use crate::net::body::Progress;
+use crate::net::{Client, ProxyBody, SendError, SendErrorKind};
+use crate::telemetry::Metrics;
+
+/// Sends requests to the upstream.
+pub struct Forwarder {
+    client: Client,
+    rules: Arc<HeaderRules>,
+    response_timeout: Duration,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What is known of a request besides itself.
+#[derive(Clone, Copy)]
+pub struct ForwardContext<'a> {
+    /// The connection it came on.
+    pub connection: &'a Arc<Connection>,
+    /// The client, by the trusted-proxy walk.
+    pub client: ClientAddr,
+    /// Whether the other end of the connection is a trusted proxy.
+    pub peer_is_trusted: bool,
+    /// Headers of ours for the upstream: who is logged in. Their names are among those stripped from clients.
+    pub identity: &'a [(HeaderName, HeaderValue)],
+}
+
+/// Why a request got no answer of the upstream's.
+enum Failure {
+    /// It could not be sent, or no head came back.
+    Send(SendError),
+    /// No head in time.
+    TooSlow,
+    /// The client stopped sending its body.
+    ClientStalled,
+    /// An answer that no proxy may hand on.
+    BadAnswer(&'static str),
+}
+
+impl Forwarder {
+    /// `response_timeout` is how long the head of an answer may take after the last part of the request's body has been sent.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        rules: Arc<HeaderRules>,
+        response_timeout: Duration,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { client, rules, response_timeout, metrics, clock }
+    }
+
+    /// Sends a request on and brings its answer back. Every failure is an answer too: 502 for an upstream that is down or talks
+    /// nonsense, 504 for one that is slow (R20).
+    pub async fn forward(&self, request: Request<ProxyBody>, context: &ForwardContext<'_>) -> Response<ProxyBody> {
+        let logged = access::is_on().then(|| (request.method().clone(), request.uri().clone(), self.clock.monotonic()));
+        let response = self.answer(request, context).await;
+        if let Some((method, uri, since)) = logged {
+            let took = self.clock.monotonic().saturating_duration_since(since);
+            access::log(&method, uri.path(), response.status(), took, context.client, "upstream");
+        }
+        response
+    }
+
+    async fn answer(&self, mut request: Request<ProxyBody>, context: &ForwardContext<'_>) -> Response<ProxyBody> {
+        let wish = upgrade::wish(&mut request);
+        if let Err(refusal) = self.prepare(&mut request, context, wish.is_some()) {
+            return refusal;
+        }
+        match self.exchange(request).await.and_then(|response| self.finish(response, wish, context)) {
+            Ok(response) => {
+                self.metrics.forwarded(class(response.status()));
+                response
+            }
+            Err(failure) => {
+                self.metrics.forwarded("error");
+                failure.answer()
+            }
+        }
+    }
+
+    /// Makes a request ready for the upstream.
+    fn prepare(
+        &self,
+        request: &mut Request<ProxyBody>,
+        context: &ForwardContext<'_>,
+        websocket: bool,
+    ) -> Result<(), Response<ProxyBody>> {
+        let refuse = |(status, code, title)| {
+            self.metrics.refused(code);
+            problem(status, code, title).map(ProxyBody::full)
+        };
+        // HTTP/2 has the host in the URI.
+        if let Some(authority) = request.uri().authority()
+            && !request.headers().contains_key(HOST)
+        {
+            match HeaderValue::from_str(authority.as_str()) {
+                Ok(host) => request.headers_mut().insert(HOST, host),
+                Err(_) => return Err(refuse((StatusCode::BAD_REQUEST, "bad_host", "The host is not acceptable"))),
+            };
+        }
+        let from = Provenance {
+            connection: context.connection,
+            client: context.client,
+            peer_is_trusted: context.peer_is_trusted,
+            version: request.version(),
+        };
+        self.rules.request(request.headers_mut(), from).map_err(|fault| refuse(fault.answer()))?;
+        if let Some(uri) = origin_form(request.uri(), &self.client.target().base_path) {
+            *request.uri_mut() = uri;
+        }
+        frame(request);
+        let headers = request.headers_mut();
+        for (name, value) in context.identity {
+            headers.append(name, value.clone());
+        }
+        if websocket {
+            upgrade::offer(headers);
+        }
+        Ok(())
+    }
+
+    /// Sends the request and waits for the head of an answer. The wait starts anew with every part of the body that is sent: a long
+    /// upload is no slow upstream.
+    async fn exchange(&self, mut request: Request<ProxyBody>) -> Result<Response<ProxyBody>, Failure> {
+        let upload = request.body_mut().watch();
+        let mut sending = std::pin::pin!(self.client.send(request));
+        let mut deadline = Instant::now() + self.response_timeout;
+        loop {
+            match tokio::time::timeout_at(deadline, &mut sending).await {
+                Ok(sent) => return sent.map_err(Failure::Send),
+                Err(_elapsed) => deadline = self.later(upload.as_deref())?,
+            }
+        }
+    }
+
+    /// Until when to wait after a deadline has passed.
+    fn later(&self, upload: Option<&Progress>) -> Result<Instant, Failure> {
+        let Some(upload) = upload else { return Err(Failure::TooSlow) };
+        let later = upload.last() + self.response_timeout;
+        if later > Instant::now() {
+            Ok(later)
+        } else if upload.is_starved() {
+            Err(Failure::ClientStalled)
+        } else {
+            Err(Failure::TooSlow)
+        }
+    }
+
+    /// Makes an answer ready for the client.
+    fn finish(
+        &self,
+        mut response: Response<ProxyBody>,
+        wish: Option<Wish>,
+        context: &ForwardContext<'_>,
+    ) -> Result<Response<ProxyBody>, Failure> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let Some(wish) = wish.filter(|wish| wish.is_granted_by(response.headers())) else {
+                return Err(Failure::BadAnswer("it switches to a protocol that nobody asked for"));
+            };
+            let Some(upstream) = response.extensions_mut().remove::<OnUpgrade>() else {
+                return Err(Failure::BadAnswer("it switches protocols and does not"));
+            };
+            self.rules.response(response.headers_mut());
+            upgrade::offer(response.headers_mut());
+            *response.body_mut() = ProxyBody::empty();
+            wish.tunnel(upstream, context.connection);
+            return Ok(response);
+        }
+        self.rules.response(response.headers_mut());
+        Ok(response)
+    }
+}
+
+impl Failure {
+    fn answer(self) -> Response<ProxyBody> {
+        use SendErrorKind::{Broken, Cancelled, Connect, RequestBody, Timeout, Tls};
+        const UNREACHABLE: &str = "The app behind this proxy cannot be reached";
+        const BAD: &str = "The app behind this proxy gave no usable answer";
+        const SLOW: &str = "The app behind this proxy took too long to answer";
+        let (status, code, title) = match &self {
+            Self::Send(error) => match error.kind {
+                Connect | Tls => (StatusCode::BAD_GATEWAY, "upstream_unreachable", UNREACHABLE),
+                Broken | Cancelled => (StatusCode::BAD_GATEWAY, "upstream_broken", BAD),
+                Timeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", SLOW),
+                RequestBody => (StatusCode::BAD_REQUEST, "bad_body", "The body broke off"),
+            },
+            Self::BadAnswer(_) => (StatusCode::BAD_GATEWAY, "upstream_broken", BAD),
+            Self::TooSlow => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", SLOW),
+            Self::ClientStalled => (StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body took too long"),
+        };
+        match &self {
+            Self::Send(error) => {
+                tracing::warn!(
+                    error = error as &dyn std::error::Error,
+                    code,
+                    "a request got no answer from the upstream"
+                );
+            }
+            Self::BadAnswer(why) => tracing::warn!(why, code, "an answer of the upstream was not handed on"),
+            Self::TooSlow | Self::ClientStalled => tracing::warn!(code, "a request got no answer from the upstream"),
+        }
+        problem(status, code, title).map(ProxyBody::full)
+    }
+}
+
+/// The URI as HTTP/1.1 has it, under the upstream's base path; `None` if it is so already.
+fn origin_form(uri: &Uri, base_path: &str) -> Option<Uri> {
+    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    if !base_path.is_empty() && path.starts_with('/') {
+        // Two valid paths in a row make one.
+        return PathAndQuery::try_from([base_path, path].concat()).ok().map(Uri::from);
+    }
+    if uri.authority().is_none() && uri.scheme().is_none() {
+        return None;
+    }
+    Some(uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from))
+}
+
+/// Frames the body by its real length (RFC 9112 section 6): one `Content-Length` that is right, or chunks.
+fn frame(request: &mut Request<ProxyBody>) {
+    let expects_a_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    let length = request.body().size_hint().exact();
+    let headers = request.headers_mut();
+    match length {
+        Some(0) if !expects_a_body && !headers.contains_key(CONTENT_LENGTH) => {}
+        Some(length) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        None => {
+            headers.remove(CONTENT_LENGTH);
+            // Said outright, since hyper would take a GET's body for none.
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+}
+
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        100..200 => "1xx",
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        _ => "5xx",
+    }
+}

@@ -1,0 +1,577 @@
+//! A request's way through the edge: gate, client address, route; then either on to the app untouched, or decoded, answered by a
+//! use case, and rendered.
+//!
+//! Called by `http::server` for every request. Knows what HTTP means; decides nothing about users.
+
+mod render;
+mod session;
+mod shape;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use self::render::Renderer;
+use self::session::{SessionCookie, token_of};
+use self::shape::{KnownFields, differences};
+use super::client_addr::{client_addr, is_trusted};
+use super::connection::Connection;
+use super::decode::{Credentials, Decoded, decode, extract, reserialize};
+use super::forward::{ForwardContext, Forwarder};
+use super::gate::{self, GatePolicy, Refusal};
+use super::headers::{HeaderFault, HeaderRules, Provenance};
+use super::path::CanonicalTarget;
+use super::problem::problem;
+use super::router::{BadRoutePath, Candidates, Routed, Router, Selection};
+use super::server::Handler;
+use super::settings::{Action, CookieSettings, EdgeBounds, LegacyWay, Route, Session, TrustedProxies};
+use crate::domain::client_addr::ClientAddr;
+use crate::domain::clock::Clock;
+use crate::domain::identifier::IdentifierKind;
+use crate::domain::login::AskedBy;
+use crate::domain::mode::Mode;
+use crate::domain::password_life::Change;
+use crate::domain::proof::UserView;
+use crate::net::ProxyBody;
+use crate::net::body::{BodyError, read_bounded};
+use crate::service::Service;
+use crate::service::changes::ChangeRequest;
+use crate::service::login::LoginRequest;
+use crate::service::ports::{AddressBucket, AddressLimits, ClientRequest, Limited, RouteIndex, Tokens};
+use crate::service::registration::RegisterRequest;
+use crate::service::reply::{Answer, Ours, Reply};
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::{Outcome, Source};
+use crate::template::{self, Template};
+
+/// Where the public keys of asymmetric tokens are found (RFC 8615; the name that OpenID providers use).
+pub const JWKS_PATH: &str = "/.well-known/jwks.json";
+
+/// What the interceptor is made of.
+pub struct InterceptorParts {
+    /// The use cases.
+    pub service: Arc<Service>,
+    /// The routes, in order.
+    pub routes: Vec<Route>,
+    /// What no route takes.
+    pub forwarder: Forwarder,
+    /// Limits by address.
+    pub addresses: Arc<dyn AddressLimits>,
+    /// What mints and reads tokens; none with `kind = "none"`.
+    pub tokens: Option<Arc<dyn Tokens>>,
+    /// The session cookie and how long it lives.
+    pub cookie: Option<(CookieSettings, Duration)>,
+    /// The public keys, where the tokens are signed with a private one (RFC 7517): answered on [`JWKS_PATH`].
+    pub jwks: Option<serde_json::Value>,
+    /// Headers set on a valid session.
+    pub identity_headers: Vec<(HeaderName, Template)>,
+    /// Who may say where a client is.
+    pub trusted_proxies: TrustedProxies,
+    /// Timers and sizes.
+    pub bounds: EdgeBounds,
+    /// What an operator loosened of the gate.
+    pub gate: GatePolicy,
+    /// Which headers go on, and what is said of the client in them.
+    pub headers: Arc<HeaderRules>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The public edge's handler.
+pub struct Interceptor {
+    parts: InterceptorParts,
+    router: Router,
+    renderer: Renderer,
+    session_cookie: Option<Arc<SessionCookie>>,
+    fields: Vec<KnownFields>,
+}
+
+/// One request on its way.
+struct Traffic<'a> {
+    head: Parts,
+    target: CanonicalTarget,
+    client: ClientAddr,
+    connection: &'a Arc<Connection>,
+    peer_is_trusted: bool,
+}
+
+impl Interceptor {
+    /// Puts the parts together.
+    pub fn new(parts: InterceptorParts) -> Result<Self, BadRoutePath> {
+        let session_cookie = parts.cookie.clone().map(|(settings, ttl)| Arc::new(SessionCookie::new(settings, ttl)));
+        let renderer = Renderer {
+            tokens: parts.tokens.clone(),
+            cookie: session_cookie.clone(),
+            clock: Arc::clone(&parts.clock),
+            metrics: Arc::clone(&parts.metrics),
+        };
+        let router = Router::new(&parts.routes)?;
+        let fields = parts.routes.iter().map(|_| KnownFields::default()).collect();
+        Ok(Self { parts, router, renderer, session_cookie, fields })
+    }
+
+    async fn answer(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ProxyBody> {
+        let (mut head, body) = request.into_parts();
+        let admitted = match gate::admit(&head, &self.parts.bounds, self.parts.gate) {
+            Ok(admitted) => admitted,
+            Err(refusal) => return self.refuse(&refusal),
+        };
+        // HTTP/2 and absolute-form name the host in the target; from here on it stands where HTTP/1.1 has it.
+        if !head.headers.contains_key(HOST)
+            && let Ok(host) = HeaderValue::from_str(&admitted.host)
+        {
+            head.headers.insert(HOST, host);
+        }
+        let peer = connection.peer_ip().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let client = client_addr(peer, &head.headers, &self.parts.trusted_proxies);
+        let peer_is_trusted = is_trusted(peer, &self.parts.trusted_proxies);
+        let traffic = Traffic { head, target: admitted.target, client, connection, peer_is_trusted };
+        let mode = self.parts.service.mode().current();
+        if mode == Mode::Passthrough {
+            return self.send_on(traffic, ProxyBody::from(body)).await;
+        }
+        if traffic.target.path() == JWKS_PATH
+            && let (Some(jwks), &Method::GET) = (&self.parts.jwks, &traffic.head.method)
+        {
+            return whole(render::jwks(jwks));
+        }
+        match (mode, self.router.route(&traffic.head.method, &traffic.target, &traffic.head.headers)) {
+            (_, Routed::Pass) => self.send_on(traffic, ProxyBody::from(body)).await,
+            (_, Routed::Take(candidates)) => self.intercept(mode, &candidates, traffic, body).await,
+            (Mode::Observe, Routed::MethodNotAllowed(_) | Routed::Refused(..)) => {
+                // Observing changes nothing for anybody; what `migrate` would refuse is counted.
+                self.parts.metrics.refused("observed");
+                self.send_on(traffic, ProxyBody::from(body)).await
+            }
+            (_, Routed::MethodNotAllowed(index)) => self.method_not_allowed(index),
+            (_, Routed::Refused(_, refusal)) => self.refuse(&refusal),
+        }
+    }
+
+    // ------------------------------------------------------------------------------------------------------ intercept
+
+    async fn intercept(
+        &self,
+        mode: Mode,
+        candidates: &Candidates,
+        traffic: Traffic<'_>,
+        body: Incoming,
+    ) -> Response<ProxyBody> {
+        let Some(route) = self.route(candidates.first()) else {
+            return self.send_on(traffic, ProxyBody::from(body)).await;
+        };
+        // Before the body is read: whoever is over his limit costs no more than his request's head. Where only the body tells whether
+        // this is a login at all, everything else on the path must not use the limit up.
+        if !candidates.needs_body_fields()
+            && let Some(limited) = self.limited(mode, route, traffic.client)
+        {
+            return limited;
+        }
+        if !route.action.needs_body() {
+            return self.without_body(candidates, traffic, body).await;
+        }
+        if mode == Mode::Observe && declared_length(&traffic.head.headers) > self.parts.bounds.auth_body_bytes {
+            self.parts.metrics.refused("observed");
+            return self.send_on(traffic, ProxyBody::from(body)).await;
+        }
+        let EdgeBounds { auth_body_bytes, body_timeout, .. } = self.parts.bounds;
+        let deadline = self.parts.clock.monotonic() + body_timeout;
+        let bytes = match read_bounded(body, auth_body_bytes, deadline).await {
+            Ok(bytes) => bytes,
+            Err(error) => return self.unusable(mode, route, traffic, &unread(&error), None).await,
+        };
+        let decoded = match decode(&traffic.head.headers, &bytes) {
+            Ok(decoded) => decoded,
+            Err(error) => return self.unusable(mode, route, traffic, &error.into(), Some(bytes)).await,
+        };
+        let index = match candidates.select(&traffic.target, &decoded) {
+            Ok(Selection::Route(index)) => index,
+            // No route's business after all: on with the very bytes that came.
+            Ok(Selection::Pass) => return self.send_on(traffic, ProxyBody::full(bytes)).await,
+            Err(refusal) => return self.unusable(mode, route, traffic, &refusal, Some(bytes)).await,
+        };
+        let route = self.route(index).unwrap_or(route);
+        if candidates.needs_body_fields()
+            && let Some(limited) = self.limited(mode, route, traffic.client)
+        {
+            return limited;
+        }
+        match extract(&route.request, &decoded) {
+            Ok(credentials) => self.perform(index, route, traffic, &decoded, credentials, bytes).await,
+            Err(error) => self.unusable(mode, route, traffic, &error.into(), Some(bytes)).await,
+        }
+    }
+
+    /// The answer to an address that is over its limit. Observing only counts.
+    fn limited(&self, mode: Mode, route: &Route, client: ClientAddr) -> Option<Response<ProxyBody>> {
+        let Limited { retry_after } = self.admit(route, client).err()?;
+        if mode == Mode::Observe {
+            return None;
+        }
+        let limited = Ours::Limited(retry_after);
+        self.count(route, limited.outcome());
+        Some(whole(self.renderer.answer(route, &limited, "")))
+    }
+
+    fn admit(&self, route: &Route, client: ClientAddr) -> Result<(), Limited> {
+        self.parts.addresses.admit(client, AddressBucket::Intercepted)?;
+        match route.action {
+            Action::Register => self.parts.addresses.admit(client, AddressBucket::Registration),
+            Action::Login
+            | Action::ChangePassword
+            | Action::ResetPassword
+            | Action::DeleteUser
+            | Action::Logout
+            | Action::GetUser
+            | Action::Refresh => Ok(()),
+        }
+    }
+
+    /// Answers a request that cannot be used, in the route's shape. In `observe` it goes on to legacy as it came, and is counted.
+    async fn unusable(
+        &self,
+        mode: Mode,
+        route: &Route,
+        traffic: Traffic<'_>,
+        refusal: &Refusal,
+        bytes: Option<Bytes>,
+    ) -> Response<ProxyBody> {
+        self.parts.metrics.refused(refusal.reason);
+        if let (Mode::Observe, Some(bytes)) = (mode, bytes) {
+            return self.send_on(traffic, ProxyBody::full(bytes)).await;
+        }
+        self.count(route, Outcome::Malformed);
+        whole(self.renderer.invalid(route, refusal.status, refusal.reason, refusal.title, ""))
+    }
+
+    /// Counts a request on a route that no use case saw.
+    fn count(&self, route: &Route, outcome: Outcome) {
+        match route.action {
+            Action::Login => self.parts.metrics.login(&route.name, Source::Edge, outcome),
+            Action::Register => self.parts.metrics.registration(&route.name, Source::Edge, outcome),
+            Action::ChangePassword
+            | Action::ResetPassword
+            | Action::DeleteUser
+            | Action::Logout
+            | Action::GetUser
+            | Action::Refresh => self.parts.metrics.change(&route.name, Source::Edge, outcome),
+        }
+    }
+
+    fn method_not_allowed(&self, index: RouteIndex) -> Response<ProxyBody> {
+        self.parts.metrics.refused("method_not_allowed");
+        let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Not with this method");
+        if let Some(route) = self.route(index)
+            && let Ok(allow) = HeaderValue::try_from(format!("GET, HEAD, OPTIONS, {}", route.matcher.method))
+        {
+            response.headers_mut().insert(ALLOW, allow);
+        }
+        whole(response)
+    }
+
+    /// Actions that need nothing of a body; a route that asks for fields in one does not take these.
+    async fn without_body(
+        &self,
+        candidates: &Candidates,
+        traffic: Traffic<'_>,
+        body: Incoming,
+    ) -> Response<ProxyBody> {
+        let selected = match candidates.select(&traffic.target, &Decoded::empty()) {
+            Ok(Selection::Route(index)) => self.route(index),
+            Ok(Selection::Pass) => None,
+            Err(refusal) => return self.refuse(&refusal),
+        };
+        let Some(route) = selected.filter(|route| !route.action.needs_body()) else {
+            return self.send_on(traffic, ProxyBody::from(body)).await;
+        };
+        let token = token_of(&traffic.head.headers, self.session_cookie.as_deref());
+        let reply = match route.action {
+            Action::GetUser => self.parts.service.whoami(&route.name, self.parts.tokens.as_deref(), token).await,
+            Action::Logout
+            | Action::Login
+            | Action::Register
+            | Action::ChangePassword
+            | Action::ResetPassword
+            | Action::DeleteUser
+            | Action::Refresh => self.parts.service.logout(&route.name),
+        };
+        match reply.answer {
+            Answer::Ours(ours) => whole(self.renderer.answer(route, &ours, "")),
+            Answer::Legacys { relay, .. } => whole(relay),
+            Answer::SendOn => self.send_on(traffic, ProxyBody::from(body)).await,
+        }
+    }
+
+    /// Hands the decoded request to its use case and renders what it comes to.
+    async fn perform(
+        &self,
+        index: RouteIndex,
+        route: &Route,
+        traffic: Traffic<'_>,
+        decoded: &Decoded,
+        credentials: Credentials,
+        bytes: Bytes,
+    ) -> Response<ProxyBody> {
+        let request = match self.client_request(&traffic, decoded) {
+            Ok(request) => Arc::new(request),
+            Err(fault) => {
+                let (status, reason, title) = fault.answer();
+                return self.refuse(&Refusal { status, reason, title });
+            }
+        };
+        let canonical = Arc::clone(&request);
+        let token = token_of(&traffic.head.headers, self.session_cookie.as_deref()).map(ToOwned::to_owned);
+        let login = credentials.login.clone().unwrap_or_default();
+        let asked_by = match route.legacy {
+            LegacyWay::Call => AskedBy::Call,
+            LegacyWay::Forward => AskedBy::Forward,
+        };
+        let service = &self.parts.service;
+        let tokens = self.parts.tokens.as_deref();
+        let reply = match route.action {
+            Action::Login => {
+                let login = LoginRequest {
+                    route: index,
+                    route_name: Arc::clone(&route.name),
+                    login: login.clone(),
+                    password: credentials.password.unwrap_or_default(),
+                    fields: credentials.fields,
+                    asked_by,
+                    request,
+                };
+                service.login(login).await
+            }
+            Action::Register => {
+                let names = [
+                    (IdentifierKind::Email, credentials.email),
+                    (IdentifierKind::Username, credentials.username),
+                    (IdentifierKind::Phone, credentials.phone),
+                ];
+                let registration = RegisterRequest {
+                    route: index,
+                    route_name: Arc::clone(&route.name),
+                    login: login.clone(),
+                    names: names.into_iter().filter_map(|(kind, name)| Some((kind, name?))).collect(),
+                    password: credentials.password.unwrap_or_default(),
+                    profile: credentials.profile.unwrap_or_else(|| credentials.fields.clone()),
+                    fields: credentials.fields,
+                    asked_by,
+                    write: route.write,
+                    request,
+                };
+                service.register(registration).await
+            }
+            Action::ChangePassword | Action::ResetPassword | Action::DeleteUser => {
+                let change = match route.action {
+                    Action::ResetPassword => Change::ResetPassword,
+                    Action::DeleteUser => Change::DeleteUser,
+                    Action::ChangePassword
+                    | Action::Login
+                    | Action::Register
+                    | Action::Logout
+                    | Action::GetUser
+                    | Action::Refresh => Change::ChangePassword,
+                };
+                let change = ChangeRequest {
+                    route: index,
+                    route_name: Arc::clone(&route.name),
+                    change,
+                    login: credentials.login,
+                    password: credentials.password,
+                    new_password: credentials.new_password,
+                    token,
+                    fields: credentials.fields,
+                    request,
+                };
+                service.change(tokens, change).await
+            }
+            Action::Refresh => {
+                service
+                    .refresh(
+                        &route.name,
+                        tokens,
+                        &route.refreshes,
+                        credentials.token.as_ref().map(|token| token.as_str()),
+                    )
+                    .await
+            }
+            Action::Logout | Action::GetUser => Reply::send_on(),
+        };
+        self.conclude(index, route, traffic, reply, &login, Bodies { canonical, received: bytes }).await
+    }
+
+    /// Turns a use case's reply into a response.
+    async fn conclude(
+        &self,
+        index: RouteIndex,
+        route: &Route,
+        traffic: Traffic<'_>,
+        reply: Reply,
+        login: &str,
+        bodies: Bodies,
+    ) -> Response<ProxyBody> {
+        match reply.answer {
+            Answer::Ours(Ours::Ok(_)) if route.action == Action::Login && route.session == Session::Forward => {
+                // Verified here; the app makes its own session out of what was verified, not out of what was received (R41).
+                let mut traffic = traffic;
+                for name in [CONTENT_TYPE, CONTENT_LENGTH] {
+                    if let Some(value) = bodies.canonical.headers.get(&name) {
+                        traffic.head.headers.insert(name, value.clone());
+                    }
+                }
+                self.send_on(traffic, ProxyBody::full(bodies.canonical.body.clone())).await
+            }
+            Answer::Ours(ours) => whole(self.renderer.answer(route, &ours, login)),
+            Answer::Legacys { relay, shadow } => {
+                if let (Some(who), Mode::Observe) = (shadow, self.parts.service.mode().current())
+                    && let Some(ours) = self.renderer.shadow(route, &who, login)
+                    && let Some(fields) = self.fields.get(index.0)
+                {
+                    for field in differences(&ours, &relay) {
+                        self.parts.metrics.shape_difference(&route.name, &fields.label(&field));
+                    }
+                }
+                whole(relay)
+            }
+            Answer::SendOn => self.send_on(traffic, ProxyBody::full(bodies.received)).await,
+        }
+    }
+
+    /// The request as legacy gets it: made anew from what was parsed, so that what legacy judges is what we save (R41).
+    fn client_request(&self, traffic: &Traffic<'_>, decoded: &Decoded) -> Result<ClientRequest, HeaderFault> {
+        let from = Provenance {
+            connection: traffic.connection,
+            client: traffic.client,
+            peer_is_trusted: traffic.peer_is_trusted,
+            version: traffic.head.version,
+        };
+        let mut headers = self.parts.headers.forwardable(&traffic.head.headers, from)?;
+        let body = reserialize(decoded);
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        if let Some(content_type) = decoded.content_type() {
+            headers.insert(CONTENT_TYPE, content_type);
+        }
+        let (method, path_and_query) = (traffic.head.method.clone(), traffic.target.path_and_query().clone());
+        Ok(ClientRequest { method, path_and_query, headers, body })
+    }
+
+    // -------------------------------------------------------------------------------------------------------- send on
+
+    /// Sends a request on to the app and streams its answer back, with `identity_headers` where its session is valid.
+    async fn send_on(&self, traffic: Traffic<'_>, body: ProxyBody) -> Response<ProxyBody> {
+        let identity = self.identity(&traffic).await;
+        let Traffic { mut head, target, client, connection, peer_is_trusted } = traffic;
+        let context = ForwardContext { connection, client, peer_is_trusted, identity: &identity };
+        let mut uri = http::uri::Parts::default();
+        uri.path_and_query = Some(target.path_and_query().clone());
+        match http::Uri::from_parts(uri) {
+            Ok(canonical) => head.uri = canonical,
+            Err(_impossible) => {
+                return whole(problem(StatusCode::BAD_REQUEST, "bad_target", "The request target is not acceptable"));
+            }
+        }
+        self.parts.forwarder.forward(Request::from_parts(head, body), &context).await
+    }
+
+    /// `identity_headers` of the user whose session a request bears; none without a valid one.
+    async fn identity(&self, traffic: &Traffic<'_>) -> Vec<(HeaderName, HeaderValue)> {
+        let (templates, Some(tokens)) = (&self.parts.identity_headers, &self.parts.tokens) else { return Vec::new() };
+        if templates.is_empty() || self.parts.service.mode().current() == Mode::Passthrough {
+            return Vec::new();
+        }
+        let Some(token) = token_of(&traffic.head.headers, self.session_cookie.as_deref()) else { return Vec::new() };
+        let Some(user) = self.parts.service.user_of(&**tokens, token).await else { return Vec::new() };
+        let view = UserView::of(&user);
+        let login = view.username.as_deref().or(view.email.as_deref()).or(view.phone.as_deref());
+        let context = template::context(IdentityContext { user: IdentityUser { view: &view, login } });
+        let rendered = templates.iter().map(|(name, value)| {
+            let value = value.render(&context).ok().and_then(|value| HeaderValue::from_str(&value).ok());
+            value.map(|value| (name.clone(), value))
+        });
+        // All or none: half an identity is not one.
+        rendered.collect::<Option<Vec<_>>>().unwrap_or_else(|| {
+            self.parts.metrics.alarm("template");
+            Vec::new()
+        })
+    }
+
+    // --------------------------------------------------------------------------------------------------------- shared
+
+    fn route(&self, index: RouteIndex) -> Option<&Route> {
+        self.parts.routes.get(index.0)
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Response<ProxyBody> {
+        self.parts.metrics.refused(refusal.reason);
+        whole(problem(refusal.status, refusal.reason, refusal.title))
+    }
+}
+
+/// What `identity_headers` see: the user, and the name he would log in with.
+#[derive(serde::Serialize)]
+struct IdentityContext<'a> {
+    user: IdentityUser<'a>,
+}
+
+#[derive(serde::Serialize)]
+struct IdentityUser<'a> {
+    #[serde(flatten)]
+    view: &'a UserView,
+    login: Option<&'a str>,
+}
+
+impl Handler for Interceptor {
+    async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ProxyBody> {
+        self.answer(request, connection).await
+    }
+}
+
+impl Action {
+    /// Whether the credentials of this action are in a body.
+    fn needs_body(self) -> bool {
+        match self {
+            Self::Login
+            | Self::Register
+            | Self::ChangePassword
+            | Self::ResetPassword
+            | Self::DeleteUser
+            | Self::Refresh => true,
+            Self::Logout | Self::GetUser => false,
+        }
+    }
+}
+
+/// The body of a request that was decoded: as it may be sent on, and as it came.
+struct Bodies {
+    canonical: Arc<ClientRequest>,
+    received: Bytes,
+}
+
+/// What a request says of its body's length; 0 where it says nothing.
+fn declared_length(headers: &HeaderMap) -> usize {
+    headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0)
+}
+
+/// Why a body could not be read.
+fn unread(error: &BodyError) -> Refusal {
+    let (status, reason, title) = match error {
+        BodyError::TooLarge => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is larger than a login can be")
+        }
+        BodyError::Timeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body did not arrive in time"),
+        BodyError::Broken(_) => (StatusCode::BAD_REQUEST, "body_broken", "The body broke off"),
+    };
+    Refusal { status, reason, title }
+}
+
+fn whole(response: Response<Bytes>) -> Response<ProxyBody> {
+    response.map(ProxyBody::full)
+}

@@ -1,0 +1,410 @@
+//! One worker of the edge: accepts, speaks PROXY, TLS and HTTP/1.1 or HTTP/2, watches over its connections, drains. Runs on a thread
+//! of its own, see [`super::server`]. Sets the bounds of the protocols (R18, R19, R21, R22); never looks into a request.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Connection, InFlight, Order, Patience, Place, Places, Roster};
+use super::io::Watched;
+use super::listener::Listening;
+use super::problem::problem;
+use super::proxy_protocol::{self, Origin};
+use super::server::{Drained, Handler};
+use super::settings::EdgeBounds;
+use crate::net::ProxyBody;
+use crate::net::body::StreamError;
+use crate::telemetry::Metrics;
+
+/// What an HTTP/2 client sends first (RFC 9113, section 3.4).
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What is read ahead to tell the protocol; a usual request head fits.
+const READ_AHEAD: usize = 1024;
+/// What hyper may buffer of a connection in each direction, in bytes. Heads have their own, smaller limit.
+const BUFFER: usize = 64 * 1024;
+/// How long accepting pauses when the process has no file descriptor left: from, to.
+const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How many connections that the kernel had completed before the drain are still served.
+const LAST_ACCEPTS: usize = 1024;
+
+/// What distinguishes one listener's connections.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) proxy_protocol: bool,
+}
+
+/// A worker before it starts.
+pub(super) struct Worker<H> {
+    pub(super) handler: Arc<H>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) places: Arc<Places>,
+    pub(super) bounds: EdgeBounds,
+    pub(super) shutdown: CancellationToken,
+}
+
+impl<H: Handler> Worker<H> {
+    /// Works on this thread until the shutdown and its drain are over.
+    pub(super) fn work(self, listening: Vec<(Listening, Option<SocketAddr>, Door)>) -> io::Result<Drained> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // Dropping the runtime cuts off whatever the drain has left.
+        runtime.block_on(self.serve(listening))
+    }
+
+    async fn serve(self, listening: Vec<(Listening, Option<SocketAddr>, Door)>) -> io::Result<Drained> {
+        let bounds = self.bounds;
+        let (roster, shutdown) = (Roster::new(), self.shutdown.clone());
+        let worker = Arc::new(self);
+        let mut accepting = tokio::task::JoinSet::new();
+        for (listening, local, door) in listening {
+            let front = Arc::new(Front::new(&worker, &roster, local, door));
+            match listening {
+                Listening::Tcp(listener) => {
+                    let listener = TcpListener::from_std(listener)?;
+                    accepting.spawn(async move { front.accept_tcp(&listener).await });
+                }
+                Listening::Unix(listener) => {
+                    let listener = UnixListener::from_std(listener)?;
+                    accepting.spawn(async move { front.accept_unix(&listener).await });
+                }
+            }
+        }
+        let watching = watch(&roster, bounds);
+        let drained = async {
+            shutdown.cancelled().await;
+            while accepting.join_next().await.is_some() {}
+            roster.drain();
+            roster.tasks.close();
+            match timeout(bounds.drain_timeout, roster.tasks.wait()).await {
+                Ok(()) => Drained::InTime,
+                Err(_elapsed) => Drained::CutOff,
+            }
+        };
+        tokio::select! {
+            drained = drained => Ok(drained),
+            never = watching => match never {},
+        }
+    }
+}
+
+/// Looks after the connections, often enough for the shortest of the timeouts.
+async fn watch(roster: &Roster, bounds: EdgeBounds) -> Infallible {
+    let patience = Patience { idle: bounds.idle_timeout, head: bounds.head_timeout };
+    let often = patience.idle.min(patience.head) / 8;
+    let mut ticks = tokio::time::interval(often.clamp(Duration::from_millis(5), Duration::from_millis(250)));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        roster.inspect(patience);
+    }
+}
+
+/// One listener as one worker serves it.
+struct Front<H> {
+    worker: Arc<Worker<H>>,
+    roster: Arc<Roster>,
+    local: Option<SocketAddr>,
+    tls: Option<TlsAcceptor>,
+    proxy_protocol: bool,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+}
+
+/// Which protocol a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+impl<H: Handler> Front<H> {
+    fn new(worker: &Arc<Worker<H>>, roster: &Arc<Roster>, local: Option<SocketAddr>, door: Door) -> Self {
+        let bounds = worker.bounds;
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            // The worker's watch keeps the time of heads and of idling for all connections at once; hyper's own timer would be
+            // set anew for every request, and would count the idle time as part of the head.
+            .header_read_timeout(None)
+            .max_header_size(bounds.head_bytes)
+            .max_buf_size(BUFFER);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(100)
+            .initial_stream_window_size(64 * 1024)
+            .initial_connection_window_size(1024 * 1024)
+            .max_header_list_size(u32::try_from(bounds.head_bytes).unwrap_or(u32::MAX))
+            .max_send_buf_size(BUFFER)
+            .keep_alive_interval(bounds.idle_timeout)
+            .keep_alive_timeout(bounds.head_timeout);
+        let tls = door.tls.map(TlsAcceptor::from);
+        let (worker, roster) = (worker.clone(), roster.clone());
+        Self { worker, roster, local, tls, proxy_protocol: door.proxy_protocol, http1, http2 }
+    }
+
+    async fn accept_tcp(self: Arc<Self>, listener: &TcpListener) {
+        let front = &self;
+        let accept = || async move {
+            let (socket, peer) = listener.accept().await?;
+            front.admit(|place| front.clone().serve(socket, Some(peer), place));
+            Ok(())
+        };
+        front.accept_from(accept).await;
+    }
+
+    async fn accept_unix(self: Arc<Self>, listener: &UnixListener) {
+        let front = &self;
+        let accept = || async move {
+            let (socket, _unnamed) = listener.accept().await?;
+            front.admit(|place| front.clone().serve(socket, None, place));
+            Ok(())
+        };
+        front.accept_from(accept).await;
+    }
+
+    /// Accepts until the shutdown, and then what the kernel had completed before it.
+    async fn accept_from<F: Future<Output = io::Result<()>>>(&self, accept: impl Fn() -> F) {
+        let mut shutdown = pin!(self.worker.shutdown.cancelled());
+        let mut pause = ACCEPT_PAUSE.0;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                accepted = accept() => accepted,
+            };
+            match accepted {
+                Ok(()) => pause = ACCEPT_PAUSE.0,
+                // The client gave up before it was accepted.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "connections cannot be accepted, trying again");
+                    self.worker.metrics.refused("accept");
+                    tokio::select! {
+                        () = &mut shutdown => break,
+                        () = tokio::time::sleep(pause) => pause = (pause * 2).min(ACCEPT_PAUSE.1),
+                    }
+                }
+            }
+        }
+        for _ in 0..LAST_ACCEPTS {
+            match accept().now_or_never() {
+                Some(Ok(())) => {}
+                Some(Err(_)) | None => return,
+            }
+        }
+    }
+
+    /// Starts serving a connection if there is a place for it; else it is closed at once.
+    fn admit<F: Future<Output = ()> + Send + 'static>(&self, serve: impl FnOnce(Place) -> F) {
+        match self.worker.places.take() {
+            Some(place) => {
+                self.roster.tasks.spawn(serve(place));
+            }
+            None => self.worker.metrics.refused("connections"),
+        }
+    }
+
+    async fn serve<S>(self: Arc<Self>, mut socket: S, mut peer: Option<SocketAddr>, place: Place)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let bounds = self.worker.bounds;
+        let mut local = self.local;
+        if self.proxy_protocol {
+            match timeout(bounds.head_timeout, proxy_protocol::read(&mut socket)).await {
+                Ok(Ok(Origin::Socket)) => {}
+                Ok(Ok(Origin::Client { peer: client, local: at })) => (peer, local) = (Some(client), Some(at)),
+                Ok(Err(error)) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, ?peer, "no PROXY header");
+                    return self.worker.metrics.refused("proxy_header");
+                }
+                Err(_elapsed) => return self.worker.metrics.refused("proxy_header"),
+            }
+        }
+        let Some(acceptor) = &self.tls else {
+            let connection = Connection::new(peer, local, false, &self.roster, place);
+            return self.speak(Watched::new(socket, connection), None).await;
+        };
+        match timeout(bounds.tls_timeout, Box::pin(acceptor.accept(socket))).await {
+            Ok(Ok(socket)) => {
+                let protocol = match socket.get_ref().1.alpn_protocol() {
+                    Some(b"h2") => Protocol::Http2,
+                    Some(_) | None => Protocol::Http1,
+                };
+                let connection = Connection::new(peer, local, true, &self.roster, place);
+                self.speak(Watched::new(socket, connection), Some(protocol)).await;
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, ?peer, "no TLS handshake");
+                self.worker.metrics.refused("tls");
+            }
+            Err(_elapsed) => self.worker.metrics.refused("tls"),
+        }
+    }
+
+    /// Speaks HTTP until the connection ends.
+    async fn speak<S>(&self, mut socket: Watched<S>, protocol: Option<Protocol>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let connection = socket.connection().clone();
+        let protocol = match protocol {
+            Some(protocol) => protocol,
+            None => match recognise(&mut socket).await {
+                Some(protocol) => protocol,
+                None => return,
+            },
+        };
+        let session = Arc::new(Session { worker: self.worker.clone(), connection: connection.clone() });
+        let service = service_fn(move |request| {
+            let session = session.clone();
+            async move { Ok::<_, Infallible>(session.answer(request).await) }
+        });
+        let socket = TokioIo::new(socket);
+        let ended = match protocol {
+            Protocol::Http1 => {
+                let serving = self.http1.serve_connection(socket, service).with_upgrades();
+                drive(serving, &connection, |serving| serving.graceful_shutdown()).await
+            }
+            Protocol::Http2 => {
+                connection.is_multiplexed();
+                let serving = self.http2.serve_connection(socket, service);
+                drive(serving, &connection, |serving| serving.graceful_shutdown()).await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error = &error as &dyn std::error::Error, peer = ?connection.peer, "a connection ended");
+        }
+    }
+}
+
+/// Reads just enough to tell HTTP/2 with prior knowledge from HTTP/1. `None` when the client went away or was told to.
+async fn recognise<S>(socket: &mut Watched<S>) -> Option<Protocol>
+where
+    S: AsyncRead + Unpin,
+{
+    let connection = socket.connection().clone();
+    let mut ahead = BytesMut::with_capacity(READ_AHEAD);
+    loop {
+        {
+            let mut read = pin!(socket.read_buf(&mut ahead));
+            let read = std::future::poll_fn(|cx| {
+                let order = connection.poll_order(cx);
+                match read.as_mut().poll(cx) {
+                    Poll::Ready(read) => Poll::Ready(read.ok()),
+                    Poll::Pending if order != Order::Run => Poll::Ready(None),
+                    Poll::Pending => Poll::Pending,
+                }
+            });
+            if read.await? == 0 {
+                return None;
+            }
+        }
+        let protocol = if ahead.starts_with(H2_PREFACE) {
+            Protocol::Http2
+        } else if H2_PREFACE.starts_with(&ahead) {
+            continue;
+        } else {
+            Protocol::Http1
+        };
+        socket.put_back(ahead.freeze());
+        return Some(protocol);
+    }
+}
+
+/// Polls a connection to its end, doing what its worker orders on the way.
+async fn drive<C: Future<Output = hyper::Result<()>>>(
+    serving: C,
+    connection: &Connection,
+    drain: impl Fn(Pin<&mut C>),
+) -> hyper::Result<()> {
+    let mut serving = pin!(serving);
+    let mut told = false;
+    std::future::poll_fn(|cx| {
+        let order = connection.poll_order(cx);
+        if order == Order::Cut {
+            return Poll::Ready(Ok(()));
+        }
+        // Polled before it is told to drain: a request that is there already is still answered.
+        let polled = serving.as_mut().poll(cx);
+        if polled.is_pending() && !told && order == Order::Drain {
+            told = true;
+            drain(serving.as_mut());
+            return serving.as_mut().poll(cx);
+        }
+        polled
+    })
+    .await
+}
+
+/// What the requests of one connection share.
+struct Session<H> {
+    worker: Arc<Worker<H>>,
+    connection: Arc<Connection>,
+}
+
+impl<H: Handler> Session<H> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Served> {
+        let under_way = self.connection.in_flight();
+        let handled = AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind().await;
+        let response = match handled {
+            Ok(response) => response,
+            Err(panic) => {
+                self.worker.metrics.panic();
+                tracing::error!(panic = panic_text(&*panic), "a bug ended a request");
+                let title = "Something went wrong here";
+                problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", title).map(ProxyBody::full)
+            }
+        };
+        response.map(|body| Served { body, _under_way: under_way })
+    }
+}
+
+/// Where a panic's text is a literal it is safe to log; a formatted one may hold what the request held.
+fn panic_text(panic: &(dyn Any + Send)) -> &'static str {
+    panic.downcast_ref::<&'static str>().copied().unwrap_or("formatted")
+}
+
+/// An answer's body, whose end is the end of its request.
+struct Served {
+    body: ProxyBody,
+    _under_way: InFlight,
+}
+
+impl Body for Served {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,315 @@
+//! Bodies as they pass through: one type for everything that is sent to a client or an upstream, and the one way to read a body
+//! whole. A stream is handed on frame by frame without a copy or an allocation; trailers are dropped on the way (R13). Never
+//! collects without a limit.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::error::Cause;
+use super::pool::Lease;
+
+/// A body on its way to a client or an upstream.
+#[derive(Default)]
+pub struct ProxyBody(Kind);
+
+#[derive(Default)]
+enum Kind {
+    #[default]
+    Empty,
+    Full(Bytes),
+    Stream(Stream),
+}
+
+/// A body that arrives while it is sent on.
+struct Stream {
+    incoming: Incoming,
+    /// Puts the upstream connection back into its pool when the body was read to its end.
+    lease: Option<Box<Lease>>,
+    /// Tells somebody else how far the body has come.
+    progress: Option<Arc<Progress>>,
+}
+
+impl ProxyBody {
+    /// No body.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self(Kind::Empty)
+    }
+
+    /// A body that is there as a whole.
+    #[must_use]
+    pub fn full(bytes: Bytes) -> Self {
+        if bytes.is_empty() { Self(Kind::Empty) } else { Self(Kind::Full(bytes)) }
+    }
+
+    /// The body of an answer, whose connection goes back to the pool after it.
+    pub(super) fn leased(incoming: Incoming, lease: Lease) -> Self {
+        Self(Kind::Stream(Stream { incoming, lease: Some(Box::new(lease)), progress: None }))
+    }
+
+    /// Lets somebody else watch how far a streamed body has come. `None` when there is nothing left to arrive.
+    #[must_use]
+    pub fn watch(&mut self) -> Option<Arc<Progress>> {
+        match &mut self.0 {
+            Kind::Empty | Kind::Full(_) => None,
+            Kind::Stream(stream) if stream.incoming.is_end_stream() => None,
+            Kind::Stream(stream) => Some(stream.progress.get_or_insert_with(Arc::default).clone()),
+        }
+    }
+}
+
+impl From<Incoming> for ProxyBody {
+    fn from(incoming: Incoming) -> Self {
+        if incoming.is_end_stream() {
+            Self(Kind::Empty)
+        } else {
+            Self(Kind::Stream(Stream { incoming, lease: None, progress: None }))
+        }
+    }
+}
+
+impl From<Bytes> for ProxyBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::full(bytes)
+    }
+}
+
+/// A streamed body broke off. Carries hyper's own error, so that a failed upload can be told from a failed upstream.
+#[derive(Debug, thiserror::Error)]
+#[error("the body broke off")]
+pub struct StreamError(#[source] hyper::Error);
+
+impl Body for ProxyBody {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let this = self.get_mut();
+        match &mut this.0 {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                this.0 = Kind::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Kind::Stream(stream) => stream.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Empty => true,
+            Kind::Full(_) => false,
+            Kind::Stream(stream) => stream.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Stream(stream) => stream.incoming.size_hint(),
+        }
+    }
+}
+
+impl Stream {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        loop {
+            let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+            if let Some(progress) = &self.progress {
+                progress.record(&polled);
+            }
+            match ready!(polled) {
+                Some(Ok(frame)) if frame.is_data() => {
+                    // Whoever sends this on may not ask again once the end is known.
+                    if self.incoming.is_end_stream() {
+                        self.finish();
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Some(Ok(_trailers)) => {}
+                Some(Err(error)) => {
+                    self.lease = None;
+                    return Poll::Ready(Some(Err(StreamError(error))));
+                }
+                None => {
+                    self.finish();
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+        if let Some(progress) = &self.progress {
+            progress.done.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// How far a streamed body has come, for whoever waits for what follows it.
+pub struct Progress {
+    since: Instant,
+    /// Milliseconds after `since` at which the last frame passed.
+    last: AtomicU64,
+    /// Whether the sender of the body, rather than its receiver, is being waited for.
+    starved: AtomicBool,
+    done: AtomicBool,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        let (last, starved, done) = Default::default();
+        Self { since: Instant::now(), last, starved, done }
+    }
+}
+
+impl Progress {
+    /// When the last part of the body passed.
+    #[must_use]
+    pub fn last(&self) -> Instant {
+        self.since + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    }
+
+    /// Whether the body has not ended and its sender is who keeps everybody waiting.
+    #[must_use]
+    pub fn is_starved(&self) -> bool {
+        self.starved.load(Ordering::Relaxed) && !self.done.load(Ordering::Relaxed)
+    }
+
+    fn record<T>(&self, polled: &Poll<T>) {
+        self.starved.store(polled.is_pending(), Ordering::Relaxed);
+        if polled.is_ready() {
+            let since = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.last.store(since, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Why a body could not be read whole.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// More bytes than the limit.
+    #[error("the body is larger than may be read")]
+    TooLarge,
+    /// Not complete at the deadline.
+    #[error("the body took too long")]
+    Timeout,
+    /// It broke off, or its framing is wrong.
+    #[error("the body broke off")]
+    Broken(#[source] Cause),
+}
+
+/// Reads a body whole: at most `limit_bytes`, until `deadline`. A body that announces more is refused before it is read.
+pub async fn read_bounded<B>(mut body: B, limit_bytes: usize, deadline: std::time::Instant) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Cause>,
+{
+    if body.size_hint().lower() > limit_bytes as u64 {
+        return Err(BodyError::TooLarge);
+    }
+    match tokio::time::timeout_at(Instant::from_std(deadline), read(&mut body, limit_bytes)).await {
+        Ok(read) => read,
+        Err(_elapsed) => Err(BodyError::Timeout),
+    }
+}
+
+async fn read<B>(body: &mut B, limit_bytes: usize) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Cause>,
+{
+    // Nearly every body that is read whole comes in one piece, which is then not copied.
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    loop {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await;
+        let Some(frame) = frame else { break };
+        let Ok(data) = frame.map_err(|error| BodyError::Broken(error.into()))?.into_data() else { continue };
+        if data.len() > limit_bytes - first.len() - whole.len() {
+            return Err(BodyError::TooLarge);
+        }
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+        } else {
+            whole.extend_from_slice(&std::mem::take(&mut first));
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+    use http_body_util::{Full, StreamBody};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::clock::{Clock, SystemClock};
+
+    fn pieces(pieces: Vec<Vec<u8>>) -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
+        StreamBody::new(stream::iter(pieces.into_iter().map(|piece| Ok(Frame::data(Bytes::from(piece))))))
+    }
+
+    fn soon() -> std::time::Instant {
+        SystemClock.monotonic() + Duration::from_secs(60)
+    }
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(future)
+    }
+
+    proptest! {
+        #[test]
+        fn a_body_is_read_whole_up_to_its_limit_and_not_a_byte_further(
+            parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..6),
+            limit in 0_usize..160,
+        ) {
+            let whole: Vec<u8> = parts.concat();
+            match block_on(read_bounded(pieces(parts), limit, soon())) {
+                Ok(bytes) => {
+                    prop_assert!(whole.len() <= limit);
+                    prop_assert_eq!(bytes, whole);
+                }
+                Err(BodyError::TooLarge) => prop_assert!(whole.len() > limit),
+                Err(BodyError::Timeout | BodyError::Broken(_)) => prop_assert!(false, "neither late nor broken"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_that_announces_too_much_is_not_read() {
+        let read = block_on(read_bounded(Full::new(Bytes::from_static(b"12345")), 4, soon()));
+        assert!(matches!(read, Err(BodyError::TooLarge)));
+    }
+
+    #[test]
+    fn a_body_that_never_ends_is_given_up_at_the_deadline() {
+        let never = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let read = block_on(read_bounded(never, 4, SystemClock.monotonic() + Duration::from_millis(5)));
+        assert!(matches!(read, Err(BodyError::Timeout)));
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_is_no_shorter_body() {
+        let frames = vec![Ok(Frame::data(Bytes::from_static(b"half"))), Err(std::io::Error::other("reset"))];
+        let read = block_on(read_bounded(StreamBody::new(stream::iter(frames)), 100, soon()));
+        assert!(matches!(read, Err(BodyError::Broken(_))));
+    }
+}

@@ -1,0 +1,116 @@
+//! One new connection to a configured target: resolve, race the addresses, TLS, HTTP/1.1 handshake. Called by
+//! [`super::client`]; keeps nothing.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::error::{SendError, SendErrorKind};
+use super::pool::Sender;
+use super::target::Target;
+
+/// How long one address is tried alone before the next one is tried beside it (RFC 8305 section 8).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+/// How many addresses of a name are tried at most.
+const MAX_ADDRESSES: usize = 16;
+/// The largest head of an answer, in bytes.
+const MAX_ANSWER_HEAD: usize = 64 * 1024;
+
+pub(super) struct Connector {
+    target: Target,
+    timeout: Duration,
+    tls: TlsConnector,
+}
+
+impl Connector {
+    pub(super) fn new(target: Target, timeout: Duration, tls: Arc<rustls::ClientConfig>) -> Self {
+        Self { target, timeout, tls: tls.into() }
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Connects within the timeout, TLS included.
+    pub(super) async fn connect(&self) -> Result<Sender, SendError> {
+        // Boxed: this is rare beside sending, and every request's future would be as large as a TLS handshake.
+        match tokio::time::timeout(self.timeout, Box::pin(self.handshake())).await {
+            Ok(connected) => connected,
+            Err(_elapsed) => Err(SendError::connect_timeout()),
+        }
+    }
+
+    async fn handshake(&self) -> Result<Sender, SendError> {
+        let connect = |error: io::Error| SendError::before_sending(SendErrorKind::Connect, error);
+        let stream = race(self.addresses().await.map_err(connect)?).await.map_err(connect)?;
+        stream.set_nodelay(true).map_err(connect)?;
+        if !self.target.https {
+            return drive(stream).await;
+        }
+        let name = ServerName::try_from(self.target.host.clone())
+            .map_err(|error| SendError::before_sending(SendErrorKind::Tls, error))?;
+        match self.tls.connect(name, stream).await {
+            Ok(stream) => drive(stream).await,
+            Err(error) => Err(SendError::before_sending(SendErrorKind::Tls, error)),
+        }
+    }
+
+    async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(address) = self.target.host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, self.target.port)]);
+        }
+        let found = tokio::net::lookup_host((self.target.host.as_str(), self.target.port)).await?;
+        Ok(found.take(MAX_ADDRESSES).collect())
+    }
+}
+
+/// The first address that takes a connection, each next one tried when the last failed or kept us waiting (RFC 8305, without its
+/// sorting: the resolver has sorted them).
+async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut rest = addresses.into_iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut last_error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    loop {
+        if let Some(address) = rest.next() {
+            attempts.push(TcpStream::connect(address));
+        }
+        if attempts.is_empty() {
+            return Err(last_error);
+        }
+        tokio::select! {
+            Some(attempt) = attempts.next() => match attempt {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last_error = error,
+            },
+            () = tokio::time::sleep(NEXT_ADDRESS_AFTER), if rest.len() > 0 => {}
+        }
+    }
+}
+
+/// Starts HTTP/1.1 on a connection, driven by a task of its own on this runtime until it ends.
+async fn drive<S>(stream: S) -> Result<Sender, SendError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .max_header_size(MAX_ANSWER_HEAD)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| SendError::from_hyper(error, false))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a connection to the upstream ended");
+        }
+    });
+    Ok(sender)
+}

@@ -1,0 +1,154 @@
+//! Argon2i, Argon2d and Argon2id as PHC strings: our own hashes, and those of everyone who writes the same.
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{ARGON2D_IDENT, ARGON2I_IDENT, ARGON2ID_IDENT, Algorithm, Argon2, Params, Version};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::{Arena, Bounds, NoAnswer, Readable, Unusable};
+
+/// A PHC string of Argon2, read; nothing is said about its parameters yet.
+pub(in crate::password) struct Parsed {
+    pub(in crate::password) algorithm: Algorithm,
+    pub(in crate::password) version: Version,
+    pub(in crate::password) params: Params,
+    pub(in crate::password) salt: Vec<u8>,
+    pub(in crate::password) tag: Zeroizing<Vec<u8>>,
+}
+
+pub(super) fn claims(encoded: &str) -> bool {
+    ["$argon2i$", "$argon2d$", "$argon2id$"].iter().any(|prefix| encoded.starts_with(prefix))
+}
+
+pub(super) fn read(encoded: &str, bounds: &Bounds) -> Result<Box<dyn Readable>, Unusable> {
+    let parsed = Parsed::new(encoded)?;
+    if !parsed.params.keyid().is_empty() {
+        return Err(Unusable::Keyed);
+    }
+    let (memory, passes) = (parsed.params.m_cost(), parsed.params.t_cost());
+    let within = memory <= bounds.memory_kib
+        && u64::from(memory) * u64::from(passes) <= bounds.work_kib
+        && parsed.params.p_cost() <= bounds.lanes;
+    if within { Ok(Box::new(parsed)) } else { Err(Unusable::OverBounds) }
+}
+
+impl Parsed {
+    pub(in crate::password) fn new(encoded: &str) -> Result<Self, Unusable> {
+        let phc = PasswordHash::new(encoded).map_err(|_| Unusable::Malformed)?;
+        let algorithm = match phc.algorithm {
+            id if id == ARGON2D_IDENT => Algorithm::Argon2d,
+            id if id == ARGON2I_IDENT => Algorithm::Argon2i,
+            id if id == ARGON2ID_IDENT => Algorithm::Argon2id,
+            _ => return Err(Unusable::UnknownFormat),
+        };
+        // The reference implementation takes a string without a version for one from before there were versions.
+        let version = phc.version.map_or(Ok(Version::V0x10), Version::try_from).map_err(|_| Unusable::Malformed)?;
+        let params = Params::try_from(&phc).map_err(|_| Unusable::Malformed)?;
+        let (salt, tag) = phc.salt.zip(phc.hash).ok_or(Unusable::Malformed)?;
+        if salt.len() < argon2::MIN_SALT_LEN {
+            return Err(Unusable::Malformed);
+        }
+        let (salt, tag) = (salt.to_vec(), Zeroizing::new(tag.as_bytes().to_vec()));
+        Ok(Self { algorithm, version, params, salt, tag })
+    }
+}
+
+impl Readable for Parsed {
+    fn matches(&self, password: &[u8], arena: &mut Arena) -> Result<bool, NoAnswer> {
+        let mut computed = Zeroizing::new(vec![0; self.tag.len()]);
+        let argon2 = Argon2::new(self.algorithm, self.version, self.params.clone());
+        arena
+            .with(self.params.block_count(), |blocks| {
+                argon2.hash_password_into_with_memory(password, &self.salt, &mut computed, blocks)
+            })?
+            .map_err(|_| Unusable::Malformed)?;
+        Ok(computed.ct_eq(&self.tag).into())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use argon2::{AssociatedData, ParamsBuilder};
+
+    use super::super::super::arena::Allowance;
+    use super::*;
+
+    /// From the reference implementation's own tests (`test.c`): "password" with "somesalt".
+    pub(in super::super) const ARGON2ID: &str =
+        "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+    const ARGON2I_WITHOUT_VERSION: &str =
+        "$argon2i$m=65536,t=2,p=1$c29tZXNhbHQ$9sTbSlTio3Biev89thdrlKKiCaYsjjYVJxGAL3swxpQ";
+    const ARGON2I_V19: &str = "$argon2i$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA";
+
+    fn matches(encoded: &str, password: &str) -> Result<bool, NoAnswer> {
+        let mut arena = Arena::new(0, Allowance::new());
+        super::super::verify(encoded, password.as_bytes(), &Bounds::default(), &mut arena)
+    }
+
+    #[test]
+    fn r52_the_reference_implementations_own_hashes_verify() {
+        for encoded in [ARGON2ID, ARGON2I_V19, ARGON2I_WITHOUT_VERSION] {
+            assert_eq!(matches(encoded, "password"), Ok(true), "{encoded}");
+            assert_eq!(matches(encoded, "Password"), Ok(false), "{encoded}");
+        }
+    }
+
+    #[test]
+    fn r52_the_vectors_of_rfc_9106_come_out_of_a_reused_arena() {
+        let mut params = ParamsBuilder::new();
+        params.m_cost(32).t_cost(3).p_cost(4).data(AssociatedData::new(&[4; 12]).expect("12 bytes"));
+        let params = params.build().expect("the RFC's parameters");
+        let mut arena = Arena::new(params.block_count(), Allowance::new());
+        // Section 5.1 to 5.3.
+        for (algorithm, expected) in [
+            (Algorithm::Argon2d, "512b391b6f1162975371d30919734294f868e3be3984f3c1a13a4db9fabe4acb"),
+            (Algorithm::Argon2i, "c814d9d1dc7f37aa13f0d77f2494bda1c8de6b016dd388d29952a4c4672b6ce8"),
+            (Algorithm::Argon2id, "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659"),
+        ] {
+            let argon2 = Argon2::new_with_secret(&[3; 8], algorithm, Version::V0x13, params.clone()).expect("8 bytes");
+            let mut tag = [0; 32];
+            let hashed = arena.with(params.block_count(), |blocks| {
+                argon2.hash_password_into_with_memory(&[1; 32], &[2; 16], &mut tag, blocks)
+            });
+            assert_eq!(hashed, Ok(Ok(())));
+            let hex: String = tag.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, expected, "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn r53_parameters_over_the_bounds_are_unusable_before_any_memory_is_taken() {
+        let over = |params: &str| {
+            let encoded =
+                format!("$argon2id$v=19${params}$c29tZXNhbHRzb21lc2FsdA$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc");
+            matches(&encoded, "password")
+        };
+        let refused = Err(NoAnswer::Unusable(Unusable::OverBounds));
+        assert_eq!(over("m=4194304,t=1,p=1"), refused, "4 GiB");
+        assert_eq!(over("m=262145,t=1,p=1"), refused, "a KiB more than 256 MiB");
+        assert_eq!(over("m=4294967295,t=4294967295,p=1"), refused);
+        assert_eq!(over("m=8,t=131073,p=1"), refused, "8 KiB, but too many passes");
+        assert_eq!(over("m=520,t=1,p=65"), refused, "65 lanes");
+        assert_eq!(over("m=512,t=1,p=64"), Ok(false), "the bound itself is within");
+    }
+
+    #[test]
+    fn r53_malformed_strings_are_unusable_and_never_a_mismatch() {
+        for encoded in [
+            "$argon2id$",
+            "$argon2id$v=19$m=65536,t=2,p=1",
+            "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ",
+            "$argon2id$v=18$m=64,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+            "$argon2id$v=19$m=0,t=0,p=0$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+            "$argon2id$v=19$m=-1,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+            "$argon2id$v=19$m=64,t=2,p=1,x=3$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+            "$argon2id$v=19$m=64,t=2,p=1$!!!!!!!!$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+            "$argon2id$v=19$m=64,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc$more",
+            "$argon2id$v=19$m=64,t=2,p=1$c2FsdA$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+        ] {
+            assert_eq!(matches(encoded, "password"), Err(NoAnswer::Unusable(Unusable::Malformed)), "{encoded}");
+        }
+        let keyed = "$argon2id$v=19$m=64,t=2,p=1,keyid=AAAA$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        assert_eq!(matches(keyed, "password"), Err(NoAnswer::Unusable(Unusable::Keyed)));
+    }
+}

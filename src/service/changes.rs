@@ -1,0 +1,309 @@
+//! The rest of a password's life: changes, resets and deletions, carried out by legacy while it lives, by us afterwards, and for
+//! users whom legacy has never known.
+//!
+//! What legacy says it did is applied to our record only for a user whom something proves: the identity in legacy's answer, a token
+//! that verifies, or a login with the new password. The name in the request's body proves nothing: a legacy that goes by its session would
+//! change one account while the body names another.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::legacy_word::LoginQuestion;
+use super::ports::{
+    AskBy, AttemptOutcome, ChangeAnswer, ClientRequest, Found, Limited, Question, RouteIndex, Tokens, Updated,
+    UserAnswer, UserChange, Verification,
+};
+use super::reply::{Ours, Reply};
+use super::saving::SaveReason;
+use super::{Service, account_key, is_unknown_to_legacy};
+use crate::domain::identifier::{Candidates, RawIdentifier};
+use crate::domain::login::{AskedBy, LocalSide};
+use crate::domain::mode::Answerer;
+use crate::domain::password::Password;
+use crate::domain::password_life::{Apply, Change, ChangeWord, Shown, apply};
+use crate::domain::proof::VerifiedUser;
+use crate::domain::user::{Standing, User, Version};
+use crate::telemetry::metrics::{Outcome, Source};
+
+/// How often a record that keeps changing is tried again.
+const MAX_RETRIES: usize = 3;
+
+/// A change as the edge decoded it.
+pub struct ChangeRequest {
+    /// The route it came on.
+    pub route: RouteIndex,
+    /// The route's name, for counters.
+    pub route_name: Arc<str>,
+    /// What is asked.
+    pub change: Change,
+    /// Whose account the body names.
+    pub login: Option<String>,
+    /// The current password.
+    pub password: Option<Zeroizing<String>>,
+    /// The new password.
+    pub new_password: Option<Zeroizing<String>>,
+    /// The token that the client is logged in with.
+    pub token: Option<String>,
+    /// The other fields of the body.
+    pub fields: Value,
+    /// The request as it may be sent on.
+    pub request: Arc<ClientRequest>,
+}
+
+/// A change whose parts can be looked at.
+struct Asked {
+    route: RouteIndex,
+    change: Change,
+    login: Option<RawIdentifier>,
+    names: Candidates,
+    password: Option<Arc<Password>>,
+    new_password: Option<Arc<Password>>,
+    fields: Arc<Value>,
+    request: Arc<ClientRequest>,
+}
+
+/// Whom a change seems to concern, and how sure that is.
+struct Subject {
+    named: Option<Box<User>>,
+    proven: Option<Box<User>>,
+}
+
+impl Service {
+    /// Answers one change, reset or deletion.
+    pub async fn change(self: &Arc<Self>, tokens: Option<&dyn Tokens>, request: ChangeRequest) -> Reply {
+        let route_name = Arc::clone(&request.route_name);
+        let reply = self.answer_change(tokens, request).await;
+        self.metrics.change(&route_name, reply.source, reply.outcome);
+        tracing::info!(
+            target: "authferry::audit",
+            route = &*route_name, source = ?reply.source, outcome = reply.outcome.as_str(), "change"
+        );
+        reply
+    }
+
+    async fn answer_change(self: &Arc<Self>, tokens: Option<&dyn Tokens>, request: ChangeRequest) -> Reply {
+        let login = request.login.as_deref().and_then(|login| RawIdentifier::new(login).ok());
+        let names = login.as_ref().map(|login| self.policy.identifiers.candidates(login)).unwrap_or_default();
+        let Some(answerer) = self.answerer(names.primary()) else { return Reply::send_on() };
+        let subject = match self.subject(tokens, request.token.as_deref(), &names).await {
+            Ok(subject) => subject,
+            Err(error) => return self.store_unreadable(&error),
+        };
+        let asked = Asked {
+            route: request.route,
+            change: request.change,
+            login,
+            names,
+            password: request.password.and_then(|typed| Password::new(typed).ok()).map(Arc::new),
+            new_password: request.new_password.and_then(|typed| Password::new(typed).ok()).map(Arc::new),
+            fields: Arc::new(request.fields),
+            request: request.request,
+        };
+        let ours_alone =
+            subject.proven.as_ref().or(subject.named.as_ref()).is_some_and(|user| is_unknown_to_legacy(user));
+        match answerer {
+            Answerer::LocalOnly => self.change_here(asked, subject).await,
+            Answerer::LocalFirst if ours_alone => self.change_here(asked, subject).await,
+            Answerer::LocalFirst | Answerer::Legacy => self.change_at_legacy(asked, subject).await,
+        }
+    }
+
+    async fn subject(
+        &self,
+        tokens: Option<&dyn Tokens>,
+        token: Option<&str>,
+        names: &Candidates,
+    ) -> Result<Subject, super::ports::StoreError> {
+        let proven = match (tokens, token) {
+            (Some(tokens), Some(token)) => self.user_of(tokens, token).await.map(Box::new),
+            (None, _) | (_, None) => None,
+        };
+        let named = match self.store.find(names).await?.found {
+            Found::One(user) => Some(user),
+            Found::Nobody | Found::Ambiguous => None,
+        };
+        Ok(Subject { named, proven })
+    }
+
+    // ------------------------------------------------------------------------------------------------------ at legacy
+
+    async fn change_at_legacy(self: &Arc<Self>, asked: Asked, subject: Subject) -> Reply {
+        let service = Arc::clone(self);
+        // What legacy did has to reach our record even if the client is gone by then (R91).
+        let task = self.background.run(async move {
+            let question = Question {
+                login: asked.login.as_ref(),
+                password: asked.password.as_deref(),
+                new_password: asked.new_password.as_deref(),
+                fields: &asked.fields,
+                by: AskBy::Forward { route: asked.route, request: &asked.request },
+            };
+            let answer = service.legacy.change(asked.change, question).await;
+            service.apply_word(&asked, subject, &answer).await;
+            answer
+        });
+        let answer = match task {
+            Some(task) => task.await.ok(),
+            None => None,
+        };
+        match answer {
+            Some(ChangeAnswer { word, relay: Some(relay), .. }) => {
+                let outcome = match word {
+                    ChangeWord::Done => Outcome::Ok,
+                    ChangeWord::Refused => Outcome::Denied,
+                    ChangeWord::Unrecognised => Outcome::Unrecognised,
+                    ChangeWord::Unavailable => Outcome::Unavailable,
+                };
+                Reply::legacys(relay, None, outcome)
+            }
+            Some(ChangeAnswer { relay: None, .. }) | None => {
+                Reply::ours(Ours::Unavailable(self.policy.retry_after), Source::Legacy)
+            }
+        }
+    }
+
+    async fn apply_word(self: &Arc<Self>, asked: &Asked, subject: Subject, answer: &ChangeAnswer) {
+        let by_answer = match &answer.identity {
+            Some(identity) => self.store.find_public(identity.id.as_key()).await.ok().flatten().map(Box::new),
+            None => None,
+        };
+        let proven = by_answer.or(subject.proven);
+        let is_proven = proven.is_some();
+        let Some(user) = proven.or(subject.named) else { return };
+        let shown = Shown { who: true, what: asked.new_password.is_some() };
+        match (apply(asked.change, answer.word, shown), &asked.new_password) {
+            (Apply::SetPassword, Some(new)) if is_proven => {
+                if let Ok(hash) = self.hasher.hash(Arc::clone(new)).await {
+                    self.write(&user, UserChange::SetPassword(hash)).await;
+                } else {
+                    self.write(&user, UserChange::DropPassword).await;
+                }
+            }
+            (Apply::SetPassword, Some(new)) => {
+                // Only the body names him. Legacy is asked from now on; a login with the new password proves the rest at once.
+                self.write(&user, UserChange::DropPassword).await;
+                self.confirm_by_login(asked, new).await;
+            }
+            (Apply::SetPassword, None) | (Apply::DropPassword, _) => self.write(&user, UserChange::DropPassword).await,
+            (Apply::Bury, _) if is_proven || self.is_gone_at_legacy(asked).await => {
+                self.write(&user, UserChange::SetStanding(Standing::Deleted)).await;
+            }
+            (Apply::Bury | Apply::Nothing, _) => {}
+        }
+    }
+
+    async fn confirm_by_login(self: &Arc<Self>, asked: &Asked, new: &Arc<Password>) {
+        let (Some(login), true) = (&asked.login, self.legacy.can_call_login()) else { return };
+        let revision = self.store.find(&asked.names).await.map_or(Version(0), |lookup| lookup.revision);
+        let question = LoginQuestion {
+            route: asked.route,
+            login: login.clone(),
+            names: asked.names.clone(),
+            password: Arc::clone(new),
+            fields: Arc::clone(&asked.fields),
+            asked_by: AskedBy::Call,
+            request: Arc::clone(&asked.request),
+            local: LocalSide::Open,
+            based_on: revision,
+            reason: SaveReason::Change,
+        };
+        drop(self.put_to_legacy(question).await);
+    }
+
+    async fn is_gone_at_legacy(&self, asked: &Asked) -> bool {
+        match (&asked.login, self.legacy.can_get_user()) {
+            (Some(login), true) => matches!(self.legacy.get_user(login).await, UserAnswer::NotFound),
+            (Some(_) | None, _) => false,
+        }
+    }
+
+    /// Applies to our record what has happened elsewhere. Where the record changed meanwhile, perhaps by a login with the old
+    /// password, the password that is there now is dropped: legacy is asked rather than an older word believed (R85).
+    async fn write(&self, user: &User, change: UserChange) {
+        let (is_password, buries) = match &change {
+            UserChange::SetPassword(_) => (true, false),
+            UserChange::SetStanding(_) => (false, true),
+            UserChange::DropPassword | UserChange::Rehash(_) | UserChange::Vouched => (false, false),
+        };
+        let mut updated = self.change_record(user.id, user.version, change).await;
+        if is_password && matches!(updated, Updated::Done(_)) {
+            self.metrics.migration(SaveReason::Change.as_str());
+        }
+        for _retry in 0..MAX_RETRIES {
+            if updated != Updated::Stale {
+                return;
+            }
+            let Ok(Some(current)) = self.store.find_public(&user.id.to_string()).await else { break };
+            let change = if buries { UserChange::SetStanding(Standing::Deleted) } else { UserChange::DropPassword };
+            updated = self.change_record(user.id, current.version, change).await;
+        }
+        if updated == Updated::Stale {
+            self.metrics.alarm("change_not_applied");
+            tracing::error!(user = %user.id, "what legacy did to a user could not be applied to our record");
+        }
+    }
+
+    // ----------------------------------------------------------------------------------------------------------- here
+
+    async fn change_here(self: &Arc<Self>, asked: Asked, subject: Subject) -> Reply {
+        match asked.change {
+            // Only legacy's own token could show who may do this, and there is nobody left to read it.
+            Change::ResetPassword => Reply::ours(Ours::Denied, Source::Local),
+            Change::ChangePassword => {
+                let Some(new) = asked.new_password.clone() else { return Reply::ours(Ours::BadName, Source::Edge) };
+                if let Err(weak) = self.policy.passwords.check(&new) {
+                    return Reply::ours(Ours::TooWeak(weak), Source::Edge);
+                }
+                let user = match self.knows_current(&asked, subject).await {
+                    Ok(user) => user,
+                    Err(refused) => return refused,
+                };
+                match self.hasher.hash(new).await {
+                    Ok(hash) => self.done_if_written(user.user(), UserChange::SetPassword(hash)).await,
+                    Err(_busy) => Reply::ours(Ours::Unavailable(self.policy.retry_after), Source::Local),
+                }
+            }
+            Change::DeleteUser => match self.knows_current(&asked, subject).await {
+                Ok(user) => self.done_if_written(user.user(), UserChange::SetStanding(Standing::Deleted)).await,
+                Err(refused) => refused,
+            },
+        }
+    }
+
+    /// The active user whose current password the request holds: a token alone must not change a password (OWASP ASVS 6.2.3).
+    async fn knows_current(&self, asked: &Asked, subject: Subject) -> Result<VerifiedUser, Reply> {
+        let denied = || Reply::ours(Ours::Denied, Source::Local);
+        let Some(password) = asked.password.clone() else { return Err(denied()) };
+        let found = subject.proven.or(subject.named).map_or(Found::Nobody, Found::One);
+        let permit = match self.accounts.admit(account_key(&found, &asked.names)).await {
+            Ok(permit) => permit,
+            Err(Limited { retry_after }) => return Err(Reply::ours(Ours::Limited(retry_after), Source::Edge)),
+        };
+        let verification = match found {
+            Found::One(user) if user.standing == Standing::Active => {
+                self.hasher.verify(&permit, user, password).await.map(Some)
+            }
+            Found::One(_) | Found::Nobody | Found::Ambiguous => {
+                self.hasher.equalize(&permit, password).await.map(|()| None)
+            }
+        };
+        let (result, counts) = match verification {
+            Ok(Some(Verification::Match(verified))) => (Ok(verified), AttemptOutcome::Succeeded),
+            Ok(Some(Verification::Mismatch(_)) | None) => (Err(denied()), AttemptOutcome::Failed),
+            Ok(Some(Verification::Unusable(_))) | Err(_) => {
+                (Err(Reply::ours(Ours::Unavailable(self.policy.retry_after), Source::Local)), AttemptOutcome::NoVerdict)
+            }
+        };
+        permit.settle(counts);
+        result
+    }
+
+    async fn done_if_written(&self, user: &User, change: UserChange) -> Reply {
+        match self.change_record(user.id, user.version, change).await {
+            Updated::Done(_) => Reply::ours(Ours::Done(None), Source::Local),
+            Updated::Stale | Updated::Missing => Reply::ours(Ours::Unavailable(self.policy.retry_after), Source::Local),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! One question to legacy about a login, and what follows from its word: the part of a login that is shared between clients
+//! who ask the same.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::Service;
+use super::ports::{AskBy, ClientRequest, LoginWord, Question, Relay, RouteIndex};
+use super::saving::SaveReason;
+use crate::domain::identifier::{Candidates, RawIdentifier};
+use crate::domain::login::{AfterLegacy, AskedBy, LegacyWord, LocalSide, NotSaved, after_legacy};
+use crate::domain::password::Password;
+use crate::domain::proof::{LegacyAccepted, Naming};
+use crate::domain::user::Version;
+
+/// A login as it is put to legacy. Owned: the question outlives the client.
+pub(crate) struct LoginQuestion {
+    pub(crate) route: RouteIndex,
+    pub(crate) login: RawIdentifier,
+    pub(crate) names: Candidates,
+    pub(crate) password: Arc<Password>,
+    pub(crate) fields: Arc<Value>,
+    pub(crate) asked_by: AskedBy,
+    pub(crate) request: Arc<ClientRequest>,
+    pub(crate) local: LocalSide,
+    pub(crate) based_on: Version,
+    pub(crate) reason: SaveReason,
+}
+
+/// What legacy said and what follows.
+pub(crate) struct Told {
+    pub(crate) decision: AfterLegacy,
+    pub(crate) asked_by: AskedBy,
+    pub(crate) word: LegacyWord,
+    pub(crate) accepted: Option<LegacyAccepted>,
+    pub(crate) relay: Option<Relay>,
+}
+
+impl LoginQuestion {
+    fn as_question(&self) -> Question<'_> {
+        let by = match self.asked_by {
+            AskedBy::Call => AskBy::Call,
+            AskedBy::Forward => AskBy::Forward { route: self.route, request: &self.request },
+        };
+        Question {
+            login: Some(&self.login),
+            password: Some(&self.password),
+            new_password: None,
+            fields: &self.fields,
+            by,
+        }
+    }
+}
+
+impl Service {
+    /// Asks legacy and saves what it proves. Composed questions that are equal and simultaneous share one call; a client's own
+    /// request bears his own session and is never shared.
+    pub(crate) async fn put_to_legacy(self: &Arc<Self>, question: LoginQuestion) -> Option<Arc<Told>> {
+        let service = Arc::clone(self);
+        match question.asked_by {
+            AskedBy::Call => {
+                let (route, login) = (question.route, question.login.clone());
+                let password = Arc::clone(&question.password);
+                let work = || async move { service.ask(question).await };
+                self.shared_calls.ask(route, &login, &password, &self.background, work).await
+            }
+            AskedBy::Forward => {
+                let task = self.background.run(async move { Arc::new(service.ask(question).await) })?;
+                task.await.ok()
+            }
+        }
+    }
+
+    async fn ask(self: Arc<Self>, question: LoginQuestion) -> Told {
+        let answer = self.legacy.login(question.as_question()).await;
+        let (word, accepted) = classify(answer.word, &question.names);
+        let decision = after_legacy(question.asked_by, word, question.local);
+        match (decision, &accepted) {
+            // His password matched here already: there is nothing to hash, the caller notes that legacy vouched again.
+            (AfterLegacy::SaveAndAccept, Some(_)) if question.local == LocalSide::Verified => {}
+            (AfterLegacy::SaveAndAccept, Some(accepted)) => {
+                let (password, based_on) = (Arc::clone(&question.password), question.based_on);
+                self.save_proven(accepted.clone(), password, based_on, question.reason).await;
+            }
+            (AfterLegacy::AcceptUnsaved(reason), _) => self.count_unsaved(reason),
+            (AfterLegacy::Unavailable, Some(_)) => self.count_unsaved(NotSaved::OtherName),
+            (
+                AfterLegacy::SaveAndAccept
+                | AfterLegacy::Deny
+                | AfterLegacy::Relay
+                | AfterLegacy::Unavailable
+                | AfterLegacy::AcceptLocally,
+                _,
+            ) => {}
+        }
+        Told { decision, asked_by: question.asked_by, word, accepted, relay: answer.relay }
+    }
+
+    fn count_unsaved(&self, reason: NotSaved) {
+        match reason {
+            NotSaved::OtherName => {
+                self.metrics.migration_failure("other_profile");
+                self.metrics.alarm("other_profile");
+                tracing::warn!(
+                    "legacy accepted a login and answered with the profile of another name; nothing was saved"
+                );
+            }
+            NotSaved::Unconfirmed => {
+                self.metrics.migration_failure("unconfirmed_name");
+                tracing::info!("legacy's answer does not bear the name that was typed; nothing was saved");
+            }
+            NotSaved::Closed => self.metrics.migration_failure("closed"),
+        }
+    }
+}
+
+fn classify(word: LoginWord, asked: &Candidates) -> (LegacyWord, Option<LegacyAccepted>) {
+    match word {
+        LoginWord::Accepted(accepted) => {
+            let naming: Naming = accepted.identity().naming(asked);
+            (LegacyWord::Accepted(naming), Some(accepted))
+        }
+        LoginWord::Denied => (LegacyWord::Denied, None),
+        LoginWord::Challenge => (LegacyWord::Challenge, None),
+        LoginWord::Unrecognised(_) => (LegacyWord::Unrecognised, None),
+        LoginWord::Unavailable(_) => (LegacyWord::Unavailable, None),
+    }
+}

@@ -1,0 +1,105 @@
+//! Equal simultaneous logins share one question to legacy.
+//!
+//! Equal means the same route, identifier and password: the key is a MAC over all of them under a secret of this process, so
+//! that a table of calls under way tells nothing, and nobody rides on another's right password by typing his name.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::hmac;
+use tokio::sync::watch;
+
+use super::background::Background;
+use super::legacy_word::Told;
+use super::ports::RouteIndex;
+use crate::domain::identifier::RawIdentifier;
+use crate::domain::password::Password;
+
+/// More are not shared, but asked one by one; `max_in_flight` bounds them anyway.
+const MAX_SHARED: usize = 4_096;
+
+type Key = [u8; 32];
+type Waiting = watch::Receiver<Option<Arc<Told>>>;
+
+/// The calls under way.
+pub(crate) struct SharedCalls {
+    secret: hmac::Key,
+    under_way: Arc<Mutex<HashMap<Key, Waiting>>>,
+}
+
+impl SharedCalls {
+    pub(crate) fn new() -> Self {
+        // A generator that fails leaves a random key unavailable; a fixed one still only merges equal logins.
+        let secret = hmac::Key::generate(hmac::HMAC_SHA256, &aws_lc_rs::rand::SystemRandom::new())
+            .unwrap_or_else(|_| hmac::Key::new(hmac::HMAC_SHA256, b"authferry shared calls"));
+        Self { secret, under_way: Arc::new(Mutex::new(HashMap::new())) }
+    }
+
+    fn key(&self, route: RouteIndex, login: &RawIdentifier, password: &Password) -> Key {
+        let mut mac = hmac::Context::with_key(&self.secret);
+        mac.update(&route.0.to_le_bytes());
+        mac.update(&login.as_str().len().to_le_bytes());
+        mac.update(login.as_str().as_bytes());
+        mac.update(password.expose().as_bytes());
+        let mut key = [0; 32];
+        key.iter_mut().zip(mac.sign().as_ref()).for_each(|(to, from)| *to = *from);
+        key
+    }
+
+    /// Asks, or waits for the answer to the same question. The asking itself runs to its end even if every client that waits for
+    /// it has gone. `None` when it could not run or died.
+    pub(crate) async fn ask<F>(
+        &self,
+        route: RouteIndex,
+        login: &RawIdentifier,
+        password: &Password,
+        background: &Background,
+        work: impl FnOnce() -> F,
+    ) -> Option<Arc<Told>>
+    where
+        F: Future<Output = Told> + Send + 'static,
+    {
+        let key = self.key(route, login, password);
+        let mut waiting = {
+            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            match under_way.get(&key) {
+                Some(waiting) => waiting.clone(),
+                None => {
+                    let (answer, waiting) = watch::channel(None);
+                    let work = work();
+                    let entry = if under_way.len() < MAX_SHARED {
+                        under_way.insert(key, waiting.clone());
+                        Some(Entry { key, under_way: Arc::clone(&self.under_way) })
+                    } else {
+                        None
+                    };
+                    drop(under_way);
+                    background.run(async move {
+                        let told = Arc::new(work.await);
+                        // Off the list first: who comes now asks anew rather than getting an answer to an older question.
+                        drop(entry);
+                        answer.send_replace(Some(told));
+                    })?;
+                    waiting
+                }
+            }
+        };
+        // An error means that the asking died; its value, if any, is still there to be read.
+        let _ended = waiting.wait_for(Option::is_some).await.is_ok();
+        let told = waiting.borrow().clone();
+        told
+    }
+}
+
+/// A place in the table, given up when the call ends, also by a panic or when it never started.
+struct Entry {
+    key: Key,
+    under_way: Arc<Mutex<HashMap<Key, Waiting>>>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}

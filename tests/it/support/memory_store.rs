@@ -1,0 +1,375 @@
+//! A small, real [`UserStore`] in memory: the same decisions and constraints as a store on disk, without the disk. For tests
+//! of everything above the store; it passes for durable, so never for tests of durability.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use authferry::domain::clock::UnixSeconds;
+use authferry::domain::credential::{AbsentBecause, Credential};
+use authferry::domain::identifier::{Candidates, Identifier, NORMALIZATION_VERSION};
+use authferry::domain::login::{Holder, SaveDecision, decide_save};
+use authferry::domain::mode::Mode;
+use authferry::domain::proof::Migrated;
+use authferry::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
+use authferry::service::ports::{
+    Found, Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts,
+    UserPage, UserQuery, UserStore,
+};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Users in memory. `Default` is empty and well.
+#[derive(Default)]
+pub(crate) struct MemoryStore(Mutex<State>);
+
+struct State {
+    users: BTreeMap<UserId, User>,
+    /// Every key that is taken, those that a user no longer bears included.
+    taken: BTreeMap<String, UserId>,
+    by_legacy_id: BTreeMap<String, UserId>,
+    conflicts: BTreeSet<(String, UserId)>,
+    revision: u64,
+    mode: Option<Mode>,
+    health: StoreHealth,
+    last_write: UnixSeconds,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            users: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            by_legacy_id: BTreeMap::new(),
+            conflicts: BTreeSet::new(),
+            revision: 0,
+            mode: None,
+            health: StoreHealth::Ready,
+            last_write: UnixSeconds(0),
+        }
+    }
+}
+
+impl MemoryStore {
+    /// How the store is from now on. `ReadOnly` refuses writes, `Down` everything.
+    pub(crate) fn set_health(&self, health: StoreHealth) {
+        self.state().health = health;
+    }
+
+    /// Puts a record in as it is, as an import or a roster would; its names and legacy id have to be free.
+    pub(crate) fn put(&self, mut user: User) {
+        let mut state = self.state();
+        user.version = state.next_version();
+        state.keep(user);
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().expect("no holder of the lock panics")
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&State) -> T) -> Result<T, StoreError> {
+        let state = self.state();
+        match state.health {
+            StoreHealth::Ready | StoreHealth::ReadOnly => Ok(look(&state)),
+            StoreHealth::Down => Err(StoreError::Unavailable("the memory store was told to be down".into())),
+        }
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<T, StoreError> {
+        let mut state = self.state();
+        match state.health {
+            StoreHealth::Ready => Ok(change(&mut state)),
+            StoreHealth::ReadOnly | StoreHealth::Down => {
+                Err(StoreError::Unavailable("the memory store was told not to write".into()))
+            }
+        }
+    }
+}
+
+impl State {
+    /// Writes a record and its keys. The caller has counted the revision up and put it into the record.
+    fn keep(&mut self, user: User) -> Migrated {
+        for alias in &user.identifiers {
+            let before = self.taken.insert(alias.normalized.as_key().to_owned(), user.id);
+            assert!(before.is_none_or(|holder| holder == user.id), "a name has two holders");
+        }
+        if let Some(id) = &user.legacy_id {
+            let before = self.by_legacy_id.insert(id.as_key().to_owned(), user.id);
+            assert!(before.is_none_or(|holder| holder == user.id), "a legacy id has two holders");
+        }
+        self.last_write = self.last_write.max(user.updated_at);
+        let done = Migrated::assert_after_commit(user.id, user.version);
+        self.users.insert(user.id, user);
+        done
+    }
+
+    fn next_version(&mut self) -> Version {
+        self.revision += 1;
+        Version(self.revision)
+    }
+
+    fn holder(&self, id: UserId) -> Holder {
+        let user = &self.users[&id];
+        // A roster entry, or a registration that legacy took too, may learn its id; one that legacy never knew may not.
+        let at_legacy = user.origin == Origin::Roster || user.legacy_vouched_at.is_some();
+        Holder {
+            id,
+            version: user.version,
+            standing: user.standing,
+            may_adopt_id: user.legacy_id.is_none() && at_legacy,
+        }
+    }
+
+    fn save_proven(&mut self, proven: ProvenUser) -> Saved {
+        let identity = proven.accepted.identity().clone();
+        let by_id = self.by_legacy_id.get(identity.id.as_key()).map(|id| self.holder(*id));
+        let names: BTreeSet<UserId> = holders(&self.taken, &identity.identifiers);
+        let by_name: Vec<Holder> = names.into_iter().map(|id| self.holder(id)).collect();
+        let credential = Credential::Argon2id(proven.hash.into_stored());
+        match decide_save(by_id, &by_name, proven.based_on) {
+            SaveDecision::Create => {
+                let version = self.next_version();
+                let user = User {
+                    id: new_id(version),
+                    legacy_id: Some(identity.id),
+                    identifiers: identity.identifiers,
+                    profile: identity.profile,
+                    credential,
+                    standing: Standing::Active,
+                    origin: proven.origin,
+                    created_at: proven.at,
+                    updated_at: proven.at,
+                    legacy_vouched_at: Some(proven.at),
+                    normalization_version: NORMALIZATION_VERSION,
+                    version,
+                };
+                Saved::Created(self.keep(user))
+            }
+            SaveDecision::Update(id) => {
+                let version = self.next_version();
+                let mut user = self.users.remove(&id).expect("decide_save names a user of this store");
+                // A user known from a list only came over now.
+                if user.origin == Origin::Roster {
+                    user.origin = proven.origin;
+                }
+                user.legacy_id = Some(identity.id);
+                user.identifiers = identity.identifiers;
+                user.profile = identity.profile;
+                user.credential = credential;
+                user.updated_at = proven.at;
+                user.legacy_vouched_at = Some(proven.at);
+                user.version = version;
+                Saved::Updated(self.keep(user))
+            }
+            SaveDecision::Conflict(with) => {
+                self.conflicts.insert((identity.id.as_key().to_owned(), with));
+                Saved::Conflict { with }
+            }
+            SaveDecision::Stale(_) => Saved::Stale,
+            SaveDecision::Closed(_) => Saved::Closed,
+        }
+    }
+
+    fn insert_new(&mut self, new: NewUser) -> Inserted {
+        let legacy_id = new.legacy.as_ref().and_then(|side| side.id.clone());
+        let taken = !holders(&self.taken, &new.identifiers).is_empty()
+            || new.must_be_free.iter().any(|key| self.taken.contains_key(key.as_key()))
+            || legacy_id.as_ref().is_some_and(|id| self.by_legacy_id.contains_key(id.as_key()));
+        if taken {
+            return Inserted::Exists;
+        }
+        let version = self.next_version();
+        let user = User {
+            id: new_id(version),
+            legacy_id,
+            identifiers: new.identifiers,
+            profile: new.profile,
+            credential: Credential::Argon2id(new.hash.into_stored()),
+            standing: Standing::Active,
+            origin: Origin::Registered,
+            created_at: new.at,
+            updated_at: new.at,
+            legacy_vouched_at: new.legacy.map(|_| new.at),
+            normalization_version: NORMALIZATION_VERSION,
+            version,
+        };
+        let copy = Box::new(copy(&user));
+        Inserted::Inserted(self.keep(user), copy)
+    }
+
+    fn update(&mut self, id: UserId, based_on: Version, change: UserChange) -> Updated {
+        match self.users.get(&id).map(|user| user.version) {
+            None => return Updated::Missing,
+            Some(version) if version != based_on => return Updated::Stale,
+            Some(_) => {}
+        }
+        let version = self.next_version();
+        let now = self.last_write;
+        let mut user = self.users.remove(&id).expect("it was there a moment ago, under the same lock");
+        match change {
+            UserChange::Rehash(hash) | UserChange::SetPassword(hash) => {
+                user.credential = Credential::Argon2id(hash.into_stored());
+            }
+            UserChange::DropPassword => user.credential = Credential::Absent(AbsentBecause::ResetAtLegacy),
+            UserChange::SetStanding(standing) => user.standing = standing,
+            UserChange::Vouched => user.legacy_vouched_at = Some(now),
+        }
+        user.version = version;
+        Updated::Done(self.keep(user))
+    }
+
+    fn find(&self, candidates: &Candidates) -> Lookup {
+        let mut found = BTreeSet::new();
+        for key in candidates.keys() {
+            let bearer = self.taken.get(key.as_key()).map(|id| &self.users[id]);
+            found.extend(
+                bearer.filter(|user| user.identifiers.iter().any(|alias| alias.normalized == *key)).map(|user| user.id),
+            );
+        }
+        let found = match (found.pop_first(), found.is_empty()) {
+            (None, _) => Found::Nobody,
+            (Some(only), true) => Found::One(Box::new(copy(&self.users[&only]))),
+            (Some(_), false) => Found::Ambiguous,
+        };
+        Lookup { found, revision: Version(self.revision) }
+    }
+
+    fn find_public(&self, id: &str) -> Option<User> {
+        let ours = || id.parse().ok().map(UserId);
+        let user = self.by_legacy_id.get(id).copied().or_else(ours).and_then(|id| self.users.get(&id));
+        user.map(copy)
+    }
+
+    /// Keys of a listing: our id, or every canonical identifier with the prefix, followed by the id.
+    fn list(&self, query: &UserQuery) -> UserPage {
+        let limit = query.limit.clamp(1, 1_000);
+        let keys: BTreeMap<String, UserId> = match &query.prefix {
+            None => self.users.keys().map(|id| (id.to_string(), *id)).collect(),
+            Some(prefix) => {
+                let mut first = BTreeMap::new();
+                for user in self.users.values() {
+                    let texts = user.identifiers.iter().map(|alias| alias.normalized.text());
+                    let smallest = texts.filter(|text| text.starts_with(prefix.as_str())).min();
+                    first.extend(smallest.map(|text| (format!("{text}\u{0}{}", user.id), user.id)));
+                }
+                first
+            }
+        };
+        let after = query.after.as_deref().unwrap_or_default();
+        let mut rest = keys.iter().filter(|(key, _)| key.as_str() > after);
+        let page: Vec<_> = rest.by_ref().take(limit).collect();
+        let next = rest.next().and(page.last()).map(|(key, _)| (*key).clone());
+        UserPage { users: page.into_iter().map(|(_, id)| copy(&self.users[id])).collect(), next }
+    }
+
+    fn counts(&self) -> UserCounts {
+        let mut counts = UserCounts { conflicts: self.conflicts.len() as u64, ..UserCounts::default() };
+        for user in self.users.values() {
+            if user.standing == Standing::Deleted {
+                counts.deleted += 1;
+                continue;
+            }
+            match user.origin {
+                Origin::Migrated => counts.migrated += 1,
+                Origin::Registered => counts.registered += 1,
+                Origin::Imported => counts.imported += 1,
+                Origin::Roster => counts.roster += 1,
+            }
+            counts.disabled += u64::from(user.standing == Standing::Disabled);
+            counts.without_password += u64::from(matches!(user.credential, Credential::Absent(_)));
+        }
+        counts
+    }
+}
+
+impl UserStore for MemoryStore {
+    fn find<'a>(&'a self, candidates: &'a Candidates) -> BoxFuture<'a, Result<Lookup, StoreError>> {
+        async { self.read(|state| state.find(candidates)) }.boxed()
+    }
+
+    fn find_public<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<User>, StoreError>> {
+        async { self.read(|state| state.find_public(id)) }.boxed()
+    }
+
+    fn save_proven(&self, proven: ProvenUser) -> BoxFuture<'_, Result<Saved, StoreError>> {
+        async { self.write(|state| state.save_proven(proven)) }.boxed()
+    }
+
+    fn insert_new(&self, new: NewUser) -> BoxFuture<'_, Result<Inserted, StoreError>> {
+        async { self.write(|state| state.insert_new(new)) }.boxed()
+    }
+
+    fn update(&self, id: UserId, based_on: Version, change: UserChange) -> BoxFuture<'_, Result<Updated, StoreError>> {
+        async move { self.write(|state| state.update(id, based_on, change)) }.boxed()
+    }
+
+    fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {
+        async move { self.read(|state| state.list(&query)) }.boxed()
+    }
+
+    fn counts(&self) -> BoxFuture<'_, Result<UserCounts, StoreError>> {
+        async { self.read(State::counts) }.boxed()
+    }
+
+    fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>> {
+        async { self.read(|state| state.mode) }.boxed()
+    }
+
+    fn set_mode(&self, mode: Mode) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move { self.write(|state| state.mode = Some(mode)) }.boxed()
+    }
+
+    fn health(&self) -> StoreHealth {
+        self.state().health
+    }
+}
+
+fn holders(taken: &BTreeMap<String, UserId>, names: &[Identifier]) -> BTreeSet<UserId> {
+    names.iter().filter_map(|alias| taken.get(alias.normalized.as_key()).copied()).collect()
+}
+
+/// Ids in the order of insertion, the same in every run.
+fn new_id(version: Version) -> UserId {
+    UserId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 | u128::from(version.0)))
+}
+
+fn copy(user: &User) -> User {
+    User {
+        id: user.id,
+        legacy_id: user.legacy_id.clone(),
+        identifiers: user.identifiers.clone(),
+        profile: user.profile.clone(),
+        credential: match &user.credential {
+            Credential::Argon2id(hash) => Credential::Argon2id(hash.clone()),
+            Credential::Imported(hash) => Credential::Imported(hash.clone()),
+            Credential::Absent(because) => Credential::Absent(*because),
+        },
+        standing: user.standing,
+        origin: user.origin,
+        created_at: user.created_at,
+        updated_at: user.updated_at,
+        legacy_vouched_at: user.legacy_vouched_at,
+        normalization_version: user.normalization_version,
+        version: user.version,
+    }
+}
+
+/// A record to put in: active, migrated, with the names given, every other field a plain value.
+pub(crate) fn user(number: u64, identifiers: Vec<Identifier>, credential: Credential, profile: Value) -> User {
+    let at = UnixSeconds(1_700_000_000 + number);
+    User {
+        id: UserId(Uuid::from_u128(0x0180_0000_0000_7000_8000_0000_0000_0000 | u128::from(number))),
+        legacy_id: LegacyId::from_json(&Value::from(number)),
+        identifiers,
+        profile,
+        credential,
+        standing: Standing::Active,
+        origin: Origin::Migrated,
+        created_at: at,
+        updated_at: at,
+        legacy_vouched_at: Some(at),
+        normalization_version: NORMALIZATION_VERSION,
+        version: Version(0),
+    }
+}
