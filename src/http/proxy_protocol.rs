@@ -64,7 +64,9 @@ fn parse_line(line: &[u8]) -> Option<Origin> {
     words.next().is_none().then_some(Origin::Client { peer, local })
 }
 
-fn addresses<'a, A: FromStr + Into<IpAddr>>(words: &mut impl Iterator<Item = &'a str>) -> Option<(SocketAddr, SocketAddr)> {
+fn addresses<'a, A: FromStr + Into<IpAddr>>(
+    words: &mut impl Iterator<Item = &'a str>,
+) -> Option<(SocketAddr, SocketAddr)> {
     let mut address = || words.next()?.parse::<A>().ok().map(Into::into);
     let (peer, local): (IpAddr, IpAddr) = (address()?, address()?);
     let mut port = || words.next().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit()))?.parse::<u16>().ok();
@@ -172,7 +174,11 @@ mod tests {
             &block(0x21, 0x11, &[0; MAX_BLOCK + 1]),
         ];
         for bytes in cases {
-            assert!(matches!(header(bytes).0, Err(ProxyHeaderError::Malformed)), "{:?}", String::from_utf8_lossy(bytes));
+            assert!(
+                matches!(header(bytes).0, Err(ProxyHeaderError::Malformed)),
+                "{:?}",
+                String::from_utf8_lossy(bytes)
+            );
         }
         assert!(matches!(header(b"PROXY TCP4 1").0, Err(ProxyHeaderError::Io(_))));
     }

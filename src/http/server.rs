@@ -62,8 +62,7 @@ pub fn bind_all(listeners: &[ListenerSettings], bounds: EdgeBounds) -> Result<Bo
         let failed = |key, fault| BindError { index, key, address: shown(&settings.bind), fault };
         let tls = settings.tls.as_ref().map(server_config).transpose();
         let tls = tls.map_err(|error| failed("tls", BindFault::Tls(error)))?;
-        let bound =
-            bind(&settings.bind, bounds.workers, &mut handed_over).map_err(|fault| failed("bind", fault))?;
+        let bound = bind(&settings.bind, bounds.workers, &mut handed_over).map_err(|fault| failed("bind", fault))?;
         ready.push((bound, Door { tls, proxy_protocol: settings.proxy_protocol }));
     }
     Ok(BoundServer { listeners: ready, bounds })
@@ -130,6 +129,6 @@ impl BoundServer {
                 (Ok(Drained::CutOff), Ok(_)) => Ok(Drained::CutOff),
             };
         }
-        Ok(outcome?)
+        outcome
     }
 }

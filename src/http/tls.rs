@@ -39,7 +39,8 @@ pub enum TlsFileError {
 /// What a listener with TLS needs for its handshakes.
 pub fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsFileError> {
     let chain = certificates(&files.cert)?;
-    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(|error| fault(&files.key, "private key", error))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(|error| fault(&files.key, "private key", error))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -102,7 +103,9 @@ mod tests {
     fn files_without_what_is_wanted_are_named() {
         let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         let (cert, key) = (own.cert.pem(), own.signing_key.serialize_pem());
-        for (cert, key, named) in [("", key.as_str(), "tls.pem"), (&cert, "", "tls.key"), (&cert, "nonsense", "tls.key")] {
+        for (cert, key, named) in
+            [("", key.as_str(), "tls.pem"), (&cert, "", "tls.key"), (&cert, "nonsense", "tls.key")]
+        {
             let (_kept, bad) = files(cert, key);
             let error = server_config(&bad).expect_err("nothing to be taken");
             assert!(error.to_string().contains(named), "{error}");

@@ -79,7 +79,9 @@ impl Wish {
 
 fn has_option(headers: &HeaderMap, option: &[u8]) -> bool {
     let lines = headers.get_all(CONNECTION).iter();
-    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).any(|known| known.trim_ascii().eq_ignore_ascii_case(option))
+    lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .any(|known| known.trim_ascii().eq_ignore_ascii_case(option))
 }
 
 fn is_websocket(headers: &HeaderMap) -> bool {

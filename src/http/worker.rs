@@ -276,8 +276,7 @@ impl<H: Handler> Front<H> {
                 None => return,
             },
         };
-        let session =
-            Arc::new(Session { worker: self.worker.clone(), connection: connection.clone() });
+        let session = Arc::new(Session { worker: self.worker.clone(), connection: connection.clone() });
         let service = service_fn(move |request| {
             let session = session.clone();
             async move { Ok::<_, Infallible>(session.answer(request).await) }

@@ -213,11 +213,7 @@ pub enum BodyError {
 }
 
 /// Reads a body whole: at most `limit_bytes`, until `deadline`. A body that announces more is refused before it is read.
-pub async fn read_bounded<B>(
-    mut body: B,
-    limit_bytes: usize,
-    deadline: std::time::Instant,
-) -> Result<Bytes, BodyError>
+pub async fn read_bounded<B>(mut body: B, limit_bytes: usize, deadline: std::time::Instant) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Cause>,
