@@ -141,7 +141,7 @@ const HOSTILE: [(&str, &str); 24] = [
     ("chunks twice", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
     ("a length where no body can be", "HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\nhello"),
     ("a folded header", "HTTP/1.1 200 OK\r\nx-a: 1\r\n folded\r\ncontent-length: 0\r\n\r\n"),
-    ("a NUL in a header", "HTTP/1.1 200 OK\r\nx-a: 1\02\r\ncontent-length: 0\r\n\r\n"),
+    ("a NUL in a header", "HTTP/1.1 200 OK\r\nx-a: 1\x002\r\ncontent-length: 0\r\n\r\n"),
     ("a space before the colon", "HTTP/1.1 200 OK\r\nx-a : 1\r\ncontent-length: 0\r\n\r\n"),
 ];
 
