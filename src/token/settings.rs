@@ -48,7 +48,6 @@ pub enum ClaimValue {
 
 /// Algorithms that legacy apps verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[expect(clippy::upper_case_acronyms, reason = "RFC 7518 writes them so")]
 #[expect(missing_docs, reason = "RFC 7518, section 3.1, and RFC 8037 say what they are")]
 pub enum TokenAlgorithm {
     HS256,

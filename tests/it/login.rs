@@ -180,7 +180,7 @@ async fn r64_r84_two_hundred_right_logins_at_once_all_succeed_and_make_one_recor
     let answers = futures_util::future::join_all(logins).await;
     assert!(answers.iter().all(|answer| answer.status == 200), "{:?}", answers.iter().find(|a| a.status != 200));
     assert_eq!(proxy.users().await, 1);
-    assert!(double.calls() < 20, "equal simultaneous logins share a call: {}", double.calls());
+    assert!(double.calls() <= 3, "equal simultaneous logins share a call: {}", double.calls());
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ pub fn extract(shape: &RequestShape, decoded: &Decoded) -> Result<Credentials, D
     let email = optional(&shape.email, CredentialField::Email)?;
     let username = optional(&shape.username, CredentialField::Username)?;
     let phone = optional(&shape.phone, CredentialField::Phone)?;
-    let fields = without_passwords(shape, decoded, &password, &new_password);
+    let fields = without_secrets(shape, decoded, [&password, &new_password, &token]);
     let profile = shape.profile.as_ref().and_then(|part| profile_of(shape.format, &fields, part));
     Ok(Credentials { login, password, new_password, token, email, username, phone, fields, profile })
 }
@@ -88,7 +88,7 @@ pub fn path_names_credential(target: &CanonicalTarget, shape: &RequestShape) -> 
 #[must_use]
 pub(in crate::http) fn query_names_password(query: &str, shape: &RequestShape) -> bool {
     names_credential(query.split(['&', ';']), shape, |what| {
-        matches!(what, CredentialField::Password | CredentialField::NewPassword)
+        matches!(what, CredentialField::Password | CredentialField::NewPassword | CredentialField::Token)
     })
 }
 
@@ -215,18 +215,12 @@ fn text_of<'a>(decoded: &'a Decoded, field: &FieldRef) -> Text<'a> {
     }
 }
 
-/// Every field but passwords: those that the shape names, those that are called like one, and those that hold the same text
+/// Every field but passwords and tokens: those that the shape names, those that are called like one, and those that hold the same text
 /// without being an identifier (a confirmation under any name).
-fn without_passwords(
-    shape: &RequestShape,
-    decoded: &Decoded,
-    password: &Option<Zeroizing<String>>,
-    new_password: &Option<Zeroizing<String>>,
-) -> Value {
-    let passwords: Vec<&str> = [password, new_password].into_iter().flatten().map(|text| text.as_str()).collect();
+fn without_secrets(shape: &RequestShape, decoded: &Decoded, secrets: [&Option<Zeroizing<String>>; 3]) -> Value {
     let keep = Keep {
-        passwords,
-        password_fields: places([&shape.password, &shape.new_password]),
+        passwords: secrets.into_iter().flatten().map(|text| text.as_str()).collect(),
+        password_fields: places([&shape.password, &shape.new_password, &shape.token]),
         identifiers: places([&shape.login, &shape.email, &shape.username, &shape.phone]),
     };
     match &decoded.0 {

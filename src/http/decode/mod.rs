@@ -218,6 +218,12 @@ fn utf8_charset(parameter: &str) -> Result<(), DecodeError> {
 }
 
 impl Decoded {
+    /// A body with nothing in it.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self(Body::Empty)
+    }
+
     /// The format that was declared; none of an empty body.
     #[must_use]
     pub fn format(&self) -> Option<BodyFormat> {

@@ -15,6 +15,7 @@ fn shape(format: BodyFormat, login: &str, password: &str) -> RequestShape {
         login: Some(FieldRef(login.to_owned())),
         password: Some(FieldRef(password.to_owned())),
         new_password: None,
+        token: None,
         email: None,
         username: None,
         phone: None,
@@ -37,6 +38,7 @@ fn route(path: &str) -> Route {
         legacy: LegacyWay::Forward,
         write: WriteTo::Local,
         session: Session::Local,
+        refreshes: "refresh".to_owned(),
         replies: Replies::default(),
     }
 }

@@ -77,8 +77,10 @@ struct Format {
     /// Whether a text claims to be of this format, by its beginning.
     claims: fn(&str) -> bool,
     /// Reads a text that does.
-    read: fn(&str, &Bounds) -> Result<Box<dyn Readable>, Unusable>,
+    read: Reader,
 }
+
+type Reader = fn(&str, &Bounds) -> Result<Box<dyn Readable>, Unusable>;
 
 /// A hash that was read and is within the bounds.
 trait Readable {

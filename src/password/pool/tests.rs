@@ -201,19 +201,20 @@ async fn places_of_clients_who_have_gone_are_free_again_and_their_work_is_not_do
             Ok(())
         }))
     };
-    let stays = while_held(
+    let mut stays = task();
+    while_held(
         &pool,
         async || {
-            let (mut gone, mut also_gone, mut stays) = (task(), task(), task());
+            let (mut gone, mut also_gone) = (task(), task());
             assert!(poll!(&mut gone).is_pending());
             assert!(poll!(&mut also_gone).is_pending());
             drop((gone, also_gone));
             assert!(poll!(&mut stays).is_pending(), "both places are free again");
-            stays
         },
         drop,
-    );
-    stays.await.await.expect("the one who stayed is served");
+    )
+    .await;
+    stays.await.expect("the one who stayed is served");
     assert_eq!(computed.load(Ordering::SeqCst), 1);
 }
 
