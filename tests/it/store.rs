@@ -1,5 +1,7 @@
 //! The conformance suite that every store has to pass, and redb's turn at it.
 
+#![allow(clippy::panic, reason = "that is how a test fails")]
+
 use std::sync::Arc;
 
 use authferry::domain::clock::{SystemClock, UnixSeconds};
