@@ -9,6 +9,7 @@ mod demo;
 mod forward;
 mod forward_faults;
 mod house;
+mod kill;
 mod legacy;
 mod legacy_load;
 mod login;
