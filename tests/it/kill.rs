@@ -81,7 +81,7 @@ fn user(id: u64) -> DoubleUser {
 /// The user whom a line of the audit log acknowledges.
 fn migrated(line: &str) -> String {
     let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    line["user"].as_str().unwrap_or_else(|| panic!("a user in {line}")).to_owned()
+    line["id"].as_str().unwrap_or_else(|| panic!("an id in {line}")).to_owned()
 }
 
 /// Our keys of everyone who is in the store.
