@@ -250,11 +250,7 @@ async fn bind_admin(address: Option<SocketAddr>) -> Result<Option<TcpListener>, 
 }
 
 /// One client for the app and one for legacy; the same one where they are the same place.
-fn clients(
-    upstream: &Target,
-    legacy: &LegacySettings,
-    connect_timeout: Duration,
-) -> Result<Clients, TlsError> {
+fn clients(upstream: &Target, legacy: &LegacySettings, connect_timeout: Duration) -> Result<Clients, TlsError> {
     // Reading the machine's certificates takes a while, and a machine without any is fine where nothing is TLS.
     let tls =
         if upstream.https || legacy.target.https { client_config(None)? } else { client_config_trusting_nobody()? };

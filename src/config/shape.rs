@@ -136,7 +136,7 @@ impl Shape {
         match self.expected() {
             Expected::Anything => "a value".into(),
             Expected::Words(words) => one_of(&words),
-            Expected::Text => "a string".into(),
+            Expected::Text => self.schema.get("x-value").and_then(Json::as_str).unwrap_or("a string").into(),
             Expected::Integer(least, i64::MAX) => format!("an integer of at least {least}"),
             Expected::Integer(least, most) => format!("an integer from {least} to {most}"),
             Expected::Boolean => "true or false".into(),
@@ -298,6 +298,9 @@ impl Walk<'_> {
 
     fn conceal(&mut self, node: &Node, shape: Shape) {
         let (secret, secret_values) = (shape.is("x-secret"), shape.is("x-secret-values"));
+        if shape.is("x-secret-texts") {
+            self.conceal_texts(node);
+        }
         match &node.value {
             Value::Table(entries) if secret || secret_values => {
                 let masked = |entry: &&Entry| secret_values || !SECRET_SOURCES.contains(&entry.key.as_str());
@@ -307,6 +310,16 @@ impl Walk<'_> {
             }
             _ if secret || secret_values => self.conceal_all(node),
             _ => {}
+        }
+    }
+
+    /// Masks the texts that are no templates: an access key, more often than not.
+    fn conceal_texts(&mut self, node: &Node) {
+        match &node.value {
+            Value::Table(entries) => entries.iter().for_each(|entry| self.conceal_texts(&entry.node)),
+            Value::Array(items) => items.iter().for_each(|item| self.conceal_texts(item)),
+            Value::Text(text) if !text.contains("{{") => self.findings.conceal(&node.at),
+            Value::Text(_) | Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Date(_) => {}
         }
     }
 

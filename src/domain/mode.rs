@@ -102,6 +102,12 @@ impl LocalShare {
         (percent <= 100).then_some(Self(percent))
     }
 
+    /// In percent.
+    #[must_use]
+    pub fn percent(self) -> u8 {
+        self.0
+    }
+
     /// Whether the user with this sticky bucket is among the share. The same user always is or is not, and raising the
     /// share only ever adds users.
     #[must_use]

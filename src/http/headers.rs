@@ -12,6 +12,7 @@ use http::header::{
 use http::{StatusCode, Version};
 
 use super::connection::{Connection, address_value};
+use super::router::PATH_OVERRIDES;
 use super::settings::ForwardingHeader;
 use crate::domain::client_addr::ClientAddr;
 
@@ -130,6 +131,10 @@ impl HeaderRules {
             return Err(HeaderFault::Expectation);
         }
         for name in &self.identity {
+            headers.remove(name);
+        }
+        // A path in a header would take a request past the route that its own path is judged by (R30).
+        for name in PATH_OVERRIDES {
             headers.remove(name);
         }
         self.forwarding(headers, from);

@@ -148,10 +148,7 @@ impl Router {
     fn places_of(&self, target: &CanonicalTarget) -> (Vec<&Arc<Place>>, Reader) {
         let path = target.path();
         let mut found = Vec::new();
-        if spellings::is_plain(path) {
-            // Its key is itself in lower case.
-            let key = path.strip_prefix('/').filter(|key| key.len() <= self.longest).map(str::to_ascii_lowercase);
-            key.into_iter().for_each(|key| self.add_places_at(key.as_bytes(), path, &mut found));
+        if spellings::plain_length(path).is_some_and(|length| length > self.longest) {
             return (found, Reader::Usual);
         }
         let usual = spellings::key(path, Reader::Usual);
@@ -269,10 +266,7 @@ impl Place {
 }
 
 fn names_method_override(query: &str) -> bool {
-    query.split(['&', ';']).any(|pair| match form::parse(pair.as_bytes()) {
-        Ok(fields) => fields.iter().any(|(name, _)| is_method_override(name)),
-        Err(_) => true,
-    })
+    query.split(['&', ';']).any(|pair| form::name_of(pair).map_or(true, |name| is_method_override(&name)))
 }
 
 /// `_method` in any case, and what PHP makes `_method` of.

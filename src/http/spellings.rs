@@ -19,12 +19,19 @@ pub(super) enum Reader {
     Careless,
 }
 
-/// Whether a path may have another key than itself in lower case.
-pub(super) fn is_plain(path: &str) -> bool {
-    path.len() > 1
-        && !path.ends_with('/')
-        && !path.contains("//")
-        && !path.bytes().any(|byte| matches!(byte, b'%' | b';' | b'.' | b'\\'))
+/// How often a careless reader decodes. Chains of proxies and frameworks have been seen to do it two or three times; the bound
+/// keeps `%25252525…` from costing more than a few passes.
+const CARELESS_DECODINGS: usize = 4;
+
+/// The longest key that a path can have, or `None` if that takes a closer look.
+pub(super) fn plain_length(path: &str) -> Option<usize> {
+    (is_plain(path) && !path.contains('.')).then(|| path.len() - 1)
+}
+
+/// Whether a path's key is itself in lower case: no encodings, no parameters, no empty segment, none that begins with a dot.
+fn is_plain(path: &str) -> bool {
+    let odd_pair = path.as_bytes().windows(2).any(|pair| matches!(pair, b"//" | b"/."));
+    path.len() > 1 && !path.ends_with('/') && !odd_pair && !path.bytes().any(|byte| matches!(byte, b'%' | b';' | b'\\'))
 }
 
 /// Whether the two readers may differ on a path.
@@ -35,29 +42,34 @@ pub(super) fn may_be_read_carelessly(path: &str) -> bool {
 /// The key of a path as a reader sees it.
 pub(super) fn key(path: &str, reader: Reader) -> Key {
     match reader {
-        Reader::Usual => join(path.split('/').map(|segment| {
-            let name = cut_at(segment.as_bytes(), b";");
-            lower(cut_at(&decode(name), b";").to_vec())
-        })),
-        Reader::Careless => {
-            let mut decoded = decode(path.as_bytes());
-            while let again = decode(&decoded)
-                && again != decoded
-            {
-                decoded = again;
-            }
-            let mut segments: Vec<Key> = Vec::new();
-            for segment in cut_at(&decoded, b"?#\0").split(|byte| matches!(byte, b'/' | b'\\')) {
-                let name = cut_at(segment, b";");
-                let stream = name.windows(2).position(|pair| pair == b"::"); // NTFS: `login.asp::$DATA`.
-                match stream.and_then(|at| name.get(..at)).unwrap_or(name) {
-                    b".." => drop(segments.pop()),
-                    name => segments.push(fold_unicode(trim_end(name))),
-                }
-            }
-            join(segments.into_iter())
+        Reader::Usual if is_plain(path) => path.bytes().skip(1).map(|byte| byte.to_ascii_lowercase()).collect(),
+        Reader::Usual => thorough_key(path),
+        Reader::Careless => careless_key(path),
+    }
+}
+
+fn thorough_key(path: &str) -> Key {
+    join(path.split('/').map(|segment| {
+        let name = cut_at(segment.as_bytes(), b";");
+        lower(cut_at(&decode(name), b";").to_vec())
+    }))
+}
+
+fn careless_key(path: &str) -> Key {
+    let mut decoded = decode(path.as_bytes());
+    for _ in 1..CARELESS_DECODINGS {
+        decoded = decode(&decoded);
+    }
+    let mut segments: Vec<Key> = Vec::new();
+    for segment in cut_at(&decoded, b"?#\0").split(|byte| matches!(byte, b'/' | b'\\')) {
+        let name = cut_at(segment, b";");
+        let stream = name.windows(2).position(|pair| pair == b"::"); // NTFS: `login.asp::$DATA`.
+        match stream.and_then(|at| name.get(..at)).unwrap_or(name) {
+            b".." => drop(segments.pop()),
+            name => segments.push(fold_unicode(trim_end(name))),
         }
     }
+    join(segments.into_iter())
 }
 
 /// Every key under which a route may be found, the likeliest first: the path's own; without a format suffix (Rails, and others,
@@ -172,5 +184,28 @@ fn fold_unicode(name: &[u8]) -> Key {
     match String::from_utf8(bytes) {
         Ok(text) => super::decode::names::fold_case(&text).into_bytes(),
         Err(error) => lower(error.into_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_quick_key_of_plain_paths_is_the_thorough_one(path in "/[a-zA-Z0-9/._~!$&'()*+,=:@-]{0,12}") {
+            prop_assert_eq!(key(&path, Reader::Usual), thorough_key(&path));
+            if let Some(length) = plain_length(&path) {
+                for_each_key(&thorough_key(&path), |key| assert_eq!(key.len(), length));
+                prop_assert!(!may_be_read_carelessly(&path) || path.contains("::"));
+            }
+        }
+
+        #[test]
+        fn any_path_has_a_careless_key_no_longer_than_itself(path in "/[%0-9a-f/\\\\.;u]{0,200}") {
+            prop_assert!(careless_key(&path).len() <= path.len());
+        }
     }
 }

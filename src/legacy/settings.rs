@@ -125,6 +125,7 @@ pub struct ForwardRules {
 }
 
 /// Where the user's identity is read.
+#[expect(clippy::large_enum_variant, reason = "a handful of them, made once and never moved")]
 pub enum UserSource {
     /// In the answer itself.
     Answer(UserMapping),

@@ -17,18 +17,18 @@ use governor::state::StateStore;
 /// Nanoseconds since the limiter was made.
 pub(super) type Tick = u64;
 
-/// 128 bits that stand for a key.
+/// 64 bits that stand for a key. That any two among a million meet happens once in tens of millions of processes, and then they
+/// share a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Fingerprint([u64; 2]);
+pub(super) struct Fingerprint(u64);
 
 /// The process's secret.
 #[derive(Default)]
-pub(super) struct Fingerprints([RandomState; 2]);
+pub(super) struct Fingerprints(RandomState);
 
 impl Fingerprints {
     pub(super) fn of(&self, key: impl Hash) -> Fingerprint {
-        let Self([first, second]) = self;
-        Fingerprint([first.hash_one(&key), second.hash_one(&key)])
+        Fingerprint(self.0.hash_one(key))
     }
 }
 
@@ -106,8 +106,7 @@ impl<T> Sharded<T> {
 
     /// No code that can panic runs under these locks.
     pub(super) fn lock(&self, key: Fingerprint) -> MutexGuard<'_, T> {
-        let Fingerprint([first, _]) = key;
-        let index = usize::try_from(first % self.0.len() as u64).unwrap_or_default();
+        let index = usize::try_from(key.0 % self.0.len() as u64).unwrap_or_default();
         let shard = self.0.get(index).expect("the remainder is less than the number of shards");
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,7 +152,7 @@ mod tests {
     use super::*;
 
     fn key(number: u64) -> Fingerprint {
-        Fingerprint([number, 0])
+        Fingerprint(number)
     }
 
     fn flood(debts: &mut Debts, keys: u64, until: Tick) {

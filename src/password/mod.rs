@@ -11,6 +11,7 @@ mod queue;
 pub mod settings;
 
 pub use arena::STORED_MEMORY_BYTES;
+pub use argon2id::PolicyError;
 pub use pool::{HashPool, StartError};
 pub use settings::PasswordSettings;
 

@@ -27,7 +27,7 @@ use crate::telemetry::Metrics;
 /// How much nicer than the threads that serve connections the hash threads are: these take tens of milliseconds of a core
 /// at a time, those a few microseconds.
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 5;
+const NICENESS: i32 = 3;
 
 /// The pool that all hashing goes through.
 pub struct HashPool {

@@ -31,6 +31,7 @@ pub(crate) struct LoginQuestion {
 /// What legacy said and what follows.
 pub(crate) struct Told {
     pub(crate) decision: AfterLegacy,
+    pub(crate) asked_by: AskedBy,
     pub(crate) word: LegacyWord,
     pub(crate) accepted: Option<LegacyAccepted>,
     pub(crate) relay: Option<Relay>,
@@ -93,7 +94,7 @@ impl Service {
                 _,
             ) => {}
         }
-        Told { decision, word, accepted, relay: answer.relay }
+        Told { decision, asked_by: question.asked_by, word, accepted, relay: answer.relay }
     }
 
     fn count_unsaved(&self, reason: NotSaved) {

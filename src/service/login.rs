@@ -135,6 +135,17 @@ impl Service {
             Ok(permit) => permit,
             Err(Limited { retry_after }) => return Reply::ours(Ours::Limited(retry_after), Source::Edge),
         };
+        // He may have come over while this login waited for its permit: then legacy need not be asked again.
+        let (found, revision) = match after_lookup(answerer, known(&found)) {
+            AfterLookup::VerifyLocally | AfterLookup::DenyEqualized => (found, revision),
+            AfterLookup::AskLegacy => match self.store.find(&attempt.names).await {
+                Ok(Lookup { found, revision }) => (found, revision),
+                Err(error) => {
+                    permit.settle(AttemptOutcome::NoVerdict);
+                    return self.store_unreadable(&error);
+                }
+            },
+        };
         let verdict = match (after_lookup(answerer, known(&found)), found) {
             (AfterLookup::VerifyLocally, Found::One(user)) => {
                 let may_recheck = || match self.policy.on_mismatch {
@@ -425,18 +436,19 @@ fn shadow(told: &Told) -> Option<Box<Authenticated>> {
 
 /// Legacy's yes: its own answer where the client's request went there, ours where we composed the question.
 fn accepted(told: &Told) -> Reply {
-    match (&told.relay, shadow(told)) {
-        (Some(relay), shadow) => Reply::legacys(relay.clone(), shadow, Outcome::Ok),
-        (None, Some(who)) => Reply::ours(Ours::Ok(who), Source::Legacy),
+    match (told.asked_by, &told.relay, shadow(told)) {
+        (AskedBy::Forward, Some(relay), shadow) => Reply::legacys(relay.clone(), shadow, Outcome::Ok),
+        (AskedBy::Call | AskedBy::Forward, _, Some(who)) => Reply::ours(Ours::Ok(who), Source::Legacy),
         // An acceptance without an identity cannot be made; nobody gets in on one.
-        (None, None) => Reply::ours(Ours::Denied, Source::Legacy),
+        (AskedBy::Call | AskedBy::Forward, _, None) => Reply::ours(Ours::Denied, Source::Legacy),
     }
 }
 
+/// Legacy's no, in the same way. To a composed question it is answered like every other no of ours, to the byte (R59).
 fn denied(told: &Told) -> Reply {
-    match &told.relay {
-        Some(relay) => Reply::legacys(relay.clone(), None, Outcome::Denied),
-        None => Reply::ours(Ours::Denied, Source::Legacy),
+    match (told.asked_by, &told.relay) {
+        (AskedBy::Forward, Some(relay)) => Reply::legacys(relay.clone(), None, Outcome::Denied),
+        (AskedBy::Call | AskedBy::Forward, _) => Reply::ours(Ours::Denied, Source::Legacy),
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn mark(source: &str) -> String {
                 marked.push_str(text);
             }
             Piece::Value(tag) if inside => {
-                let body = tag.trim_start_matches("{{").trim_end_matches("}}");
+                let body = tag.strip_prefix("{{").and_then(|tag| tag.strip_suffix("}}")).unwrap_or(tag);
                 let (open, body) = body.strip_prefix('-').map_or(("{{", body), |body| ("{{-", body));
                 let (body, close) = body.strip_suffix('-').map_or((body, "}}"), |body| (body, "-}}"));
                 marked.extend([open, " (", body, ") | ", FILTER, " ", close]);

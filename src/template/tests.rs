@@ -1,3 +1,5 @@
+//! What templates and expressions promise to operators, and to everybody whose password passes through them.
+
 use serde_json::json;
 
 use super::*;

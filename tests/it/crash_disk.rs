@@ -215,7 +215,12 @@ fn survivors(durable: &[u8], pending: &[Call], dice: &mut Dice) -> Vec<u8> {
 }
 
 /// The images that power cuts leave during a trace that began with `durable`: for each number of calls that had been made, one.
-pub(crate) fn power_cuts(durable: Vec<u8>, trace: &[Call], dice: &mut Dice, mut each: impl FnMut(usize, Vec<u8>, &mut Dice)) {
+pub(crate) fn power_cuts(
+    durable: Vec<u8>,
+    trace: &[Call],
+    dice: &mut Dice,
+    mut each: impl FnMut(usize, Vec<u8>, &mut Dice),
+) {
     let (mut durable, mut live) = (durable.clone(), durable);
     let mut pending = Vec::new();
     for (made, call) in trace.iter().enumerate() {

@@ -124,7 +124,11 @@ async fn a_user_renamed_at_legacy_is_updated_and_his_old_name_stays_his(store: A
     for typed in ["old@x.y", "new@x.y", "alice"] {
         let user = find(&*store, typed).await.expect("every name he ever had");
         assert_eq!((user.id, hash_text(&user)), (first.id(), Some("two")));
-        assert_eq!(user.identifiers, [email("new@x.y"), username("Alice"), email("old@x.y")], "today's names come first");
+        assert_eq!(
+            user.identifiers,
+            [email("new@x.y"), username("Alice"), email("old@x.y")],
+            "today's names come first"
+        );
         assert_eq!(user.profile, json!({"id": "7", "proven_with": "two"}));
         assert_eq!(user.public_id(), json!("7"), "in the type that legacy uses now");
         assert_eq!((user.created_at, user.legacy_vouched_at), (NOW, Some(UnixSeconds(NOW.0 + 60))));
@@ -156,7 +160,10 @@ async fn r79_another_id_under_a_known_name_is_a_conflict_and_changes_nothing(sto
     assert!(find(&*store, "mallory").await.is_none());
     assert!(store.find_public("8").await.expect("a lookup").is_none());
     assert_eq!(revision(&*store).await, before, "no record changed");
-    assert_eq!(store.counts().await.expect("counts"), UserCounts { migrated: 1, conflicts: 1, ..UserCounts::default() });
+    assert_eq!(
+        store.counts().await.expect("counts"),
+        UserCounts { migrated: 1, conflicts: 1, ..UserCounts::default() }
+    );
 }
 
 async fn r44_a_name_of_another_user_is_a_conflict_and_merges_nobody(store: Arc<dyn UserStore>) {
@@ -425,8 +432,12 @@ async fn pages_show_everyone_once_in_the_order_of_keys(store: Arc<dyn UserStore>
 
 async fn pages_of_a_prefix_show_each_user_once_whatever_his_names(store: Arc<dyn UserStore>) {
     for n in 0..20 {
-        let names =
-            [email(&format!("ann{n}@x.y")), username(&format!("ann{n}")), username(&format!("other{n}")), phone(&format!("49{n:05}"))];
+        let names = [
+            email(&format!("ann{n}@x.y")),
+            username(&format!("ann{n}")),
+            username(&format!("other{n}")),
+            phone(&format!("49{n:05}")),
+        ];
         migrate(&*store, n, &names, "one").await;
     }
     migrate(&*store, 100, &[username("Annette"), email("zoe@x.y")], "one").await;

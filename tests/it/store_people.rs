@@ -95,7 +95,12 @@ pub(crate) async fn find(store: &dyn UserStore, typed: &str) -> Option<User> {
 }
 
 /// Saves somebody anew and gives his record's proof.
-pub(crate) async fn migrate(store: &dyn UserStore, id: impl Into<Value>, names: &[Identifier], password: &str) -> Migrated {
+pub(crate) async fn migrate(
+    store: &dyn UserStore,
+    id: impl Into<Value>,
+    names: &[Identifier],
+    password: &str,
+) -> Migrated {
     let based_on = revision(store).await;
     match store.save_proven(proven(id, names, password, based_on)).await.expect("a save") {
         Saved::Created(migrated) | Saved::Updated(migrated) => migrated,
@@ -135,7 +140,8 @@ pub(crate) async fn everyone(store: &dyn UserStore, page: usize) -> Vec<User> {
 /// it, and so does every id.
 pub(crate) async fn assert_consistent(store: &Arc<dyn UserStore>) {
     let users = everyone(&**store, 100).await;
-    let mut counted = UserCounts { conflicts: store.counts().await.expect("counts").conflicts, ..UserCounts::default() };
+    let mut counted =
+        UserCounts { conflicts: store.counts().await.expect("counts").conflicts, ..UserCounts::default() };
     for user in &users {
         if user.standing == Standing::Deleted {
             counted.deleted += 1;

@@ -11,8 +11,10 @@ pub(in crate::config) struct RawLegacy {
     /// Where legacy is. Left out: the upstream.
     pub(in crate::config) url: Option<String>,
     /// How long one question may take, connecting included.
+    #[schemars(extend("x-value" = "a duration"))]
     pub(in crate::config) timeout: String,
     /// How long connecting may take.
+    #[schemars(extend("x-value" = "a duration"))]
     pub(in crate::config) connect_timeout: String,
     /// How many questions may be under way; over it 503.
     #[schemars(range(min = 1, max = 100_000))]
@@ -20,8 +22,10 @@ pub(in crate::config) struct RawLegacy {
     /// When to stop asking a legacy that does not answer.
     pub(in crate::config) breaker: RawBreaker,
     /// The largest answer to a composed request (`call`) that is read.
+    #[schemars(extend("x-value" = "a size"))]
     pub(in crate::config) max_answer: String,
     /// The largest answer to a forwarded request (`forward`) that is read.
+    #[schemars(extend("x-value" = "a size"))]
     pub(in crate::config) max_relay: String,
     /// How a login is put to legacy, for routes with `legacy = "call"`.
     pub(in crate::config) login: Option<RawCall>,
@@ -56,6 +60,7 @@ pub(in crate::config) struct RawBreaker {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(in crate::config) failures: u32,
     /// How long it stays open before one question tries again.
+    #[schemars(extend("x-value" = "a duration"))]
     pub(in crate::config) open_for: String,
 }
 
@@ -74,11 +79,14 @@ pub(in crate::config) struct RawCall {
     pub(in crate::config) request: Option<RawRequest>,
     /// Expression over the answer: accepted. At a registration: created.
     #[schemars(required)]
+    #[schemars(extend("x-value" = "an expression"))]
     pub(in crate::config) success: Option<String>,
     /// Expression over the answer: denied. At a registration: refused, taken.
     #[schemars(required)]
+    #[schemars(extend("x-value" = "an expression"))]
     pub(in crate::config) denied: Option<String>,
     /// Expression over the answer: more is wanted than a password. Nothing is saved.
+    #[schemars(extend("x-value" = "an expression"))]
     pub(in crate::config) challenge: Option<String>,
     /// Expressions over the answer that say who it is.
     #[schemars(required)]
@@ -94,9 +102,11 @@ pub(in crate::config) struct RawGetUser {
     pub(in crate::config) request: Option<RawRequest>,
     /// Expression over the answer: there is such a user.
     #[schemars(required)]
+    #[schemars(extend("x-value" = "an expression"))]
     pub(in crate::config) found: Option<String>,
     /// Expression over the answer: there is none.
     #[schemars(required)]
+    #[schemars(extend("x-value" = "an expression"))]
     pub(in crate::config) not_found: Option<String>,
     /// Expressions over the answer that say who it is.
     #[schemars(required)]
@@ -118,8 +128,10 @@ pub(in crate::config) struct RawRequest {
     #[schemars(extend("x-secret-values" = true))]
     pub(in crate::config) headers: Table<String>,
     /// A JSON body: a table whose strings are templates. Each renders to one JSON string, whatever is in it.
+    #[schemars(extend("x-secret-texts" = true))]
     pub(in crate::config) json: Option<serde_json::Value>,
     /// A form body: field names and templates.
+    #[schemars(extend("x-secret-texts" = true))]
     pub(in crate::config) form: Option<Table<String>>,
     /// A body written out, a template; its content type goes under `headers`.
     pub(in crate::config) body: Option<String>,
@@ -133,18 +145,25 @@ pub(in crate::config) struct RawUser {
     /// `get_user`: ask `[legacy.get_user]` instead; then nothing else stands here.
     pub(in crate::config) from: Option<RawUserFrom>,
     /// His stable id. Needed unless `from` is there.
+    #[schemars(extend("x-value" = "an expression"))]
     pub(in crate::config) id: Option<String>,
     /// His email.
+    #[schemars(extend("x-value" = "an expression"))]
     pub(in crate::config) email: Option<String>,
     /// His username.
+    #[schemars(extend("x-value" = "an expression"))]
     pub(in crate::config) username: Option<String>,
     /// His phone number.
+    #[schemars(extend("x-value" = "an expression"))]
     pub(in crate::config) phone: Option<String>,
     /// His profile, kept whole; left out: the whole answer.
+    #[schemars(extend("x-value" = "an expression"))]
     pub(in crate::config) profile: Option<String>,
     /// Whether legacy has verified his email.
+    #[schemars(extend("x-value" = "an expression"))]
     pub(in crate::config) email_verified: Option<String>,
     /// Whether legacy has verified his phone number.
+    #[schemars(extend("x-value" = "an expression"))]
     pub(in crate::config) phone_verified: Option<String>,
 }
 

@@ -95,11 +95,14 @@ pub(in crate::config) struct RawFields {
 pub(in crate::config) struct RawForward {
     /// Expression over the answer: accepted, done, created.
     #[schemars(required)]
+    #[schemars(extend("x-value" = "an expression"))]
     pub(in crate::config) success: Option<String>,
     /// Expression over the answer: denied, refused.
     #[schemars(required)]
+    #[schemars(extend("x-value" = "an expression"))]
     pub(in crate::config) denied: Option<String>,
     /// Expression over the answer: more is wanted than a password. Nothing is saved.
+    #[schemars(extend("x-value" = "an expression"))]
     pub(in crate::config) challenge: Option<String>,
     /// Who it is: `{ from = "get_user" }`, or expressions over the answer. Needed for logins.
     pub(in crate::config) user: Option<RawUser>,

@@ -66,7 +66,7 @@ pub fn extract(shape: &RequestShape, decoded: &Decoded) -> Result<Credentials, D
     let email = optional(&shape.email, CredentialField::Email)?;
     let username = optional(&shape.username, CredentialField::Username)?;
     let phone = optional(&shape.phone, CredentialField::Phone)?;
-    let fields = without_passwords(shape, decoded, &password, &new_password);
+    let fields = without_secrets(shape, decoded, [&password, &new_password, &token]);
     let profile = shape.profile.as_ref().and_then(|part| profile_of(shape.format, &fields, part));
     Ok(Credentials { login, password, new_password, token, email, username, phone, fields, profile })
 }
@@ -88,12 +88,12 @@ pub fn path_names_credential(target: &CanonicalTarget, shape: &RequestShape) -> 
 #[must_use]
 pub(in crate::http) fn query_names_password(query: &str, shape: &RequestShape) -> bool {
     names_credential(query.split(['&', ';']), shape, |what| {
-        matches!(what, CredentialField::Password | CredentialField::NewPassword)
+        matches!(what, CredentialField::Password | CredentialField::NewPassword | CredentialField::Token)
     })
 }
 
 fn names_credential<'a>(
-    mut pairs: impl Iterator<Item = &'a str>,
+    pairs: impl Iterator<Item = &'a str>,
     shape: &RequestShape,
     counts: impl Fn(CredentialField) -> bool,
 ) -> bool {
@@ -101,11 +101,15 @@ fn names_credential<'a>(
         .filter(|(what, _)| counts(*what))
         .map(|(_, field)| FieldName::of_field(field))
         .collect();
-    pairs.any(|pair| match form::parse(pair.as_bytes()) {
-        Ok(fields) => fields.iter().any(|(name, _)| {
-            let name = FieldName::of_form(name);
-            credentials.iter().any(|credential| credential.resembles(&name))
-        }),
+    if credentials.is_empty() {
+        return false;
+    }
+    // More parameters than any login has are refused rather than looked through.
+    pairs.enumerate().any(|(index, pair)| match form::name_of(pair) {
+        Ok(name) => {
+            let name = FieldName::of_form(&name);
+            index >= form::MAX_FIELDS || credentials.iter().any(|credential| credential.resembles(&name))
+        }
         Err(_) => true,
     })
 }
@@ -125,11 +129,13 @@ fn credential_fields(shape: &RequestShape) -> impl Iterator<Item = (CredentialFi
 
 /// Refuses a body in which a credential's name stands twice, in whatever spellings.
 fn refuse_aliases(shape: &RequestShape, decoded: &Decoded) -> Result<(), DecodeError> {
-    credential_fields(shape).try_for_each(|(_, field)| match &decoded.0 {
+    match &decoded.0 {
         Body::Empty => Ok(()),
-        Body::Json(document) => refuse_json_aliases(document, field),
-        Body::Form(fields) => refuse_form_aliases(fields, shape, field),
-    })
+        Body::Json(document) => {
+            credential_fields(shape).try_for_each(|(_, field)| refuse_json_aliases(document, field))
+        }
+        Body::Form(fields) => refuse_form_aliases(fields, shape),
+    }
 }
 
 /// At each step of the pointer, a key that some reader takes for the one that the pointer names: Go, .NET and Jackson may
@@ -151,22 +157,25 @@ fn refuse_json_aliases(document: &Value, field: &FieldRef) -> Result<(), DecodeE
     Ok(())
 }
 
-fn refuse_form_aliases(fields: &[(String, String)], shape: &RequestShape, field: &FieldRef) -> Result<(), DecodeError> {
-    let credential = FieldName::of_form(&field.0);
-    let mut seen = false;
+/// The shape's own names may each stand once; what some reader takes for one of them may not stand at all.
+fn refuse_form_aliases(fields: &[(String, String)], shape: &RequestShape) -> Result<(), DecodeError> {
+    let credentials: Vec<(&str, FieldName)> =
+        credential_fields(shape).map(|(_, field)| (field.0.as_str(), FieldName::of_form(&field.0))).collect();
+    let mut seen: Vec<&str> = Vec::new();
     for (name, _) in fields {
-        let is_it = *name == field.0;
-        if (is_it && seen) || (!is_it && is_foreign(shape, name) && FieldName::of_form(name).may_be(&credential)) {
+        let twice = if credentials.iter().any(|(own, _)| own == name) {
+            let again = seen.contains(&name.as_str());
+            seen.push(name);
+            again
+        } else {
+            let name = FieldName::of_form(name);
+            credentials.iter().any(|(_, credential)| credential.may_be(&name))
+        };
+        if twice {
             return Err(DecodeError::DuplicateField);
         }
-        seen |= is_it;
     }
     Ok(())
-}
-
-/// Not the name of any credential of the shape: those may well resemble each other.
-fn is_foreign(shape: &RequestShape, name: &str) -> bool {
-    credential_fields(shape).all(|(_, field)| field.0 != name)
 }
 
 /// One step of a JSON pointer (RFC 6901, section 4: no leading zeros in an index).
@@ -206,16 +215,14 @@ fn text_of<'a>(decoded: &'a Decoded, field: &FieldRef) -> Text<'a> {
     }
 }
 
-/// Every field but passwords: those that the shape names, those that are called like one, and those that hold the same text
+/// Every field but passwords and tokens: those that the shape names, those that are called like one, and those that hold the same text
 /// without being an identifier (a confirmation under any name).
-fn without_passwords(
-    shape: &RequestShape,
-    decoded: &Decoded,
-    password: &Option<Zeroizing<String>>,
-    new_password: &Option<Zeroizing<String>>,
-) -> Value {
-    let passwords: Vec<&str> = [password, new_password].into_iter().flatten().map(|text| text.as_str()).collect();
-    let keep = Keep { shape, passwords };
+fn without_secrets(shape: &RequestShape, decoded: &Decoded, secrets: [&Option<Zeroizing<String>>; 3]) -> Value {
+    let keep = Keep {
+        passwords: secrets.into_iter().flatten().map(|text| text.as_str()).collect(),
+        password_fields: places([&shape.password, &shape.new_password, &shape.token]),
+        identifiers: places([&shape.login, &shape.email, &shape.username, &shape.phone]),
+    };
     match &decoded.0 {
         Body::Empty => Value::Object(Map::new()),
         Body::Json(document) => keep.json(document, &mut Vec::new()).unwrap_or(Value::Null),
@@ -223,23 +230,33 @@ fn without_passwords(
     }
 }
 
+/// A field as it is written, and as the keys of a JSON pointer.
+type Place<'a> = (&'a str, Vec<String>);
+
+fn places<const N: usize>(fields: [&Option<FieldRef>; N]) -> Vec<Place<'_>> {
+    let places = fields.into_iter().flatten();
+    places.map(|field| (field.0.as_str(), pointer_keys(&field.0).unwrap_or_default())).collect()
+}
+
 /// Decides which fields stay.
 struct Keep<'a> {
-    shape: &'a RequestShape,
     passwords: Vec<&'a str>,
+    password_fields: Vec<Place<'a>>,
+    identifiers: Vec<Place<'a>>,
 }
 
 impl Keep<'_> {
     fn json<'v>(&self, value: &'v Value, path: &mut Vec<&'v str>) -> Option<Value> {
         match value {
             Value::Null | Value::Bool(_) | Value::Number(_) => Some(value.clone()),
-            Value::String(text) => self.keeps_text(text, || self.is_identifier(path)).then(|| value.clone()),
+            Value::String(text) => self.keeps_text(text, || is_at(&self.identifiers, path)).then(|| value.clone()),
             Value::Array(items) => Some(items.iter().filter_map(|item| self.json(item, path)).collect()),
             Value::Object(entries) => {
                 let mut kept = Map::new();
                 for (key, value) in entries {
                     path.push(key);
-                    let named_so = self.is_password(path) || (is_password_like(key) && !self.is_identifier(path));
+                    let named_so = is_at(&self.password_fields, path)
+                        || (is_password_like(key) && !is_at(&self.identifiers, path));
                     if let Some(value) = (!named_so).then(|| self.json(value, path)).flatten() {
                         kept.insert(key.clone(), value);
                     }
@@ -253,9 +270,8 @@ impl Keep<'_> {
     fn form(&self, fields: &[(String, String)]) -> Value {
         let mut kept = Map::new();
         for (name, value) in fields {
-            let identifier = self.identifiers().any(|field| field.0 == *name);
-            let password =
-                self.password_fields().any(|field| field.0 == *name) || (is_password_like(name) && !identifier);
+            let identifier = is_called(&self.identifiers, name);
+            let password = is_called(&self.password_fields, name) || (is_password_like(name) && !identifier);
             if password || !self.keeps_text(value, || identifier) {
                 continue;
             }
@@ -273,22 +289,14 @@ impl Keep<'_> {
     fn keeps_text(&self, text: &str, is_identifier: impl Fn() -> bool) -> bool {
         text.is_empty() || !self.passwords.contains(&text) || is_identifier()
     }
+}
 
-    fn password_fields(&self) -> impl Iterator<Item = &FieldRef> {
-        [&self.shape.password, &self.shape.new_password].into_iter().flatten()
-    }
+fn is_called(places: &[Place<'_>], name: &str) -> bool {
+    places.iter().any(|(field, _)| *field == name)
+}
 
-    fn identifiers(&self) -> impl Iterator<Item = &FieldRef> {
-        [&self.shape.login, &self.shape.email, &self.shape.username, &self.shape.phone].into_iter().flatten()
-    }
-
-    fn is_password(&self, path: &[&str]) -> bool {
-        self.password_fields().any(|field| pointer_keys(&field.0).is_some_and(|keys| keys == path))
-    }
-
-    fn is_identifier(&self, path: &[&str]) -> bool {
-        self.identifiers().any(|field| pointer_keys(&field.0).is_some_and(|keys| keys == path))
-    }
+fn is_at(places: &[Place<'_>], path: &[&str]) -> bool {
+    !path.is_empty() && places.iter().any(|(_, keys)| keys == path)
 }
 
 /// The part of the kept fields that becomes a profile: what a pointer names, or a form's field or group (`user` of

@@ -31,6 +31,11 @@ pub fn parse(body: &[u8]) -> Result<Vec<(String, String)>, DecodeError> {
     Ok(fields)
 }
 
+/// The name of one parameter of a query. Its value is the app's own and may be in any charset.
+pub fn name_of(pair: &str) -> Result<String, DecodeError> {
+    decode_part(pair.split('=').next().unwrap_or_default().as_bytes())
+}
+
 /// Writes the fields anew, so that every reader sees what was parsed (R41).
 pub fn serialize(fields: &[(String, String)], into: String) -> String {
     Serializer::new(into).extend_pairs(fields).finish()

@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::DecodeError;
+use super::names::{FieldName, fold};
 
 /// How deep arrays and objects may nest.
 pub const MAX_DEPTH: usize = 8;
@@ -111,18 +112,15 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 }
 
-/// Whether the path of keys from the root to any value satisfies `wanted`. Array indices are no keys here.
-pub(super) fn any_path<'v>(
-    value: &'v Value,
-    path: &mut Vec<&'v str>,
-    wanted: &mut impl FnMut(&[&str]) -> bool,
-) -> bool {
+/// Whether a field is there, in whatever spelling some backend reads it. Each key is folded once, so that long keys over many
+/// values cost no more than the body's length.
+pub(super) fn has_field(value: &Value, path: &mut Vec<String>, wanted: &FieldName) -> bool {
     match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => wanted(path),
-        Value::Array(items) => wanted(path) || items.iter().any(|item| any_path(item, path, wanted)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        Value::Array(items) => items.iter().any(|item| has_field(item, path, wanted)),
         Value::Object(entries) => entries.iter().any(|(key, value)| {
-            path.push(key);
-            let found = wanted(path) || any_path(value, path, wanted);
+            path.push(fold(key));
+            let found = wanted.is_under(path) || has_field(value, path, wanted);
             path.pop();
             found
         }),

@@ -218,6 +218,12 @@ fn utf8_charset(parameter: &str) -> Result<(), DecodeError> {
 }
 
 impl Decoded {
+    /// A body with nothing in it.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self(Body::Empty)
+    }
+
     /// The format that was declared; none of an empty body.
     #[must_use]
     pub fn format(&self) -> Option<BodyFormat> {
@@ -233,9 +239,7 @@ impl Decoded {
         match &self.0 {
             Body::Empty => false,
             Body::Form(fields) => fields.iter().any(|(name, _)| FieldName::of_form(name).holds(field)),
-            Body::Json(document) => {
-                json::any_path(document, &mut Vec::new(), &mut |keys| FieldName::of_json(keys).holds(field))
-            }
+            Body::Json(document) => json::has_field(document, &mut Vec::new(), field),
         }
     }
 

@@ -60,6 +60,13 @@ impl FieldName {
         begins(&self.nested, &wanted.nested) || begins(&self.flat, &wanted.flat)
     }
 
+    /// Whether a value in a JSON document, given by its folded keys from the root, is this field or a part of it.
+    #[must_use]
+    pub fn is_under(&self, folded: &[String]) -> bool {
+        let begins = |wanted: &[String]| !wanted.is_empty() && folded.starts_with(wanted);
+        begins(&self.nested) || begins(&self.flat)
+    }
+
     /// Whether this is an outer or inner part of the other's name too: `email` of `user[email]`.
     #[must_use]
     pub fn resembles(&self, other: &Self) -> bool {

@@ -33,6 +33,7 @@ fn shape(format: BodyFormat, login: &str, password: &str) -> RequestShape {
         login: field(login),
         password: field(password),
         new_password: None,
+        token: None,
         email: None,
         username: None,
         phone: None,

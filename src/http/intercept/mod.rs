@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use self::render::Renderer;
@@ -168,16 +168,19 @@ impl Interceptor {
         let Some(route) = self.route(candidates.first()) else {
             return self.send_on(traffic, ProxyBody::from(body)).await;
         };
-        // Before the body is read: whoever is over his limit costs no more than his request's head.
-        if let Err(Limited { retry_after }) = self.admit(route, traffic.client)
-            && mode != Mode::Observe
+        // Before the body is read: whoever is over his limit costs no more than his request's head. Where only the body tells whether
+        // this is a login at all, everything else on the path must not use the limit up.
+        if !candidates.needs_body_fields()
+            && let Some(limited) = self.limited(mode, route, traffic.client)
         {
-            let limited = Ours::Limited(retry_after);
-            self.count(route, limited.outcome());
-            return whole(self.renderer.answer(route, &limited, ""));
+            return limited;
         }
         if !route.action.needs_body() {
-            return self.without_body(route, traffic, body).await;
+            return self.without_body(candidates, traffic, body).await;
+        }
+        if mode == Mode::Observe && declared_length(&traffic.head.headers) > self.parts.bounds.auth_body_bytes {
+            self.parts.metrics.refused("observed");
+            return self.send_on(traffic, ProxyBody::from(body)).await;
         }
         let EdgeBounds { auth_body_bytes, body_timeout, .. } = self.parts.bounds;
         let deadline = self.parts.clock.monotonic() + body_timeout;
@@ -196,10 +199,26 @@ impl Interceptor {
             Err(refusal) => return self.unusable(mode, route, traffic, &refusal, Some(bytes)).await,
         };
         let route = self.route(index).unwrap_or(route);
+        if candidates.needs_body_fields()
+            && let Some(limited) = self.limited(mode, route, traffic.client)
+        {
+            return limited;
+        }
         match extract(&route.request, &decoded) {
             Ok(credentials) => self.perform(index, route, traffic, &decoded, credentials, bytes).await,
             Err(error) => self.unusable(mode, route, traffic, &error.into(), Some(bytes)).await,
         }
+    }
+
+    /// The answer to an address that is over its limit. Observing only counts.
+    fn limited(&self, mode: Mode, route: &Route, client: ClientAddr) -> Option<Response<ProxyBody>> {
+        let Limited { retry_after } = self.admit(route, client).err()?;
+        if mode == Mode::Observe {
+            return None;
+        }
+        let limited = Ours::Limited(retry_after);
+        self.count(route, limited.outcome());
+        Some(whole(self.renderer.answer(route, &limited, "")))
     }
 
     fn admit(&self, route: &Route, client: ClientAddr) -> Result<(), Limited> {
@@ -258,7 +277,21 @@ impl Interceptor {
         whole(response)
     }
 
-    async fn without_body(&self, route: &Route, traffic: Traffic<'_>, body: Incoming) -> Response<ProxyBody> {
+    /// Actions that need nothing of a body; a route that asks for fields in one does not take these.
+    async fn without_body(
+        &self,
+        candidates: &Candidates,
+        traffic: Traffic<'_>,
+        body: Incoming,
+    ) -> Response<ProxyBody> {
+        let selected = match candidates.select(&traffic.target, &Decoded::empty()) {
+            Ok(Selection::Route(index)) => self.route(index),
+            Ok(Selection::Pass) => None,
+            Err(refusal) => return self.refuse(&refusal),
+        };
+        let Some(route) = selected.filter(|route| !route.action.needs_body()) else {
+            return self.send_on(traffic, ProxyBody::from(body)).await;
+        };
         let token = token_of(&traffic.head.headers, self.session_cookie.as_deref());
         let reply = match route.action {
             Action::GetUser => self.parts.service.whoami(&route.name, self.parts.tokens.as_deref(), token).await,
@@ -520,6 +553,11 @@ impl Action {
 struct Bodies {
     canonical: Arc<ClientRequest>,
     received: Bytes,
+}
+
+/// What a request says of its body's length; 0 where it says nothing.
+fn declared_length(headers: &HeaderMap) -> usize {
+    headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
 /// Why a body could not be read.

@@ -105,6 +105,10 @@ impl<M: Medium> Writer<M> {
         };
         // A panic is a bug in an operation, or damage that redb met; it may have struck in the middle of the commit.
         let result = result.unwrap_or_else(|panic| Err(Interrupted::Unknown(panic_cause(panic).into())));
+        if result.is_err() {
+            // Before anybody is told of the failure, so that whoever was told finds no store that claims to be well.
+            self.slot.set_health(StoreHealth::ReadOnly);
+        }
         let fate = match &result {
             Ok(Committed::Something | Committed::Nothing) => Fate::OnDisk(OnDisk::assert_after_commit()),
             Err(Interrupted::NotWritten(cause)) => Fate::NotWritten(cause.clone()),
@@ -180,7 +184,6 @@ impl<M: Medium> Writer<M> {
     /// writes after it keep failing. Meanwhile writes are refused, and reads go on if the file can be read at all. An error
     /// means that every handle is gone.
     fn recover(&mut self) -> Result<(), AllHandlesDropped> {
-        self.slot.set_health(StoreHealth::ReadOnly);
         loop {
             let opened = self.reopen();
             self.failures = self.failures.saturating_add(1);

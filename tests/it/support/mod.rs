@@ -1,5 +1,6 @@
 //! What the topics share.
 
+pub(crate) mod app;
 pub(crate) mod connector;
 pub(crate) mod legacy;
 pub(crate) mod memory_store;
