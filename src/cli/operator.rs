@@ -164,8 +164,7 @@ impl Operator {
     }
 
     fn at_url(url: &str, options: &Reach, terminal: &mut Terminal) -> Result<Self, Failure> {
-        let target =
-            Target::parse(url).map_err(|cause| Failure::of(Unreachable::Url { url: inert(url), cause }))?;
+        let target = Target::parse(url).map_err(|cause| Failure::of(Unreachable::Url { url: inert(url), cause }))?;
         let token = match &options.token_file {
             Some(path) => token_from(path)?,
             None if options.config.path().exists() => {
@@ -173,7 +172,8 @@ impl Operator {
             }
             None => return Err(Failure::Usage(Unreachable::NoTokenForUrl.to_string())),
         };
-        let local = target.host == "localhost" || target.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        let local =
+            target.host == "localhost" || target.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         if !target.https && !local {
             let style = terminal.remark_style();
             terminal.remark(style.warning("the admin token goes over a connection that is not encrypted"))?;

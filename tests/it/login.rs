@@ -141,7 +141,11 @@ async fn a_password_changed_at_legacy_is_rechecked_and_replaces_ours() {
     assert_eq!(proxy.login(ANN, "the new one").await.status, 200);
     double.behave(Some(Misbehaviour::HangsUp));
     assert_eq!(proxy.login(ANN, "the new one").await.status, 200, "it is ours now");
-    assert_eq!(proxy.login(ANN, RIGHT).await.status, 503, "the old one is put to legacy, which is down: we cannot know");
+    assert_eq!(
+        proxy.login(ANN, RIGHT).await.status,
+        503,
+        "the old one is put to legacy, which is down: we cannot know"
+    );
     assert_eq!(proxy.metric("authferry_migrations_total", &["reason=\"recheck\""]).await, 1.0);
 }
 
@@ -220,8 +224,7 @@ async fn observing_relays_legacys_own_answer_saves_whom_it_proves_and_compares()
     assert_eq!(proxy.users().await, 1);
     assert_eq!(proxy.login(ANN, "wrong").await.status, 401);
     assert_eq!(proxy.login(ANN, RIGHT).await.status, 200);
-    for (local, legacy, count) in
-        [("absent", "accepted", 1.0), ("mismatch", "denied", 1.0), ("match", "accepted", 1.0)]
+    for (local, legacy, count) in [("absent", "accepted", 1.0), ("mismatch", "denied", 1.0), ("match", "accepted", 1.0)]
     {
         let labels = [format!("local=\"{local}\""), format!("legacy=\"{legacy}\"")];
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();

@@ -95,7 +95,9 @@ impl Process {
 
     fn wait_until_ready(&mut self) {
         loop {
-            let Some(line) = self.next_line() else { panic!("it ended before it was ready:\n{}", self.seen.join("\n")) };
+            let Some(line) = self.next_line() else {
+                panic!("it ended before it was ready:\n{}", self.seen.join("\n"))
+            };
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             let address = event["address"].as_str().unwrap_or_default();
             match (event["message"].as_str(), event["listener"].as_str()) {
