@@ -5,5 +5,6 @@
 
 mod forward;
 mod forward_faults;
+mod net;
 mod server;
 mod support;
