@@ -110,6 +110,10 @@ impl Forwarder {
         context: &ForwardContext<'_>,
         websocket: bool,
     ) -> Result<(), Refusal> {
+        // A yes to CONNECT would turn the connection into a tunnel. The gate refuses it too; this must hold without the gate.
+        if request.method() == Method::CONNECT {
+            return Err((StatusCode::NOT_IMPLEMENTED, "bad_method", "The method is not supported"));
+        }
         // HTTP/2 has the host in the URI.
         if let Some(authority) = request.uri().authority()
             && !request.headers().contains_key(HOST)

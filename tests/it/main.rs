@@ -13,6 +13,7 @@ mod kill;
 mod legacy;
 mod legacy_load;
 mod login;
+mod net;
 mod server;
 mod store;
 mod store_file;

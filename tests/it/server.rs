@@ -224,6 +224,46 @@ async fn a_unix_socket_is_served_and_its_file_goes_with_the_server() {
     assert!(!path.exists());
 }
 
+const HANDED_OVER_TO: &str = "AUTHFERRY_TEST_HANDED_OVER";
+
+#[tokio::test]
+async fn a_socket_that_a_service_manager_hands_over_is_served() {
+    let socket = socket2::Socket::from(std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
+    socket.set_cloexec(false).expect("a live socket");
+    let address = socket.local_addr().expect("an address").as_socket().expect("TCP");
+    let mut service = std::process::Command::new(std::env::current_exe().expect("this binary"))
+        .args(["--exact", "server::the_service_that_is_handed_a_socket", "--ignored", "--nocapture"])
+        .env(HANDED_OVER_TO, "1")
+        .env("LISTEN_FDS", "1")
+        .env("LISTEN_FDNAMES", "public")
+        .env("LISTEN_FDS_FIRST_FD", std::os::fd::AsRawFd::as_raw_fd(&socket).to_string())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("a process");
+    drop(socket);
+    let answer = RawClient::connect(address).await.ask("GET /handed HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    drop(service.stdin.take());
+    assert_eq!(answer.body, b"/handed");
+    assert!(service.wait().expect("it ends").success());
+}
+
+#[tokio::test]
+#[ignore = "run by the test before in a process of its own"]
+async fn the_service_that_is_handed_a_socket() {
+    if std::env::var_os(HANDED_OVER_TO).is_none() {
+        return;
+    }
+    let listener = ListenerSettings { bind: Bind::Systemd("public".to_owned()), ..on_any_port() };
+    let mut server = Proxy::serving(&[listener], bounds(), Paths, Arc::new(Metrics::new()));
+    // Until the other test is done.
+    let (done, told) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || done.send(std::io::Read::read(&mut std::io::stdin(), &mut [0])));
+    soon("the other test", told).await.expect("told").expect("the end");
+    server.shutdown.cancel();
+    assert_eq!(server.drained().await, Drained::InTime);
+}
+
 /// A certificate for localhost in files, and a client that trusts it.
 fn certificate() -> (tempfile::TempDir, TlsFiles, rustls::ClientConfig) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
