@@ -1,4 +1,106 @@
-//! The command line, a file a subcommand.
+//! The command line: what can be asked for, and which file does it. A file a subcommand.
+//!
+//! ```text
+//! run        serves until a signal            status  users  mode    ask the running proxy, or the store itself
+//! check      judges proxy.toml offline        demo    everything in one process, nothing left behind
+//! config     its JSON schema                  version  completions      (both in `configuration`)
+//!
+//! terminal   where everything is printed      operator   the admin API, over HTTP or in this process
+//! failure    messages and exit codes          options    --config, --admin, --token-file
+//! ```
+//!
+//! Called by `main` alone. Decides nothing about users; prints no hash and no token.
 
 pub mod check;
+mod completions;
+mod configuration;
+mod demo;
+mod failure;
+mod mode;
+mod operator;
+mod options;
+mod run;
 pub mod schema;
+mod status;
+mod terminal;
+mod text;
+mod users;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::failure::Ended;
+use self::terminal::Terminal;
+
+/// A reverse proxy that moves an app's users out of a legacy auth backend, one login at a time.
+#[derive(Parser)]
+#[command(
+    name = "authferry",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_help = "New here? `authferry demo` shows a migration in half a minute, and leaves nothing behind."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Run),
+    Check(configuration::Check),
+    Config(configuration::ConfigCommand),
+    Status(status::StatusCommand),
+    Users(users::Users),
+    Mode(mode::ModeCommand),
+    Demo(demo::Demo),
+    Version(version::VersionCommand),
+    Completions(completions::Completions),
+}
+
+/// Parses this process's arguments, does what they ask for, and gives the exit code. Wrong usage ends the process with code 2.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut terminal = Terminal::of_process();
+    match dispatch(&arguments.command, &mut terminal).and_then(|()| Ok(terminal.flush()?)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(&mut terminal),
+    }
+}
+
+fn dispatch(command: &Command, terminal: &mut Terminal) -> Ended {
+    match command {
+        Command::Run(run) => run.execute(),
+        Command::Check(check) => check.execute(terminal),
+        Command::Config(config) => config.execute(terminal),
+        Command::Status(status) => status.execute(terminal),
+        Command::Users(users) => users.execute(terminal),
+        Command::Mode(mode) => mode.execute(terminal),
+        Command::Demo(demo) => demo.execute(terminal),
+        Command::Version(version) => version.execute(terminal),
+        Command::Completions(completions) => completions.execute(terminal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_says_what_it_does_in_one_line_of_a_narrow_terminal() {
+        for command in Arguments::command().get_subcommands() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!((10..=66).contains(&about.len()), "{}: {about:?}", command.get_name());
+        }
+    }
+}

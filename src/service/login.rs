@@ -91,7 +91,7 @@ impl Service {
         self.metrics.login(&route_name, reply.source, reply.outcome);
         tracing::info!(
             target: "authferry::audit",
-            route = &*route_name, source = ?reply.source, outcome = reply.outcome.as_str(), "login"
+            route = &*route_name, source = ?reply.source, outcome = reply.outcome.as_str(), user = reply.user(), "login"
         );
         reply
     }

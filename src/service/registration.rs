@@ -85,7 +85,8 @@ impl Service {
         self.metrics.registration(&route_name, reply.source, reply.outcome);
         tracing::info!(
             target: "authferry::audit",
-            route = &*route_name, source = ?reply.source, outcome = reply.outcome.as_str(), "registration"
+            route = &*route_name, source = ?reply.source, outcome = reply.outcome.as_str(), user = reply.user(),
+            "registration"
         );
         reply
     }

@@ -79,6 +79,27 @@ impl Reply {
         Self { answer: Answer::Legacys { relay, shadow }, source: Source::Legacy, outcome }
     }
 
+    /// Who was let in, by the id that tokens and answers carry: for the audit log.
+    #[must_use]
+    pub fn user(&self) -> Option<String> {
+        let who = match &self.answer {
+            Answer::Ours(Ours::Ok(who)) | Answer::Legacys { shadow: Some(who), .. } => who,
+            Answer::Ours(
+                Ours::Done(_)
+                | Ours::Denied
+                | Ours::Unknown
+                | Ours::Exists
+                | Ours::TooWeak(_)
+                | Ours::BadName
+                | Ours::Limited(_)
+                | Ours::Unavailable(_),
+            )
+            | Answer::Legacys { shadow: None, .. }
+            | Answer::SendOn => return None,
+        };
+        Some(who.view().id.as_str().map_or_else(|| who.view().id.to_string(), str::to_owned))
+    }
+
     pub(crate) fn send_on() -> Self {
         Self { answer: Answer::SendOn, source: Source::Legacy, outcome: Outcome::Unrecognised }
     }

@@ -60,11 +60,15 @@ impl Service {
             Err(error) => return self.hash_failed(error),
         };
         let at = self.clock.wall();
+        let public_id = accepted.identity().id.as_key().to_owned();
         let proven = ProvenUser { accepted, hash, origin: Origin::Migrated, based_on, at };
         match self.store.save_proven(proven).await {
             Ok(Saved::Created(migrated) | Saved::Updated(migrated)) => {
                 self.metrics.migration(reason.as_str());
-                tracing::info!(target: "authferry::audit", user = %migrated.id(), reason = reason.as_str(), "migrated");
+                tracing::info!(
+                    target: "authferry::audit",
+                    user = public_id, id = %migrated.id(), reason = reason.as_str(), "migrated"
+                );
             }
             Ok(Saved::Conflict { with }) => {
                 self.metrics.migration_failure("conflict");

@@ -147,7 +147,7 @@ fn write_field(writer: &mut Writer<'_>, name: &str, value: &dyn fmt::Debug) -> f
 }
 
 /// Characters that would act on a terminal or on the reader's eye rather than be seen (C0, C1, line separators, bidi).
-fn is_active(c: char) -> bool {
+pub(crate) fn is_active(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

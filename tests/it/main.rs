@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a file a topic, everything over real sockets and files. `support` holds what they share.
 
 mod admin;
+mod cli;
 mod config;
 mod crash_disk;
 mod crash_store;

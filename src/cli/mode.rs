@@ -1,0 +1,146 @@
+//! `authferry mode`: which mode is in force, and putting another one in force. `retired` needs its word typed, here or at the
+//! prompt; going back says what legacy lacks.
+
+use super::failure::{Ended, Failure};
+use super::operator::{Answering, Operator, block_on};
+use super::options::Reach;
+use super::terminal::{Person, Terminal};
+use super::text;
+use super::users::pretty;
+use crate::admin::view::{ModeChange, ModeView};
+use crate::domain::mode::Mode;
+
+/// Show or change the migration mode
+#[derive(clap::Args)]
+pub(super) struct ModeCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// Show the mode in force
+    Show {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Put a mode in force: passthrough, observe, migrate or retired
+    Set {
+        /// passthrough, observe, migrate or retired
+        mode: Mode,
+        /// For `retired`: that word, instead of a prompt
+        #[arg(long, value_name = "WORD")]
+        confirm: Option<String>,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+impl ModeCommand {
+    pub(super) fn execute(&self, terminal: &mut Terminal) -> Ended {
+        match &self.action {
+            Action::Show { json, reach } => block_on(show(*json, reach, terminal)),
+            Action::Set { mode, confirm, reach } => block_on(set(*mode, confirm.as_deref(), reach, terminal)),
+        }
+    }
+}
+
+async fn show(json: bool, reach: &Reach, terminal: &mut Terminal) -> Ended {
+    let operator = Operator::reach(reach, terminal).await?;
+    let view = operator.mode().await.map_err(Failure::of)?;
+    if json {
+        terminal.line(pretty(&view))?;
+    } else {
+        terminal.line(view.mode)?;
+        terminal.remark(terminal.remark_style().faint(meaning(view.mode)))?;
+    }
+    Ok(())
+}
+
+async fn set(to: Mode, confirm: Option<&str>, reach: &Reach, terminal: &mut Terminal) -> Ended {
+    let operator = Operator::reach(reach, terminal).await?;
+    let before = operator.mode().await.map_err(Failure::of)?;
+    if before.mode == to {
+        terminal.line(format_args!("{to}, as before"))?;
+        return Ok(());
+    }
+    let confirm = match (to, confirm) {
+        (Mode::Retired, None) => Some(ask_to_confirm(&operator, terminal).await?),
+        (Mode::Retired, Some(word)) => Some(word.to_owned()),
+        (Mode::Passthrough | Mode::Observe | Mode::Migrate, _) => None,
+    };
+    let after = operator.set_mode(&ModeChange { mode: to, confirm }).await.map_err(Failure::of)?;
+    terminal.line(format_args!("{} -> {}", before.mode, after.mode))?;
+    let when = match operator.answering() {
+        Answering::Proxy => "in force now",
+        Answering::Store => "in force when the proxy starts",
+    };
+    let style = terminal.remark_style();
+    terminal.remark(style.faint(format_args!("{when}: {}", meaning(to))))?;
+    if let Some(lacking) = legacy_lacks(before.mode, &after) {
+        terminal.remark(style.warning(lacking))?;
+    }
+    Ok(())
+}
+
+async fn ask_to_confirm(operator: &Operator, terminal: &mut Terminal) -> Result<String, Failure> {
+    if terminal.person() == Person::Absent {
+        return Err(Failure::Usage("in `retired` legacy is never called again: add --confirm retired".to_owned()));
+    }
+    let without_password = operator.status().await.map_err(Failure::of)?.users.map_or(0, |users| users.without_password);
+    if without_password > 0 {
+        let who = text::counted(without_password, "known user");
+        terminal.remark(format_args!("{who} without a password here will not be able to log in"))?;
+    }
+    terminal.remark("users who have never logged in through authferry will not be able to log in")?;
+    match terminal.ask("legacy will never be called again; type `retired` to confirm: ")? {
+        Some(word) if word == Mode::Retired.as_str() => Ok(word),
+        Some(_) | None => Err(Failure::Failed("not confirmed; nothing was changed".into())),
+    }
+}
+
+/// What legacy does not know when it answers again.
+fn legacy_lacks(before: Mode, after: &ModeView) -> Option<String> {
+    let back = match (before, after.mode) {
+        (Mode::Migrate | Mode::Retired, Mode::Passthrough | Mode::Observe) => true,
+        (Mode::Passthrough | Mode::Observe | Mode::Migrate | Mode::Retired, _) => false,
+    };
+    let registered = after.registered_here.filter(|registered| back && *registered > 0)?;
+    Some(format!(
+        "legacy answers again, and lacks up to {} made here: those that were not written there too (write = \"legacy_first\")",
+        text::counted(registered, "registration")
+    ))
+}
+
+/// What a mode is, in a line.
+pub(super) fn meaning(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Passthrough => "everything goes to the app untouched, nothing is saved",
+        Mode::Observe => "legacy answers; we learn from its answers and compare ours",
+        Mode::Migrate => "known users are answered here, all others by legacy",
+        Mode::Retired => "everyone is answered here; legacy is never called",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_way_back_to_legacy_says_what_it_lacks() {
+        for before in Mode::ALL {
+            for mode in Mode::ALL {
+                let back = matches!(before, Mode::Migrate | Mode::Retired) && matches!(mode, Mode::Passthrough | Mode::Observe);
+                let said = |registered_here| legacy_lacks(before, &ModeView { mode, registered_here });
+                assert_eq!(said(Some(3)).is_some(), back, "{before} -> {mode}");
+                assert_eq!(said(Some(0)), None);
+                assert_eq!(said(None), None);
+            }
+        }
+        let one = legacy_lacks(Mode::Migrate, &ModeView { mode: Mode::Observe, registered_here: Some(1) });
+        assert!(one.expect("said").contains("up to 1 registration made here"));
+    }
+}
