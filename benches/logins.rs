@@ -4,7 +4,15 @@
 //! The load comes from this process too, so that clients and proxy share the cores, as they do in a small deployment. Only the
 //! ratios mean anything on a machine that is not idle.
 
-#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods
+)]
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
