@@ -57,7 +57,7 @@ pub(crate) fn finish(mut command: Command, input: &str) -> Finished {
     let stdout = Reading::of(child.stdout.take().expect("piped"));
     let stderr = Reading::of(child.stderr.take().expect("piped"));
     let mut guard = Guard(child);
-    let (stdout, stderr) = (stdout.into_rest(), stderr.to_the_end());
+    let (stdout, stderr) = (stdout.into_rest(), stderr.into_rest());
     let code = guard.0.wait().expect("a child of ours").code();
     Finished { code, stdout, stderr }
 }
