@@ -95,7 +95,12 @@ impl<H: Handler> Worker<H> {
             while accepting.join_next().await.is_some() {}
             roster.drain();
             roster.tasks.close();
-            match timeout(bounds.drain_timeout, roster.tasks.wait()).await {
+            // Saves and changes under way run on this thread too: dropping its runtime would lose them (R91).
+            let finished = async {
+                roster.tasks.wait().await;
+                worker.handler.drain().await;
+            };
+            match timeout(bounds.drain_timeout, finished).await {
                 Ok(()) => Drained::InTime,
                 Err(_elapsed) => Drained::CutOff,
             }
