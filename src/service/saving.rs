@@ -9,6 +9,7 @@ use super::ports::{HashUnavailable, ProvenUser, Saved, StoreError, Updated, User
 use crate::domain::password::Password;
 use crate::domain::proof::LegacyAccepted;
 use crate::domain::user::{Origin, UserId, Version};
+use crate::telemetry::WithCauses;
 
 /// How long an answer waits for the save it reports. A healthy save takes a hash and a commit; a sick disk must not hold logins.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -143,6 +144,6 @@ impl Service {
         if !matches!(error, StoreError::Busy) {
             self.metrics.alarm("store");
         }
-        tracing::error!(error = error as &dyn std::error::Error, "{what}");
+        tracing::error!(error = %WithCauses(error), "{what}");
     }
 }
