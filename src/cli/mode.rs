@@ -90,7 +90,8 @@ async fn ask_to_confirm(operator: &Operator, terminal: &mut Terminal) -> Result<
     if terminal.person() == Person::Absent {
         return Err(Failure::Usage("in `retired` legacy is never called again: add --confirm retired".to_owned()));
     }
-    let without_password = operator.status().await.map_err(Failure::of)?.users.map_or(0, |users| users.without_password);
+    let without_password =
+        operator.status().await.map_err(Failure::of)?.users.map_or(0, |users| users.without_password);
     if without_password > 0 {
         let who = text::counted(without_password, "known user");
         terminal.remark(format_args!("{who} without a password here will not be able to log in"))?;
@@ -133,7 +134,8 @@ mod tests {
     fn only_the_way_back_to_legacy_says_what_it_lacks() {
         for before in Mode::ALL {
             for mode in Mode::ALL {
-                let back = matches!(before, Mode::Migrate | Mode::Retired) && matches!(mode, Mode::Passthrough | Mode::Observe);
+                let back = matches!(before, Mode::Migrate | Mode::Retired)
+                    && matches!(mode, Mode::Passthrough | Mode::Observe);
                 let said = |registered_here| legacy_lacks(before, &ModeView { mode, registered_here });
                 assert_eq!(said(Some(3)).is_some(), back, "{before} -> {mode}");
                 assert_eq!(said(Some(0)), None);

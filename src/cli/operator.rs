@@ -139,20 +139,16 @@ impl Operator {
             return Self::at_url(url, options, terminal);
         }
         let config = options.config.load()?;
-        if let Some(address) = config.admin.bind.filter(|address| address.port() != 0).map(reachable) {
-            if is_listening(address).await {
-                let token = match &options.token_file {
-                    Some(path) => token_from(path)?,
-                    None => config.admin.token.ok_or(Unreachable::NoToken(address)).map_err(Failure::of)?,
-                };
-                let target = Target {
-                    https: false,
-                    host: address.ip().to_string(),
-                    port: address.port(),
-                    base_path: String::new(),
-                };
-                return Self::at(target, &token);
-            }
+        if let Some(address) = config.admin.bind.filter(|address| address.port() != 0).map(reachable)
+            && is_listening(address).await
+        {
+            let token = match &options.token_file {
+                Some(path) => token_from(path)?,
+                None => config.admin.token.ok_or(Unreachable::NoToken(address)).map_err(Failure::of)?,
+            };
+            let target =
+                Target { https: false, host: address.ip().to_string(), port: address.port(), base_path: String::new() };
+            return Self::at(target, &token);
         }
         let operator = Self::of_store(config).await.map_err(Failure::of)?;
         if let Way::Store { path, .. } = &operator.way {
@@ -164,8 +160,7 @@ impl Operator {
     }
 
     fn at_url(url: &str, options: &Reach, terminal: &mut Terminal) -> Result<Self, Failure> {
-        let target =
-            Target::parse(url).map_err(|cause| Failure::of(Unreachable::Url { url: inert(url), cause }))?;
+        let target = Target::parse(url).map_err(|cause| Failure::of(Unreachable::Url { url: inert(url), cause }))?;
         let token = match &options.token_file {
             Some(path) => token_from(path)?,
             None if options.config.path().exists() => {
@@ -173,7 +168,8 @@ impl Operator {
             }
             None => return Err(Failure::Usage(Unreachable::NoTokenForUrl.to_string())),
         };
-        let local = target.host == "localhost" || target.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        let local =
+            target.host == "localhost" || target.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         if !target.https && !local {
             let style = terminal.remark_style();
             terminal.remark(style.warning("the admin token goes over a connection that is not encrypted"))?;

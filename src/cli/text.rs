@@ -26,8 +26,12 @@ pub(super) fn counted(number: u64, one: &str) -> String {
 pub(super) fn duration(length: Duration) -> String {
     let seconds = length.as_secs();
     let units = [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    let parts: Vec<String> =
-        units.iter().skip_while(|(number, _)| *number == 0).take(2).map(|(number, unit)| format!("{number}{unit}")).collect();
+    let parts: Vec<String> = units
+        .iter()
+        .skip_while(|(number, _)| *number == 0)
+        .take(2)
+        .map(|(number, unit)| format!("{number}{unit}"))
+        .collect();
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
 

@@ -8,12 +8,12 @@ use super::identifier::{Candidates, Identifier, IdentifierKind};
 use super::user::{LegacyId, User, UserId, Version};
 
 /// A user whose stored credential just verified. Verification takes the [`User`] and gives this back.
-pub struct VerifiedUser(User);
+pub struct VerifiedUser(Box<User>);
 
 impl VerifiedUser {
     /// Called by the password hasher alone, after the hash of `user` matched.
     #[must_use]
-    pub fn assert_by_verification(user: User) -> Self {
+    pub fn assert_by_verification(user: Box<User>) -> Self {
         Self(user)
     }
 

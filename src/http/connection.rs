@@ -141,7 +141,11 @@ impl Connection {
         match (stuck, since.load(Ordering::Relaxed)) {
             (true, 0) => since.store(self.worker.now(), Ordering::Relaxed),
             (true, _) | (false, 0) => {}
-            (false, _) => since.store(0, Ordering::Relaxed),
+            (false, _) => {
+                since.store(0, Ordering::Relaxed);
+                // The end of an answer may trickle out long after its body was handed over: that is not idling.
+                self.watch.idle_since.store(self.worker.now(), Ordering::Relaxed);
+            }
         }
     }
 
@@ -161,10 +165,12 @@ impl Connection {
         if over(&self.watch.stuck_since, patience.idle) {
             return Order::Cut;
         }
-        if self.watch.in_flight.load(Ordering::Relaxed) > 0 {
+        if self.watch.in_flight.load(Ordering::Relaxed) > 0 || self.watch.stuck_since.load(Ordering::Relaxed) != 0 {
             return Order::Run;
         }
-        if over(&self.watch.head_since, patience.head) || over(&self.watch.idle_since, patience.idle + patience.head) {
+        if over(&self.watch.head_since, patience.head)
+            || over(&self.watch.idle_since, patience.idle + patience.idle.min(patience.head))
+        {
             Order::Cut
         } else if self.watch.head_since.load(Ordering::Relaxed) == 0 && over(&self.watch.idle_since, patience.idle) {
             Order::Drain
@@ -327,6 +333,20 @@ mod tests {
         drop(request);
         assert_eq!(connection.due(100_500, PATIENCE), Order::Run);
         assert_eq!(connection.due(100_501, PATIENCE), Order::Drain);
+    }
+
+    #[test]
+    fn a_client_that_takes_the_end_of_an_answer_slowly_is_not_idle() {
+        let (connection, roster) = connection();
+        drop(connection.in_flight());
+        for now in [100, 350, 600, 850] {
+            roster.now.store(now, Ordering::Relaxed);
+            connection.note_write(false);
+            connection.note_write(true);
+            assert_eq!(connection.due(now + 249, PATIENCE), Order::Run);
+        }
+        connection.note_write(false);
+        assert_eq!(connection.due(1151, PATIENCE), Order::Drain);
     }
 
     #[test]

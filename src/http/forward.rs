@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::access;
 use super::connection::Connection;
-use super::headers::{HeaderRules, Provenance};
+use super::headers::{HeaderFault, HeaderRules, Provenance};
 use super::problem::problem;
 use super::upgrade::{self, Wish};
 use crate::domain::client_addr::ClientAddr;
@@ -44,6 +44,9 @@ pub struct ForwardContext<'a> {
     /// Headers of ours for the upstream: who is logged in. Their names are among those stripped from clients.
     pub identity: &'a [(HeaderName, HeaderValue)],
 }
+
+/// A request that is not sent on: status, code, sentence.
+type Refusal = (StatusCode, &'static str, &'static str);
 
 /// Why a request got no answer of the upstream's.
 enum Failure {
@@ -84,8 +87,9 @@ impl Forwarder {
 
     async fn answer(&self, mut request: Request<ProxyBody>, context: &ForwardContext<'_>) -> Response<ProxyBody> {
         let wish = upgrade::wish(&mut request);
-        if let Err(refusal) = self.prepare(&mut request, context, wish.is_some()) {
-            return refusal;
+        if let Err((status, code, title)) = self.prepare(&mut request, context, wish.is_some()) {
+            self.metrics.refused(code);
+            return problem(status, code, title).map(ProxyBody::full);
         }
         match self.exchange(request).await.and_then(|response| self.finish(response, wish, context)) {
             Ok(response) => {
@@ -105,18 +109,18 @@ impl Forwarder {
         request: &mut Request<ProxyBody>,
         context: &ForwardContext<'_>,
         websocket: bool,
-    ) -> Result<(), Response<ProxyBody>> {
-        let refuse = |(status, code, title)| {
-            self.metrics.refused(code);
-            problem(status, code, title).map(ProxyBody::full)
-        };
+    ) -> Result<(), Refusal> {
+        // A yes to CONNECT would turn the connection into a tunnel. The gate refuses it too; this must hold without the gate.
+        if request.method() == Method::CONNECT {
+            return Err((StatusCode::NOT_IMPLEMENTED, "bad_method", "The method is not supported"));
+        }
         // HTTP/2 has the host in the URI.
         if let Some(authority) = request.uri().authority()
             && !request.headers().contains_key(HOST)
         {
             match HeaderValue::from_str(authority.as_str()) {
                 Ok(host) => request.headers_mut().insert(HOST, host),
-                Err(_) => return Err(refuse((StatusCode::BAD_REQUEST, "bad_host", "The host is not acceptable"))),
+                Err(_) => return Err((StatusCode::BAD_REQUEST, "bad_host", "The host is not acceptable")),
             };
         }
         let from = Provenance {
@@ -125,7 +129,7 @@ impl Forwarder {
             peer_is_trusted: context.peer_is_trusted,
             version: request.version(),
         };
-        self.rules.request(request.headers_mut(), from).map_err(|fault| refuse(fault.answer()))?;
+        self.rules.request(request.headers_mut(), from).map_err(HeaderFault::answer)?;
         if let Some(uri) = origin_form(request.uri(), &self.client.target().base_path) {
             *request.uri_mut() = uri;
         }

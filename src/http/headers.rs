@@ -333,3 +333,255 @@ fn is_end_to_end(name: &HeaderName) -> bool {
     ];
     NAMES.contains(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
+    use prometheus_client::metrics::gauge::Gauge;
+    use proptest::prelude::*;
+
+    use super::super::connection::{Places, Roster};
+    use super::*;
+
+    const SPOOFS: [(&str, &str); 12] = [
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-for", "203.0.113.10, 203.0.113.11"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-port", "444"),
+        ("x-forwarded-server", "evil.example"),
+        ("x-forwarded-prefix", "/evil"),
+        ("x-forwarded-ssl", "on"),
+        ("x-forwarded-scheme", "https"),
+        ("x-forwarded-user", "admin"),
+        ("x-real-ip", "203.0.113.9"),
+        ("forwarded", "for=203.0.113.9;host=evil.example;proto=https"),
+    ];
+
+    fn connection(peer: Option<&str>, tls: bool) -> Arc<Connection> {
+        let _runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").enter();
+        let peer: Option<SocketAddr> = peer.map(|peer| peer.parse().expect("an address"));
+        let place = Places::new(1, Gauge::default()).take().expect("a place");
+        Connection::new(peer, None, tls, &Roster::new(), place)
+    }
+
+    fn rules(trusted: ForwardingHeader) -> HeaderRules {
+        HeaderRules::new(None, vec![HeaderName::from_static("x-remote-user")], trusted, 7)
+    }
+
+    fn map(lines: &[(&str, &str)]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|(name, value)| {
+                (HeaderName::try_from(*name).expect("a name"), HeaderValue::try_from(*value).expect("a value"))
+            })
+            .fold(HeaderMap::new(), |mut headers, (name, value)| {
+                headers.append(name, value);
+                headers
+            })
+    }
+
+    fn seen(
+        lines: &[(&str, &str)],
+        connection: &Connection,
+        client: &str,
+        trusted: Option<ForwardingHeader>,
+    ) -> HeaderMap {
+        let from = Provenance {
+            connection,
+            client: ClientAddr::assert_by_trusted_walk(client.parse().expect("an address")),
+            peer_is_trusted: trusted.is_some(),
+            version: Version::HTTP_11,
+        };
+        let rules = rules(trusted.unwrap_or(ForwardingHeader::XForwardedFor));
+        rules.forwardable(&map(lines), from).expect("forwardable")
+    }
+
+    fn refused(lines: &[(&str, &str)]) -> Option<HeaderFault> {
+        let connection = connection(Some("192.0.2.1:5000"), false);
+        let client = ClientAddr::assert_by_trusted_walk([192, 0, 2, 1].into());
+        let from = Provenance { connection: &connection, client, peer_is_trusted: false, version: Version::HTTP_11 };
+        rules(ForwardingHeader::XForwardedFor).forwardable(&map(lines), from).err()
+    }
+
+    fn line(headers: &HeaderMap, name: &str) -> String {
+        let lines: Vec<_> = headers.get_all(name).iter().map(|value| value.to_str().expect("text")).collect();
+        lines.join(" | ")
+    }
+
+    #[test]
+    fn r8_headers_of_one_hop_stay_here_and_so_does_what_connection_names() {
+        let connection = connection(Some("192.0.2.1:5000"), false);
+        let sent = [
+            ("connection", "keep-alive, X-Hop, te"),
+            ("connection", "close,, x-other"),
+            ("x-hop", "1"),
+            ("x-other", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic x"),
+            ("te", "trailers"),
+            ("trailer", "x-sum"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABk"),
+            ("expect", "100-Continue"),
+            ("x-remote-user", "admin"),
+            ("x-end", "stays"),
+        ];
+        let headers = seen(&sent, &connection, "192.0.2.1", None);
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        let ours = ["forwarded", "via", "x-end", "x-forwarded-for", "x-forwarded-proto", "x-real-ip"];
+        assert_eq!(names, ours);
+    }
+
+    #[test]
+    fn r8_a_client_may_not_have_headers_removed_that_the_app_relies_on() {
+        for named in [
+            "Host",
+            "content-length",
+            "COOKIE",
+            "X-Forwarded-For",
+            "x-forwarded-host",
+            "forwarded",
+            "via",
+            "x-real-ip",
+            "authorization",
+            "content-type",
+        ] {
+            assert_eq!(
+                refused(&[("connection", &format!("close, {named}"))]),
+                Some(HeaderFault::Connection),
+                "{named}"
+            );
+        }
+        assert_eq!(refused(&[("connection", "not a name")]), Some(HeaderFault::Connection));
+        assert_eq!(refused(&[("connection", "close, upgrade, Keep-Alive, x-hop")]), None);
+    }
+
+    #[test]
+    fn r12_expectations_other_than_to_continue_are_refused() {
+        assert_eq!(refused(&[("expect", "100-continue, x")]), Some(HeaderFault::Expectation));
+        assert_eq!(refused(&[("expect", "200-ok")]), Some(HeaderFault::Expectation));
+        assert_eq!(refused(&[("expect", "100-continue")]), None);
+    }
+
+    #[test]
+    fn r16_only_our_own_name_in_via_is_a_loop() {
+        assert_eq!(refused(&[("via", "1.1 authferry-00000008, 1.0 nginx"), ("via", "2 authferry")]), None);
+        for via in ["1.1 authferry-00000007", "1.0 a, 2 AUTHFERRY-00000007 (comment), 1.1 b"] {
+            assert_eq!(refused(&[("via", "1.1 x"), ("via", via)]), Some(HeaderFault::Loop), "{via}");
+        }
+    }
+
+    #[test]
+    fn r125_what_a_client_says_about_itself_is_replaced() {
+        let connection = connection(Some("192.0.2.1:5000"), false);
+        let sent = [&SPOOFS[..], &[("host", "app.example:8080")]].concat();
+        let headers = seen(&sent, &connection, "192.0.2.1", None);
+        for (name, expected) in [
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-host", "app.example:8080"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-port", "8080"),
+            ("x-real-ip", "192.0.2.1"),
+            ("forwarded", "for=192.0.2.1;host=\"app.example:8080\";proto=http"),
+            ("x-forwarded-server", ""),
+            ("x-forwarded-prefix", ""),
+            ("x-forwarded-ssl", ""),
+            ("x-forwarded-scheme", ""),
+            ("x-forwarded-user", ""),
+        ] {
+            assert_eq!(line(&headers, name), expected, "{name}");
+        }
+        assert!(!format!("{headers:?}").contains("evil") && !format!("{headers:?}").contains("203.0.113"));
+    }
+
+    #[test]
+    fn r125_a_trusted_proxy_is_believed_in_the_header_it_is_trusted_with_and_no_other() {
+        let connection = connection(Some("10.0.0.1:5000"), false);
+        let sent = [&SPOOFS[..], &[("host", "app.example")]].concat();
+        let kept = seen(&sent, &connection, "203.0.113.11", Some(ForwardingHeader::XForwardedFor));
+        assert_eq!(line(&kept, "x-forwarded-for"), "203.0.113.9, 203.0.113.10, 203.0.113.11, 10.0.0.1");
+        assert_eq!(line(&kept, "x-forwarded-host"), "evil.example");
+        assert_eq!(line(&kept, "x-forwarded-proto"), "https");
+        assert_eq!(line(&kept, "x-real-ip"), "203.0.113.11");
+        assert_eq!(line(&kept, "forwarded"), "for=203.0.113.11;host=\"app.example\";proto=http");
+        let kept = seen(&sent, &connection, "203.0.113.9", Some(ForwardingHeader::Forwarded));
+        let expected = "for=203.0.113.9;host=evil.example;proto=https | for=10.0.0.1;host=\"app.example\";proto=http";
+        assert_eq!(line(&kept, "forwarded"), expected);
+        assert_eq!(line(&kept, "x-forwarded-for"), "203.0.113.9");
+        assert_eq!(line(&kept, "x-forwarded-host"), "");
+    }
+
+    #[test]
+    fn the_port_is_the_one_the_client_meant() {
+        for (host, tls, port) in [
+            ("a.example", false, "80"),
+            ("a.example", true, "443"),
+            ("a.example:8443", true, "8443"),
+            ("[::1]", false, "80"),
+            ("[::1]:81", false, "81"),
+            ("8080", false, "80"),
+            ("a:", false, "80"),
+        ] {
+            let connection = connection(Some("192.0.2.1:5000"), tls);
+            let headers = seen(&[("host", host)], &connection, "192.0.2.1", None);
+            assert_eq!(line(&headers, "x-forwarded-port"), port, "{host}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_written_as_each_header_wants_them() {
+        let v6 = connection(Some("[2001:db8::1]:5000"), true);
+        let headers = seen(&[("host", "a\"b")], &v6, "2001:db8::1", None);
+        assert_eq!(line(&headers, "x-forwarded-for"), "2001:db8::1");
+        assert_eq!(line(&headers, "forwarded"), "for=\"[2001:db8::1]\";proto=https");
+        let mapped = connection(Some("[::ffff:192.0.2.1]:5000"), false);
+        assert_eq!(line(&seen(&[], &mapped, "192.0.2.1", None), "x-forwarded-for"), "192.0.2.1");
+        let unix = connection(None, false);
+        assert_eq!(
+            line(&seen(&[], &unix, "192.0.2.7", Some(ForwardingHeader::XForwardedFor)), "x-forwarded-for"),
+            "192.0.2.7"
+        );
+    }
+
+    #[test]
+    fn r126_an_answer_keeps_its_cookies_one_by_one_and_in_order() {
+        let mut headers = map(&[
+            ("set-cookie", "a=1; path=/"),
+            ("connection", "close, set-cookie, x-hop, bad name"),
+            ("set-cookie", "a=2; path=/b"),
+            ("x-hop", "1"),
+            ("content-length", "5"),
+            ("date", "then"),
+            ("keep-alive", "timeout=5"),
+        ]);
+        rules(ForwardingHeader::XForwardedFor).response(&mut headers);
+        assert_eq!(line(&headers, "set-cookie"), "a=1; path=/ | a=2; path=/b");
+        assert_eq!(line(&headers, "via"), "1.1 authferry-00000007");
+        assert_eq!(
+            (headers.len(), line(&headers, "date"), line(&headers, "content-length")),
+            (5, "then".into(), "5".into())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn r125_no_spelling_of_forwarding_headers_survives(
+            lines in prop::collection::vec(("x-forwarded-[a-z]{1,9}|forwarded|x-real-ip|connection|via", "evil[ -~]{0,20}"), 0..12),
+        ) {
+            let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.trim())).collect();
+            let connection = connection(Some("192.0.2.1:5000"), false);
+            let client = ClientAddr::assert_by_trusted_walk([192, 0, 2, 1].into());
+            let from = Provenance { connection: &connection, client, peer_is_trusted: false, version: Version::HTTP_2 };
+            if let Ok(mut headers) = rules(ForwardingHeader::XForwardedFor).forwardable(&map(&lines), from) {
+                headers.remove(VIA);
+                prop_assert!(headers.values().all(|value| !value.as_bytes().starts_with(b"evil")), "{:?}", headers);
+            }
+        }
+    }
+}

@@ -129,6 +129,6 @@ impl BoundServer {
                 (Ok(Drained::CutOff), Ok(_)) => Ok(Drained::CutOff),
             };
         }
-        Ok(outcome?)
+        outcome
     }
 }

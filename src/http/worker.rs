@@ -147,7 +147,7 @@ impl<H: Handler> Front<H> {
             // set anew for every request, and would count the idle time as part of the head.
             .header_read_timeout(None)
             .max_header_size(bounds.head_bytes)
-            .max_buf_size(BUFFER);
+            .max_buf_size(BUFFER.max(bounds.head_bytes));
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())

@@ -89,11 +89,6 @@ impl Pool {
         shard.idle.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() <= self.idle_timeout);
         shard.idle.is_empty()
     }
-
-    #[cfg(test)]
-    pub(super) fn idle(&self) -> usize {
-        (0..SHARDS).map(|index| self.shard(index).idle.len()).sum()
-    }
 }
 
 /// Says that a shard is swept no longer, also when the runtime goes away under the task.

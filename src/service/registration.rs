@@ -104,10 +104,10 @@ impl Service {
                 };
             }
         };
-        if answerer != Answerer::Legacy {
-            if let Err(weak) = self.policy.passwords.check(&applicant.password) {
-                return Reply::ours(Ours::TooWeak(weak), Source::Edge);
-            }
+        if answerer != Answerer::Legacy
+            && let Err(weak) = self.policy.passwords.check(&applicant.password)
+        {
+            return Reply::ours(Ours::TooWeak(weak), Source::Edge);
         }
         let taken = match (answerer, self.any_taken(&applicant).await) {
             (Answerer::Legacy, taken) => taken.unwrap_or(false),

@@ -87,8 +87,7 @@ impl SharedCalls {
         };
         // An error means that the asking died; its value, if any, is still there to be read.
         let _ended = waiting.wait_for(Option::is_some).await.is_ok();
-        let told = waiting.borrow().clone();
-        told
+        waiting.borrow().clone()
     }
 }
 

@@ -544,6 +544,37 @@ async fn r111_a_hostile_name_is_inert_and_every_answer_is_protected() {
 }
 
 #[tokio::test]
+async fn the_consoles_links_lead_through_every_page_and_to_every_user() {
+    let admin = Admin::start(Some(TOKEN)).await;
+    let rules = IdentifierRules::default();
+    for number in 1..=120 {
+        let name = format!("a&b={number:03}?#/%");
+        let alias = rules.identifier(IdentifierKind::Username, &name, None).expect("a valid identifier");
+        admin.store.put(user(number, vec![alias], Credential::Absent(AbsentBecause::Roster), Value::Null));
+    }
+    let cookie = admin.sign_in().await;
+    let links = |html: &str, start: &str| -> Vec<String> {
+        let hrefs = html.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
+        hrefs.filter(|href| href.starts_with(start)).map(|href| href.replace("&amp;", "&")).collect()
+    };
+    let mut target = "/console/users?search=a%26b%3D".to_owned();
+    let mut users = Vec::new();
+    loop {
+        let page = admin.page(&target, &cookie).await;
+        assert_eq!(page.status, 200, "{target}");
+        users.extend(links(&page.body, "/console/users/"));
+        let next = links(&page.body, "/console/users?").into_iter().find(|href| href.contains("after="));
+        let Some(next) = next else { break };
+        target = next;
+    }
+    users.sort();
+    users.dedup();
+    assert_eq!(users.len(), 120);
+    let page = admin.page(&users[7], &cookie).await;
+    assert!(page.status == 200 && page.body.contains("a&amp;b=008?#"), "{page:?}");
+}
+
+#[tokio::test]
 async fn an_oversized_body_or_head_is_refused() {
     let admin = Admin::start(Some(TOKEN)).await;
     let long = format!("token={}", "x".repeat(8 * 1024));

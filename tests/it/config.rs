@@ -277,6 +277,21 @@ fn a_value_of_a_wrong_type_is_not_missed_a_second_time() {
 }
 
 #[test]
+fn what_was_refused_for_its_type_is_not_reported_as_missing() {
+    let with_key = problems(&format!("{MINIMAL}[token]\nkey = 5\n"));
+    assert_eq!(listed(&with_key).len(), 1, "{with_key}");
+    let text = contract();
+    let start = text.find("[legacy.get_user]").expect("the table");
+    let end = start + text[start..].find("[identity]").expect("the next table");
+    let table =
+        problems(&format!("legacy.get_user = 5\n{}{}", text[..start].replace("[legacy]", "[legacy_]"), &text[end..]));
+    assert!(
+        !table.list().iter().any(|problem| problem.key.ends_with("write") || problem.key.ends_with("from")),
+        "{table}"
+    );
+}
+
+#[test]
 fn a_missing_upstream_is_told_by_the_key_that_is_needed() {
     assert_tells("", "upstream.url", "this key is missing");
 }
@@ -717,6 +732,25 @@ fn what_is_seldom_wise_is_warned_of_and_loads() {
         assert_warns(&changed(from, to), key, words);
     }
     assert_warns(MINIMAL, "route", "nobody comes over");
+}
+
+#[test]
+fn routes_of_one_path_that_ask_for_different_fields_or_values_do_not_overlap() {
+    let route = |name: &str, matcher: &str| {
+        format!("[[route]]\nname = \"{name}\"\naction = \"logout\"\nmatch = {{ path = \"/index.php\", {matcher} }}\n")
+    };
+    for (first, second, overlap) in [
+        ("query = { action = \"a\" }", "query = { action = \"b\" }", false),
+        ("fields = [\"/a\"]", "fields = [\"/b\"]", false),
+        ("fields = [\"/a\"]", "fields = [\"/b\", \"/a\"]", true),
+        ("method = \"POST\"", "method = \"DELETE\"", false),
+        ("exact = true", "exact = false", false),
+        ("exact = false", "query = { action = \"b\" }", true),
+    ] {
+        let config = valid(&format!("{MINIMAL}{}{}", route("one", first), route("two", second)));
+        let warned = config.warnings.iter().any(|warning| warning.key == "route[1].match.path");
+        assert_eq!(warned, overlap, "{first} before {second}");
+    }
 }
 
 #[test]

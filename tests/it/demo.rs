@@ -218,6 +218,11 @@ async fn users_come_over_at_their_first_login_and_the_legacy_may_go() {
         (303, Some("/login?failed=1"), None)
     );
     let judged = demo.legacy.logins();
+    let landing = send(demo.proxy, "GET", "/", &[], "").await.body;
+    assert!(
+        landing.contains(&format!("http://{}/api/login", demo.proxy)),
+        "what it tells to try leads through the proxy"
+    );
 
     demo.legacy.stop().await;
     for login in [ADA.email, ADA.username, ADA.phone] {

@@ -3,67 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::support::app::{Running, start, start_in};
+use crate::support::call_login::call_login;
 use crate::support::legacy::{LegacyDouble, Misbehaviour, ann};
-
-/// A `call` login in front of a double, in a mode, with more lines.
-fn config(double: &LegacyDouble, mode: &str, more: &str) -> String {
-    let url = double.url();
-    format!(
-        r#"
-        [migration]
-        mode = "{mode}"
-        [upstream]
-        url = "{url}"
-        [legacy]
-        timeout = "400ms"
-        breaker = {{ failures = 1000, open_for = "1s" }}
-        [legacy.login]
-        request = {{ method = "POST", path = "/internal/login", json = {{ email = "{{{{ login }}}}", password = "{{{{ password }}}}" }} }}
-        success = "status == 200 and json.user.id is defined"
-        denied = "status in [401, 403, 404]"
-        challenge = "json.mfa_required is defined"
-        user = {{ id = "json.user.id", email = "json.user.email", username = "json.user.username", phone = "json.user.phone", profile = "json.user" }}
-        [legacy.get_user]
-        request = {{ method = "GET", path = "/internal/users/{{{{ login | urlencode }}}}" }}
-        found = "status == 200"
-        not_found = "status == 404"
-        user = {{ id = "json.id", email = "json.email", username = "json.username", phone = "json.phone", profile = "json" }}
-        [[route]]
-        name = "login"
-        action = "login"
-        match = {{ method = "POST", path = "/login" }}
-        request = {{ login = "/email", password = "/password" }}
-        legacy = "call"
-        reply.ok = {{ status = 200, json = '{{"token": {{{{ token | tojson }}}}, "user": {{{{ user.profile | tojson }}}}}}' }}
-        reply.denied = {{ status = 401, json = '{{"error": "invalid credentials"}}' }}
-        reply.unavailable = {{ status = 503, json = '{{"error": "try again later"}}' }}
-        [[route]]
-        name = "register"
-        action = "register"
-        match = {{ method = "POST", path = "/register" }}
-        request = {{ login = "/email", password = "/password", profile = "" }}
-        legacy = "call"
-        reply.ok = {{ status = 201, json = '{{"user": {{{{ user.profile | tojson }}}}}}' }}
-        reply.exists = {{ status = 409, json = '{{"error": "user already exists"}}' }}
-        [token]
-        key = {{ value = "only-for-the-tests-change-me-32-bytes!" }}
-        claims = {{ sub = "{{{{ user.id }}}}", email = "{{{{ user.email }}}}" }}
-        [password]
-        argon2id = {{ memory = "8MiB", iterations = 1, parallelism = 1 }}
-        [limits]
-        per_ip = {{ rate = "100000/1m", burst = 100000 }}
-        per_account = {{ rate = "10/15m", burst = 10, count = "failures" }}
-        register_per_ip = {{ rate = "100000/1m", burst = 100000 }}
-        {more}
-        "#
-    )
-}
 
 const ANN: &str = "ann@example.com";
 const RIGHT: &str = "correct horse battery";
 
 async fn migrate(double: &LegacyDouble) -> Running {
-    start(&config(double, "migrate", "")).await
+    start(&call_login(double, "migrate", "")).await
 }
 
 #[tokio::test]
@@ -141,7 +88,11 @@ async fn a_password_changed_at_legacy_is_rechecked_and_replaces_ours() {
     assert_eq!(proxy.login(ANN, "the new one").await.status, 200);
     double.behave(Some(Misbehaviour::HangsUp));
     assert_eq!(proxy.login(ANN, "the new one").await.status, 200, "it is ours now");
-    assert_eq!(proxy.login(ANN, RIGHT).await.status, 503, "the old one is put to legacy, which is down: we cannot know");
+    assert_eq!(
+        proxy.login(ANN, RIGHT).await.status,
+        503,
+        "the old one is put to legacy, which is down: we cannot know"
+    );
     assert_eq!(proxy.metric("authferry_migrations_total", &["reason=\"recheck\""]).await, 1.0);
 }
 
@@ -197,7 +148,7 @@ async fn a_challenge_is_handed_on_and_nobody_is_saved() {
 #[tokio::test]
 async fn users_and_mode_survive_a_restart_and_retired_never_calls_legacy() {
     let double = LegacyDouble::well_behaved();
-    let text = config(&double, "migrate", "");
+    let text = call_login(&double, "migrate", "");
     let proxy = start(&text).await;
     assert_eq!(proxy.login(ANN, RIGHT).await.status, 200);
     proxy.set_mode("retired").await;
@@ -213,15 +164,14 @@ async fn users_and_mode_survive_a_restart_and_retired_never_calls_legacy() {
 #[tokio::test]
 async fn observing_relays_legacys_own_answer_saves_whom_it_proves_and_compares() {
     let double = LegacyDouble::well_behaved();
-    let proxy = start(&config(&double, "observe", "")).await;
+    let proxy = start(&call_login(&double, "observe", "")).await;
     // The double has no /login of its own: legacy's word is rendered.
     let rendered = proxy.login(ANN, RIGHT).await;
     assert_eq!(rendered.status, 200, "{rendered:?}");
     assert_eq!(proxy.users().await, 1);
     assert_eq!(proxy.login(ANN, "wrong").await.status, 401);
     assert_eq!(proxy.login(ANN, RIGHT).await.status, 200);
-    for (local, legacy, count) in
-        [("absent", "accepted", 1.0), ("mismatch", "denied", 1.0), ("match", "accepted", 1.0)]
+    for (local, legacy, count) in [("absent", "accepted", 1.0), ("mismatch", "denied", 1.0), ("match", "accepted", 1.0)]
     {
         let labels = [format!("local=\"{local}\""), format!("legacy=\"{legacy}\"")];
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
@@ -232,7 +182,7 @@ async fn observing_relays_legacys_own_answer_saves_whom_it_proves_and_compares()
 #[tokio::test]
 async fn passthrough_reads_no_body_and_saves_nobody() {
     let double = LegacyDouble::well_behaved();
-    let proxy = start(&config(&double, "passthrough", "")).await;
+    let proxy = start(&call_login(&double, "passthrough", "")).await;
     let answer = proxy.post_json("/login", &json!("not a login at all")).await;
     assert_eq!(answer.status, 404, "legacy's own answer");
     assert_eq!(proxy.users().await, 0);

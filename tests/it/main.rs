@@ -1,15 +1,29 @@
 //! The integration tests: one binary, a file a topic, everything over real sockets and files. `support` holds what they share.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that meets the unexpected should stop there; the configured exemptions reach only #[test] functions"
+)]
+
 mod admin;
 mod cli;
 mod config;
 mod crash_disk;
 mod crash_store;
 mod demo;
+mod forward;
+mod forward_faults;
 mod house;
+mod kill;
 mod legacy;
 mod legacy_load;
 mod login;
+mod net;
+mod server;
 mod store;
 mod store_file;
 mod store_people;

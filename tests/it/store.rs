@@ -1,5 +1,7 @@
 //! The conformance suite that every store has to pass, and redb's turn at it.
 
+#![allow(clippy::panic, reason = "that is how a test fails")]
+
 use std::sync::Arc;
 
 use authferry::domain::clock::{SystemClock, UnixSeconds};
@@ -51,6 +53,7 @@ conformance! { redb:
     a_user_renamed_without_end_keeps_a_bounded_number_of_names
     r79_another_id_under_a_known_name_is_a_conflict_and_changes_nothing
     r44_a_name_of_another_user_is_a_conflict_and_merges_nobody
+    r44_a_legacy_id_that_reads_as_our_own_id_of_another_user_is_a_conflict
     a_conflict_that_comes_up_again_is_one_conflict
     a_user_registered_at_both_adopts_the_id_that_legacy_proves
     a_user_whom_legacy_never_knew_is_not_taken_over
@@ -176,6 +179,19 @@ async fn r44_a_name_of_another_user_is_a_conflict_and_merges_nobody(store: Arc<d
         let user = find(&*store, typed).await.expect("both stay");
         assert_eq!((user.id, hash_text(&user)), (id, Some(password)));
     }
+}
+
+async fn r44_a_legacy_id_that_reads_as_our_own_id_of_another_user_is_a_conflict(store: Arc<dyn UserStore>) {
+    let user = register(&*store, registering(&[email("alice@x.y")], "one")).await;
+    let chosen = json!(user.id.to_string());
+    let based_on = revision(&*store).await;
+    let saved =
+        store.save_proven(proven(chosen.clone(), &[email("mallory@x.y")], "two", based_on)).await.expect("a save");
+    assert_eq!(saved, Saved::Conflict { with: user.id });
+    let new = at_both(&[email("mallory@x.y")], "two", Some(chosen));
+    assert!(matches!(store.insert_new(new).await.expect("an insertion"), Inserted::Exists));
+    let bearer = store.find_public(&user.id.to_string()).await.expect("a lookup");
+    assert_eq!(bearer.map(|bearer| bearer.id), Some(user.id));
 }
 
 async fn a_conflict_that_comes_up_again_is_one_conflict(store: Arc<dyn UserStore>) {

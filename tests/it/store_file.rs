@@ -1,5 +1,7 @@
 //! The store's file: made once, kept whole, refused when it is locked, missing, damaged or foreign.
 
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "that is how a test fails")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,7 +36,7 @@ impl Place {
     }
 
     fn marker(&self) -> PathBuf {
-        self.directory.path().join("users.redb.initialised")
+        self.directory.path().join("users.redb-init")
     }
 
     fn open(&self) -> Result<Arc<dyn UserStore>, OpenError> {
@@ -111,7 +113,7 @@ async fn the_gauges_of_users_and_readiness_are_shown() {
 fn r102_the_files_are_for_their_owner_alone_and_no_others_are_left() {
     let place = Place::new();
     drop(place.open().expect("a new store"));
-    assert_eq!(place.names(), ["users.redb", "users.redb.initialised"]);
+    assert_eq!(place.names(), ["users.redb", "users.redb-init"]);
     for file in [place.path(), place.marker()] {
         assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o600, "{}", file.display());
     }
@@ -143,7 +145,7 @@ fn many_first_starts_at_once_leave_one_store_and_one_who_has_it() {
     for refused in opened.iter().filter_map(|opened| opened.as_ref().err()) {
         assert!(matches!(refused, OpenError::Locked(_)), "{refused:?}");
     }
-    assert_eq!(place.names(), ["users.redb", "users.redb.initialised"]);
+    assert_eq!(place.names(), ["users.redb", "users.redb-init"]);
 }
 
 #[test]
@@ -154,7 +156,7 @@ fn r97_a_store_that_was_there_and_is_gone_is_refused() {
     let error = refusal(place.open());
     assert!(matches!(error, OpenError::Missing { .. }), "{error:?}");
     let text = error.to_string();
-    assert!(text.contains("users.redb.initialised") && text.contains("restore it from a backup"), "{text}");
+    assert!(text.contains("users.redb-init") && text.contains("restore it from a backup"), "{text}");
     assert!(!place.path().exists(), "nothing was put in its place");
     fs::remove_file(place.marker()).expect("removed");
     place.open().expect("a new start, on purpose");

@@ -1,5 +1,7 @@
 //! Users, names and hashes for the tests of stores, and the questions that they ask again and again.
 
+#![allow(clippy::panic, reason = "that is how a test fails")]
+
 use std::sync::Arc;
 
 use authferry::domain::clock::UnixSeconds;

@@ -7,6 +7,7 @@ use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::super::problem::Problem;
 use super::super::view::{Progress, Status, UserDetail, UserList};
@@ -36,6 +37,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     templates.set_auto_escape_callback(|_| AutoEscape::Html);
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
     templates.add_filter("number", grouped);
+    templates.add_filter("in_url", in_url);
     templates.add_filter("when", when);
     for (name, source) in SOURCES {
         if let Err(error) = templates.add_template(name, source) {
@@ -137,6 +139,12 @@ fn grouped(number: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// As one segment of a path or one value of a query: all but RFC 3986's unreserved characters are encoded.
+fn in_url(text: &str) -> String {
+    const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, ENCODED).to_string()
 }
 
 /// A time of the API, for people: minutes, UTC.

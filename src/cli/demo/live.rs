@@ -14,8 +14,8 @@ use super::visitor::LOGIN;
 use crate::cli::failure::{Ended, Failure};
 use crate::cli::operator::{Answering, Operator};
 use crate::cli::status::board;
-use crate::cli::text;
 use crate::cli::terminal::{Marked, Style, Terminal, inert};
+use crate::cli::text;
 
 /// Time between two visitors of the traffic.
 const BETWEEN_VISITS: Duration = Duration::from_millis(700);

@@ -9,10 +9,10 @@ use http::StatusCode;
 
 use super::feed::{Answered, Feed, Happening, What};
 use super::stage::{PEOPLE, Stage};
-use crate::demo::DemoUser;
 use super::visitor::{APP, LOGIN, Visit};
 use crate::cli::failure::{Ended, Failure};
 use crate::cli::terminal::{Style, Terminal};
+use crate::demo::DemoUser;
 
 /// How long the proxy's log may lag behind its answers.
 const LAG: Duration = Duration::from_secs(10);
@@ -57,7 +57,10 @@ pub(super) async fn walk(stage: &Stage, feed: &mut Feed, terminal: &mut Terminal
     let [first, second, ..] = PEOPLE else { return Err(Failure::Failed("the demo has no users".into())) };
     let mut tour = Tour { stage, feed, terminal, step: 0 };
 
-    tour.step(format_args!("{} logs in. authferry has never seen her, so the legacy backend is asked.", first_name(first)))?;
+    tour.step(format_args!(
+        "{} logs in. authferry has never seen her, so the legacy backend is asked.",
+        first_name(first)
+    ))?;
     tour.log_in(first, first.password, Expected::LetIn(By::Legacy, Saved::Yes)).await?;
 
     tour.step("The legacy backend is switched off.")?;
@@ -147,7 +150,9 @@ impl Tour<'_> {
         let by = if answered.source == "Local" { By::Us } else { By::Legacy };
         let comment = match (expected, visit.status) {
             (Expected::LetIn(whom, save), StatusCode::OK) if whom == by && save == saved => match (whom, save) {
-                (By::Legacy, Saved::Yes) => style.good("answered by the legacy backend; her password was right: migrated"),
+                (By::Legacy, Saved::Yes) => {
+                    style.good("answered by the legacy backend; her password was right: migrated")
+                }
                 (By::Legacy, Saved::No) => style.good("answered by the legacy backend"),
                 (By::Us, _) => style.good("answered by authferry, from its own store"),
             },

@@ -124,11 +124,8 @@ impl Board {
             none if none.is_empty() => self.row("users", "none yet"),
             some => self.list("users", &format!("{}  ", count(users.total())), some, PLAIN),
         }
-        let besides = [
-            (users.without_password, "without a password"),
-            (users.disabled, "disabled"),
-            (users.deleted, "deleted"),
-        ];
+        let besides =
+            [(users.without_password, "without a password"), (users.disabled, "disabled"), (users.deleted, "deleted")];
         self.list("", "", phrases(besides), PLAIN);
         if users.conflicts > 0 {
             self.list("", "", vec![counted(users.conflicts, "unresolved conflict")], Style::warning);

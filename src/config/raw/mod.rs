@@ -3,23 +3,24 @@
 //!
 //! Says nothing of meaning: durations are text here. Filled from the checked document, read by `resolve`, seen by nobody else.
 
+mod bounds;
 mod legacy;
 mod route;
 mod secret;
 mod table;
+mod token;
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::bounds::{RawAuto, RawCount, RawLimits, RawPassword};
 pub(super) use self::legacy::{RawCall, RawGetUser, RawLegacy, RawRequest, RawUser, RawUserFrom};
 pub(super) use self::route::{RawFields, RawForward, RawMatch, RawReplies, RawReply, RawRoute};
 pub(super) use self::secret::RawSecret;
 pub(super) use self::table::Table;
+pub(super) use self::token::{RawCookie, RawNamedToken, RawSameSite, RawToken, RawTokenKind};
 use crate::domain::mode::Mode;
-use crate::domain::password::PasswordNormalization;
-use crate::limits::CountedAttempts;
 use crate::service::OnMismatch;
 use crate::telemetry::logging::LogFormat;
-use crate::token::settings::TokenAlgorithm;
 
 /// The configuration of authferry: proxy.toml.
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
@@ -193,95 +194,6 @@ pub(super) enum RawPhoneRule {
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(rename = "Token")]
-pub(super) struct RawToken {
-    /// `jwt`, or `none` for no token.
-    pub(super) kind: RawTokenKind,
-    /// The algorithm that the app verifies; the only one accepted when a token is read back.
-    pub(super) algorithm: TokenAlgorithm,
-    /// For HS algorithms legacy's own secret; for the others a private key, PEM. Needed for `jwt`.
-    #[serde(skip_serializing)]
-    pub(super) key: Option<RawSecret>,
-    /// The `kid` in the token's header and in the published keys.
-    pub(super) key_id: Option<String>,
-    /// How long a token is good for.
-    #[schemars(extend("x-value" = "a duration"))]
-    pub(super) ttl: String,
-    /// The claims beside `iat` and `exp`, in order. Strings are templates over `user`; other TOML values keep their type;
-    /// `{ json = "…" }` is a template that renders JSON. Left out: `{ sub = "{{ user.id }}" }`.
-    pub(super) claims: Option<Table<serde_json::Value>>,
-    /// Hands the token out in a cookie too.
-    pub(super) cookie: Option<RawCookie>,
-}
-
-impl Default for RawToken {
-    fn default() -> Self {
-        Self {
-            kind: RawTokenKind::Jwt,
-            algorithm: TokenAlgorithm::HS256,
-            key: None,
-            key_id: None,
-            ttl: "1h".into(),
-            claims: None,
-            cookie: None,
-        }
-    }
-}
-
-#[derive(Deserialize, Serialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "NamedToken")]
-pub(super) struct RawNamedToken {
-    /// How long it is good for.
-    #[schemars(required)]
-    #[schemars(extend("x-value" = "a duration"))]
-    pub(super) ttl: Option<String>,
-    /// As under `[token]`. A token is read back only with all claims that have no template, as written: a refresh token is no
-    /// access token.
-    pub(super) claims: Option<Table<serde_json::Value>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(rename = "TokenKind")]
-pub(super) enum RawTokenKind {
-    Jwt,
-    None,
-}
-
-#[derive(Deserialize, Serialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Cookie")]
-pub(super) struct RawCookie {
-    /// The cookie's name.
-    #[schemars(required)]
-    pub(super) name: Option<String>,
-    /// Its `Path`.
-    #[serde(default = "slash")]
-    pub(super) path: String,
-    /// Its `Domain`; without it the cookie is for this host alone.
-    pub(super) domain: Option<String>,
-    /// Whether it is sent over TLS only.
-    #[serde(default = "yes")]
-    pub(super) secure: bool,
-    /// Whether scripts cannot read it.
-    #[serde(default = "yes")]
-    pub(super) http_only: bool,
-    /// Whether other sites' requests bear it.
-    #[serde(default = "lax")]
-    pub(super) same_site: RawSameSite,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
-#[schemars(rename = "SameSite")]
-pub(super) enum RawSameSite {
-    Strict,
-    Lax,
-    None,
-}
-
-#[derive(Deserialize, Serialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
 #[schemars(rename = "Store")]
 pub(super) struct RawStore {
     /// `redb`: one file, one process.
@@ -304,162 +216,6 @@ impl Default for RawStore {
 #[schemars(rename = "Backend")]
 pub(super) enum RawBackend {
     Redb,
-}
-
-#[derive(Deserialize, Serialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(rename = "Password")]
-pub(super) struct RawPassword {
-    /// The cost of a hash. Raised: each user is hashed anew at the next login.
-    pub(super) argon2id: RawArgon2id,
-    /// Hash threads: a number, or `auto` for one a core. Memory times workers is the bound of the pool.
-    pub(super) workers: RawCount,
-    /// How many passwords may wait to be hashed; over it 503.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub(super) queue: u64,
-    /// How long one may wait; over it 503.
-    #[schemars(extend("x-value" = "a duration"))]
-    pub(super) queue_deadline: String,
-    /// For new passwords only, in characters.
-    #[schemars(range(min = 1, max = 256))]
-    pub(super) min_length: u64,
-    /// What legacy does to a password before it hashes it; kept in each record.
-    pub(super) normalize: PasswordNormalization,
-}
-
-impl Default for RawPassword {
-    fn default() -> Self {
-        Self {
-            argon2id: RawArgon2id::default(),
-            workers: RawCount::Word(RawAuto::Auto),
-            queue: 256,
-            queue_deadline: "5s".into(),
-            min_length: 8,
-            normalize: PasswordNormalization::None,
-        }
-    }
-}
-
-#[derive(Deserialize, Serialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(rename = "Argon2id")]
-pub(super) struct RawArgon2id {
-    /// Memory of one hash. OWASP asks for 19 MiB; under 8 MiB is refused.
-    #[schemars(extend("x-value" = "a size"))]
-    pub(super) memory: String,
-    /// Passes over the memory. OWASP asks for 2 with 19 MiB.
-    #[schemars(range(min = 1, max = 64))]
-    pub(super) iterations: u32,
-    /// Lanes.
-    #[schemars(range(min = 1, max = 64))]
-    pub(super) parallelism: u32,
-}
-
-impl Default for RawArgon2id {
-    fn default() -> Self {
-        Self { memory: "19MiB".into(), iterations: 2, parallelism: 1 }
-    }
-}
-
-/// A number, or `auto`.
-#[derive(Clone, Copy, Deserialize, Serialize, schemars::JsonSchema)]
-#[serde(untagged)]
-#[schemars(rename = "Count")]
-pub(super) enum RawCount {
-    Number(#[schemars(range(min = 1, max = 1_024))] u64),
-    Word(RawAuto),
-}
-
-#[derive(Clone, Copy, Deserialize, Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(rename = "Auto")]
-pub(super) enum RawAuto {
-    Auto,
-}
-
-#[derive(Deserialize, Serialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(rename = "Limits")]
-pub(super) struct RawLimits {
-    /// Intercepted requests of one client address.
-    pub(super) per_ip: RawPerIp,
-    /// Attempts at one account.
-    pub(super) per_account: RawPerAccount,
-    /// Registrations of one client address.
-    pub(super) register_per_ip: RawRegisterPerIp,
-    /// How many addresses, and how many accounts, are remembered.
-    #[schemars(range(min = 1_000, max = 100_000_000))]
-    pub(super) max_keys: u64,
-}
-
-impl Default for RawLimits {
-    fn default() -> Self {
-        Self {
-            per_ip: RawPerIp::default(),
-            per_account: RawPerAccount::default(),
-            register_per_ip: RawRegisterPerIp::default(),
-            max_keys: 200_000,
-        }
-    }
-}
-
-#[derive(Deserialize, Serialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(rename = "PerIp")]
-pub(super) struct RawPerIp {
-    /// How many in which time.
-    #[schemars(extend("x-value" = "a rate"))]
-    pub(super) rate: String,
-    /// How many at once; left out: as many as `rate` gives in its time.
-    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
-    pub(super) burst: Option<u32>,
-    /// How many leading bits of an IPv6 address count as one client.
-    #[schemars(range(min = 1, max = 128))]
-    pub(super) ipv6_prefix: u8,
-}
-
-impl Default for RawPerIp {
-    fn default() -> Self {
-        Self { rate: "30/1m".into(), burst: None, ipv6_prefix: 64 }
-    }
-}
-
-#[derive(Deserialize, Serialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(rename = "PerAccount")]
-pub(super) struct RawPerAccount {
-    /// How many in which time.
-    #[schemars(extend("x-value" = "a rate"))]
-    pub(super) rate: String,
-    /// How many at once; left out: as many as `rate` gives in its time.
-    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
-    pub(super) burst: Option<u32>,
-    /// `failures`: a right password gives its place back; `all`: every attempt counts.
-    pub(super) count: CountedAttempts,
-}
-
-impl Default for RawPerAccount {
-    fn default() -> Self {
-        Self { rate: "10/15m".into(), burst: None, count: CountedAttempts::Failures }
-    }
-}
-
-#[derive(Deserialize, Serialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(rename = "RegisterPerIp")]
-pub(super) struct RawRegisterPerIp {
-    /// How many in which time.
-    #[schemars(extend("x-value" = "a rate"))]
-    pub(super) rate: String,
-    /// How many at once; left out: as many as `rate` gives in its time.
-    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
-    pub(super) burst: Option<u32>,
-}
-
-impl Default for RawRegisterPerIp {
-    fn default() -> Self {
-        Self { rate: "10/1h".into(), burst: None }
-    }
 }
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
@@ -577,12 +333,4 @@ fn seconds<const N: u64>() -> String {
 
 fn yes() -> bool {
     true
-}
-
-fn slash() -> String {
-    "/".into()
-}
-
-fn lax() -> RawSameSite {
-    RawSameSite::Lax
 }

@@ -64,7 +64,12 @@ pub(super) fn resolve(key: &str, raw: &RawReplies, shows: &Shows<'_>, resolver: 
 
 /// What an answer of this kind sees, filled with samples.
 fn sample(kind: Kind, shows: &Shows<'_>) -> Vec<(&'static str, Value)> {
-    let mut names = vec![("login", Value::from("ada")), ("now", Value::from(1_700_000_000_u64))];
+    let headers = Value::from_pairs([("origin", Value::from("https://app.example.org"))]);
+    let mut names = vec![
+        ("login", Value::from("ada")),
+        ("now", Value::from(1_700_000_000_u64)),
+        ("request", Value::from_pairs([("headers", headers)])),
+    ];
     match kind {
         Kind::Plain => {}
         Kind::Reason => names.push(("reason", Value::from("the password needs at least 8 characters"))),

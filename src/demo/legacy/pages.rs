@@ -29,10 +29,10 @@ static LANDING: Page = page!("landing.html");
 static LOGIN: Page = page!("login.html");
 static APP: Page = page!("app.html");
 
-/// Where a visitor arrives.
-pub(super) fn landing(session: Option<&Claims>) -> Response {
+/// Where a visitor arrives; `host` is where he found us, the proxy that stands before us included.
+pub(super) fn landing(host: &str, session: Option<&Claims>) -> Response {
     let name = session.map(|claims| claims.name.as_str());
-    render(&LANDING, &context! { title => "Harbour", signed_in => name.is_some(), name })
+    render(&LANDING, &context! { title => "Harbour", signed_in => name.is_some(), name, host })
 }
 
 /// The form; `failed` is why the last attempt did not work.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use axum::extract::rejection::{FormRejection, JsonRejection};
 use axum::extract::{DefaultBodyLimit, Form, Path, Query, Request, State};
-use axum::http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
+use axum::http::header::{CONTENT_TYPE, HOST, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -149,7 +149,8 @@ struct LoginPage {
 }
 
 async fn landing(State(legacy): Shared, headers: HeaderMap) -> Response {
-    pages::landing(session::of(&headers, legacy.clock.wall()).as_ref())
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    pages::landing(host, session::of(&headers, legacy.clock.wall()).as_ref())
 }
 
 async fn login_page(Query(LoginPage { failed }): Query<LoginPage>) -> Response {

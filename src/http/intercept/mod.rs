@@ -17,7 +17,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use self::render::Renderer;
+use self::render::{Asked, Renderer};
 use self::session::{SessionCookie, token_of};
 use self::shape::{KnownFields, differences};
 use super::client_addr::{client_addr, is_trusted};
@@ -171,7 +171,7 @@ impl Interceptor {
         // Before the body is read: whoever is over his limit costs no more than his request's head. Where only the body tells whether
         // this is a login at all, everything else on the path must not use the limit up.
         if !candidates.needs_body_fields()
-            && let Some(limited) = self.limited(mode, route, traffic.client)
+            && let Some(limited) = self.limited(mode, route, &traffic)
         {
             return limited;
         }
@@ -200,7 +200,7 @@ impl Interceptor {
         };
         let route = self.route(index).unwrap_or(route);
         if candidates.needs_body_fields()
-            && let Some(limited) = self.limited(mode, route, traffic.client)
+            && let Some(limited) = self.limited(mode, route, &traffic)
         {
             return limited;
         }
@@ -211,14 +211,15 @@ impl Interceptor {
     }
 
     /// The answer to an address that is over its limit. Observing only counts.
-    fn limited(&self, mode: Mode, route: &Route, client: ClientAddr) -> Option<Response<ProxyBody>> {
+    fn limited(&self, mode: Mode, route: &Route, traffic: &Traffic<'_>) -> Option<Response<ProxyBody>> {
+        let (client, headers) = (traffic.client, &traffic.head.headers);
         let Limited { retry_after } = self.admit(route, client).err()?;
         if mode == Mode::Observe {
             return None;
         }
         let limited = Ours::Limited(retry_after);
         self.count(route, limited.outcome());
-        Some(whole(self.renderer.answer(route, &limited, "")))
+        Some(whole(self.renderer.answer(route, &limited, Asked { login: "", headers })))
     }
 
     fn admit(&self, route: &Route, client: ClientAddr) -> Result<(), Limited> {
@@ -249,7 +250,8 @@ impl Interceptor {
             return self.send_on(traffic, ProxyBody::full(bytes)).await;
         }
         self.count(route, Outcome::Malformed);
-        whole(self.renderer.invalid(route, refusal.status, refusal.reason, refusal.title, ""))
+        let asked = Asked { login: "", headers: &traffic.head.headers };
+        whole(self.renderer.invalid(route, refusal.status, refusal.reason, refusal.title, asked))
     }
 
     /// Counts a request on a route that no use case saw.
@@ -278,12 +280,7 @@ impl Interceptor {
     }
 
     /// Actions that need nothing of a body; a route that asks for fields in one does not take these.
-    async fn without_body(
-        &self,
-        candidates: &Candidates,
-        traffic: Traffic<'_>,
-        body: Incoming,
-    ) -> Response<ProxyBody> {
+    async fn without_body(&self, candidates: &Candidates, traffic: Traffic<'_>, body: Incoming) -> Response<ProxyBody> {
         let selected = match candidates.select(&traffic.target, &Decoded::empty()) {
             Ok(Selection::Route(index)) => self.route(index),
             Ok(Selection::Pass) => None,
@@ -304,7 +301,9 @@ impl Interceptor {
             | Action::Refresh => self.parts.service.logout(&route.name),
         };
         match reply.answer {
-            Answer::Ours(ours) => whole(self.renderer.answer(route, &ours, "")),
+            Answer::Ours(ours) => {
+                whole(self.renderer.answer(route, &ours, Asked { login: "", headers: &traffic.head.headers }))
+            }
             Answer::Legacys { relay, .. } => whole(relay),
             Answer::SendOn => self.send_on(traffic, ProxyBody::from(body)).await,
         }
@@ -429,10 +428,13 @@ impl Interceptor {
                 }
                 self.send_on(traffic, ProxyBody::full(bodies.canonical.body.clone())).await
             }
-            Answer::Ours(ours) => whole(self.renderer.answer(route, &ours, login)),
+            Answer::Ours(ours) => {
+                whole(self.renderer.answer(route, &ours, Asked { login, headers: &traffic.head.headers }))
+            }
             Answer::Legacys { relay, shadow } => {
                 if let (Some(who), Mode::Observe) = (shadow, self.parts.service.mode().current())
-                    && let Some(ours) = self.renderer.shadow(route, &who, login)
+                    && let Some(ours) =
+                        self.renderer.shadow(route, &who, Asked { login, headers: &traffic.head.headers })
                     && let Some(fields) = self.fields.get(index.0)
                 {
                     for field in differences(&ours, &relay) {

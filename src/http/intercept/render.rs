@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, PROXY_AUTHORIZATION, RETRY_AFTER, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use crate::domain::clock::Clock;
@@ -30,9 +30,27 @@ pub(super) struct Renderer {
     pub(super) metrics: Arc<Metrics>,
 }
 
+/// The request that is answered, as far as templates see it.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) login: &'a str,
+    pub(super) headers: &'a HeaderMap,
+}
+
+/// `request` in a template.
+#[derive(Serialize)]
+struct RequestView<'a> {
+    headers: BTreeMap<&'a str, &'a str>,
+}
+
+/// Headers that no answer may repeat.
+const SECRET_HEADERS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
+
 /// What a template sees.
 #[derive(Serialize, Default)]
 struct Context<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<RequestView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a UserView>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,30 +74,30 @@ struct Standard {
 
 impl Renderer {
     /// The answer of a route.
-    pub(super) fn answer(&self, route: &Route, ours: &Ours, login: &str) -> Response<Bytes> {
+    pub(super) fn answer(&self, route: &Route, ours: &Ours, asked: Asked<'_>) -> Response<Bytes> {
         match ours {
-            Ours::Ok(who) => self.logged_in(route, who, login),
-            Ours::Done(user) => self.done(route, user.as_deref(), login),
-            Ours::Denied => self.fill(route.replies.denied.as_ref(), DENIED, &self.context(login)),
+            Ours::Ok(who) => self.logged_in(route, who, asked),
+            Ours::Done(user) => self.done(route, user.as_deref(), asked),
+            Ours::Denied => self.fill(route.replies.denied.as_ref(), DENIED, &self.context(asked)),
             Ours::Unknown => {
                 let template = route.replies.unknown.as_ref().or(route.replies.denied.as_ref());
-                self.fill(template, DENIED, &self.context(login))
+                self.fill(template, DENIED, &self.context(asked))
             }
-            Ours::Exists => self.fill(route.replies.exists.as_ref(), EXISTS, &self.context(login)),
+            Ours::Exists => self.fill(route.replies.exists.as_ref(), EXISTS, &self.context(asked)),
             Ours::TooWeak(weak) => {
                 let reason = weak.to_string();
-                self.invalid(route, StatusCode::UNPROCESSABLE_ENTITY, "password_too_weak", &reason, login)
+                self.invalid(route, StatusCode::UNPROCESSABLE_ENTITY, "password_too_weak", &reason, asked)
             }
             Ours::BadName => self.invalid(
                 route,
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid_account",
                 "this name or password cannot be used",
-                login,
+                asked,
             ),
-            Ours::Limited(after) => self.retry_later(route.replies.limited.as_ref(), LIMITED, *after, login),
+            Ours::Limited(after) => self.retry_later(route.replies.limited.as_ref(), LIMITED, *after, asked),
             Ours::Unavailable(after) => {
-                self.retry_later(route.replies.unavailable.as_ref(), UNAVAILABLE, *after, login)
+                self.retry_later(route.replies.unavailable.as_ref(), UNAVAILABLE, *after, asked)
             }
         }
     }
@@ -91,11 +109,11 @@ impl Renderer {
         status: StatusCode,
         code: &'static str,
         reason: &str,
-        login: &str,
+        asked: Asked<'_>,
     ) -> Response<Bytes> {
         match &route.replies.invalid {
             Some(template) => {
-                let context = Context { reason: Some(reason), ..self.context(login) };
+                let context = Context { reason: Some(reason), ..self.context(asked) };
                 self.fill(Some(template), UNAVAILABLE, &context)
             }
             None => problem(status, code, reason),
@@ -103,23 +121,26 @@ impl Renderer {
     }
 
     /// What we would have answered for somebody legacy answered for, to compare shapes with; nothing is counted.
-    pub(super) fn shadow(&self, route: &Route, who: &Authenticated, login: &str) -> Option<Response<Bytes>> {
+    pub(super) fn shadow(&self, route: &Route, who: &Authenticated, asked: Asked<'_>) -> Option<Response<Bytes>> {
         route.replies.ok.as_ref()?;
-        Some(self.logged_in(route, who, login))
+        Some(self.logged_in(route, who, asked))
     }
 
-    fn context<'a>(&self, login: &'a str) -> Context<'a> {
-        Context { login, now: self.clock.wall().0, ..Context::default() }
+    fn context<'a>(&self, asked: Asked<'a>) -> Context<'a> {
+        let shown = asked.headers.iter().filter(|(name, _)| !SECRET_HEADERS.contains(name));
+        let headers = shown.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+        let request = Some(RequestView { headers });
+        Context { request, login: asked.login, now: self.clock.wall().0, ..Context::default() }
     }
 
-    fn logged_in(&self, route: &Route, who: &Authenticated, login: &str) -> Response<Bytes> {
+    fn logged_in(&self, route: &Route, who: &Authenticated, asked: Asked<'_>) -> Response<Bytes> {
         let minted = match self.tokens.as_ref().map(|tokens| tokens.mint(who)).transpose() {
             Ok(minted) => minted.unwrap_or_default(),
             Err(error) => return self.failed(&error),
         };
         let Minted { token, named } = &minted;
         let context =
-            Context { user: Some(who.view()), token: token.as_deref(), tokens: Some(named), ..self.context(login) };
+            Context { user: Some(who.view()), token: token.as_deref(), tokens: Some(named), ..self.context(asked) };
         let mut response = self.fill(route.replies.ok.as_ref(), DONE, &context);
         if let (Some(cookie), Some(token)) = (&self.cookie, token.as_deref())
             && let Some(value) = cookie.set(token)
@@ -129,8 +150,8 @@ impl Renderer {
         response
     }
 
-    fn done(&self, route: &Route, user: Option<&UserView>, login: &str) -> Response<Bytes> {
-        let context = Context { user, ..self.context(login) };
+    fn done(&self, route: &Route, user: Option<&UserView>, asked: Asked<'_>) -> Response<Bytes> {
+        let context = Context { user, ..self.context(asked) };
         let mut response = self.fill(route.replies.ok.as_ref(), DONE, &context);
         if let (None, Some(cookie)) = (user, &self.cookie)
             && let Some(value) = cookie.clear()
@@ -145,10 +166,10 @@ impl Renderer {
         template: Option<&ReplyTemplate>,
         standard: Standard,
         after: Duration,
-        login: &str,
+        asked: Asked<'_>,
     ) -> Response<Bytes> {
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        let context = Context { retry_after: Some(seconds.max(1)), ..self.context(login) };
+        let context = Context { retry_after: Some(seconds.max(1)), ..self.context(asked) };
         let mut response = self.fill(template, standard, &context);
         response.headers_mut().entry(RETRY_AFTER).or_insert(HeaderValue::from(seconds.max(1)));
         response
@@ -205,7 +226,11 @@ fn render(template: &ReplyTemplate, context: &Context<'_>) -> Result<Response<By
     *response.status_mut() = template.status;
     let headers = response.headers_mut();
     for (name, value) in &template.headers {
-        headers.append(name, HeaderValue::from_str(&value.render(&context)?)?);
+        // One that comes out empty is left out: a header that depends on the request, as CORS has them.
+        match value.render(&context)? {
+            empty if empty.is_empty() => {}
+            value => drop(headers.append(name, HeaderValue::from_str(&value)?)),
+        }
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if template.body.is_some() {

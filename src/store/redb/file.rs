@@ -1,7 +1,7 @@
 //! The file of the store: made once, whole and for our eyes alone; refused ever after if it is missing, damaged or foreign.
 //!
 //! A new store is made under another name and then linked to its own, so that a crash leaves either none or a whole one. Beside
-//! it a marker, `<file>.initialised`, says that it was made: where that is found without the file, something took the file away,
+//! it a marker, `<file>-init`, says that it was made: where that is found without the file, something took the file away,
 //! and an empty store in its place would answer "unknown" for every user (R97).
 
 use std::ffi::OsString;
@@ -24,7 +24,7 @@ const MODE: u32 = 0o600;
 pub(super) fn open(settings: &StoreSettings) -> Result<(Opener<FileMedium>, Database, Ledger), OpenError> {
     let path = &settings.path;
     let failed = |action| move |cause: io::Error| OpenError::Io { path: path.clone(), action, cause: cause.into() };
-    let marker = beside(path, ".initialised");
+    let marker = beside(path, "-init");
     let opener = Opener { medium: FileMedium(path.clone()), cache_bytes: settings.cache_bytes };
     let fresh = !path.try_exists().map_err(failed("opened"))?;
     if fresh {

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use uuid::Uuid;
 
 use super::fault::Fault;
-use super::schema::{IdBytes, Ledger, Snapshot, find_user, user_of};
+use super::schema::{IdBytes, Ledger, Snapshot, find_user, own_id, user_of};
 use crate::domain::identifier::{Candidates, IdentifierKind};
 use crate::domain::user::{User, UserId};
 use crate::service::ports::{Found, Lookup, UserPage, UserQuery};
@@ -42,12 +42,6 @@ pub(super) fn find_public(snapshot: &Snapshot, id: &str) -> Result<Option<User>,
         Some(id) => find_user(&snapshot.users, &id),
         None => Ok(None),
     }
-}
-
-/// Our own ids in the one form in which we write them: two spellings of an id must not be two subjects to an app.
-fn own_id(text: &str) -> Option<IdBytes> {
-    let id = Uuid::try_parse(text).ok()?;
-    (id.to_string() == text).then(|| id.into_bytes())
 }
 
 pub(super) fn list(snapshot: &Snapshot, query: &UserQuery) -> Result<UserPage, Fault> {

@@ -214,6 +214,12 @@ pub(super) fn keep_mode(meta: &mut Table<'_, &'static str, u64>, mode: Mode) -> 
     Ok(())
 }
 
+/// Our own ids in the one form in which we write them: two spellings of an id must not be two subjects to an app.
+pub(super) fn own_id(text: &str) -> Option<IdBytes> {
+    let id = Uuid::try_parse(text).ok()?;
+    (id.to_string() == text).then(|| id.into_bytes())
+}
+
 /// Reads the record of a key that another table points at. Its absence is damage.
 pub(super) fn user_of(
     users: &impl ReadableTable<&'static IdBytes, &'static [u8]>,

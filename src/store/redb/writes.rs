@@ -13,7 +13,7 @@ use uuid::{ContextV7, Timestamp, Uuid};
 use super::conflicts;
 use super::fault::Fault;
 use super::record;
-use super::schema::{Ledger, Tables, find_user, keep_mode, user_of};
+use super::schema::{Ledger, Tables, find_user, keep_mode, own_id, user_of};
 use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::credential::{AbsentBecause, Credential};
 use crate::domain::identifier::{Identifier, NORMALIZATION_VERSION, NormalizedIdentifier};
@@ -110,6 +110,11 @@ impl<'txn> Batch<'txn> {
                 by_name.push(user_of(&self.tables.users, id.0.as_bytes())?);
             }
         }
+        if let Some(holder) = self.bearer_of(&identity.id)?
+            && by_name.iter().all(|other| other.id != holder.id)
+        {
+            by_name.push(holder);
+        }
         let holders: Vec<Holder> = by_name.iter().map(holder).collect();
         match decide_save(by_id.as_ref().map(holder), &holders, proven.based_on) {
             SaveDecision::Create => {
@@ -151,7 +156,7 @@ impl<'txn> Batch<'txn> {
             }
         }
         if let Some(id) = &legacy_id
-            && self.id_of_legacy(id)?.is_some()
+            && (self.id_of_legacy(id)?.is_some() || self.bearer_of(id)?.is_some())
         {
             return Ok(Err(Taken));
         }
@@ -201,6 +206,13 @@ impl<'txn> Batch<'txn> {
 
     fn id_of_legacy(&self, id: &LegacyId) -> Result<Option<UserId>, Fault> {
         Ok(self.tables.legacy_ids.get(id.as_key())?.map(|id| UserId(Uuid::from_bytes(*id.value()))))
+    }
+
+    /// Who bears this legacy id as his public id already, having none of legacy's: it reads as our own id of his. Where legacy
+    /// lets people choose their ids, one of them could otherwise become the subject of another's tokens.
+    fn bearer_of(&self, id: &LegacyId) -> Result<Option<User>, Fault> {
+        let Some(own) = own_id(id.as_key()) else { return Ok(None) };
+        Ok(find_user(&self.tables.users, &own)?.filter(|user| user.legacy_id.is_none()))
     }
 
     /// A record that is not there yet. Its version is given when it is put.

@@ -1,0 +1,319 @@
+//! What happens when the upstream, or the client, does not keep to the rules.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::support::client::{HttpClient, RawClient, get, show};
+use crate::support::proxy::{Proxy, Wanted};
+use crate::support::soon;
+use crate::support::upstream::{Upstream, answer};
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: app\r\n\r\n";
+
+fn forwarded(proxy: &Proxy, class: &str) -> Option<String> {
+    proxy.metric(&format!("authferry_forwarded_requests_total{{class=\"{class}\"}}"))
+}
+
+#[tokio::test]
+async fn a_dead_upstream_is_a_502_and_a_live_one_is_found_again() {
+    let address = Upstream::nobody().await;
+    let proxy = Wanted::before(format!("http://{address}")).start().await;
+    let mut client = RawClient::connect(proxy.address()).await;
+    let answer = client.ask(GET).await;
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (502, Some("upstream_unreachable")));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(forwarded(&proxy, "error").as_deref(), Some("1"));
+    let listener = tokio::net::TcpListener::bind(address).await.expect("the port is free again");
+    let served = async {
+        let (stream, _) = listener.accept().await.expect("accepted");
+        let mut upstream = RawClient::over(stream);
+        upstream.read_until(b"\r\n\r\n").await;
+        upstream.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+        upstream
+    };
+    let (answer, _upstream) = soon("an answer", async { tokio::join!(client.ask(GET), served) }).await;
+    assert_eq!(answer.status, 204, "the client's own connection was kept");
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_a_502() {
+    let proxy = Wanted::before("http://no-such-host.invalid").start().await;
+    assert_eq!(RawClient::connect(proxy.address()).await.ask(GET).await.status, 502);
+}
+
+#[tokio::test]
+async fn a_slow_upstream_is_a_504_and_its_connection_is_given_up() {
+    let (gone, mut given_up) = tokio::sync::mpsc::channel(1);
+    let upstream = Upstream::raw(move |mut connection, _| {
+        let gone = gone.clone();
+        async move {
+            connection.head().await.expect("a head");
+            connection.closed().await;
+            gone.send(()).await.expect("wanted");
+        }
+    })
+    .await;
+    let wanted = Wanted { response_timeout: Duration::from_millis(50), ..Wanted::before(upstream.url()) };
+    let proxy = wanted.start().await;
+    let answer = RawClient::connect(proxy.address()).await.ask(GET).await;
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (504, Some("upstream_timeout")));
+    soon("the connection to be given up", given_up.recv()).await.expect("closed");
+}
+
+#[tokio::test]
+async fn only_the_head_has_to_be_in_time_and_an_upload_may_take_as_long_as_it_moves() {
+    let upstream = Upstream::raw(|mut connection, _| async move {
+        connection.head().await.expect("a head");
+        connection.read_exactly(11).await.expect("a body");
+        connection.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n").await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        connection.send("late").await;
+    })
+    .await;
+    // The pauses are what is tested here, not a way to wait for something.
+    let wanted = Wanted { response_timeout: Duration::from_millis(300), ..Wanted::before(upstream.url()) };
+    let proxy = wanted.start().await;
+    let mut client = RawClient::connect(proxy.address()).await;
+    client.send("POST / HTTP/1.1\r\nhost: app\r\ncontent-length: 11\r\n\r\n").await;
+    // Longer than the timeout in all, shorter from piece to piece.
+    for piece in ["slo", "wly", "but", "ok"] {
+        client.send(piece).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(client.answer().await.body, b"late");
+}
+
+#[tokio::test]
+async fn a_client_that_stops_sending_is_told_so_and_the_upstream_is_not_blamed() {
+    let upstream = Upstream::raw(|mut connection, _| async move { connection.stall().await }).await;
+    let wanted = Wanted { response_timeout: Duration::from_millis(50), ..Wanted::before(upstream.url()) };
+    let proxy = wanted.start().await;
+    let mut client = RawClient::connect(proxy.address()).await;
+    let answer = client.ask("POST / HTTP/1.1\r\nhost: app\r\ncontent-length: 10\r\n\r\nhalf").await;
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (408, Some("body_timeout")));
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_off_its_body_breaks_off_the_upstreams_request_too() {
+    let (gone, mut broken_off) = tokio::sync::mpsc::channel(1);
+    let upstream = Upstream::raw(move |mut connection, _| {
+        let gone = gone.clone();
+        async move {
+            connection.head().await.expect("a head");
+            let body = connection.read_exactly(10).await;
+            gone.send(body).await.expect("wanted");
+        }
+    })
+    .await;
+    let proxy = Wanted::before(upstream.url()).start().await;
+    let mut client = RawClient::connect(proxy.address()).await;
+    client.send("POST / HTTP/1.1\r\nhost: app\r\ncontent-length: 10\r\n\r\nhalf").await;
+    drop(client);
+    let body = soon("the end", broken_off.recv()).await.expect("told");
+    assert_eq!(body, None, "the upstream never sees a whole body");
+}
+
+/// What an upstream may say that no client may be told (R20).
+const HOSTILE: [(&str, &str); 24] = [
+    ("nothing", ""),
+    ("half a status line", "HTTP/1.1 20"),
+    ("half a head", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n"),
+    ("no HTTP", "SSH-2.0-OpenSSH_9.2\r\n\r\n"),
+    ("HTTP/0.9", "<html>hello</html>"),
+    ("another version", "HTTP/3.0 200 OK\r\n\r\n"),
+    ("no status", "HTTP/1.1 OK\r\n\r\n"),
+    ("a status of two digits", "HTTP/1.1 20 OK\r\n\r\n"),
+    ("a status of four digits", "HTTP/1.1 2000 OK\r\n\r\n"),
+    ("a status that is none", "HTTP/1.1 099 Hm\r\n\r\n"),
+    ("a status over 599", "HTTP/1.1 600 Hm\r\ncontent-length: 0\r\n\r\n"),
+    ("two lengths", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nokk"),
+    ("the same length twice", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok"),
+    ("a list of lengths", "HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\nok"),
+    ("a length with a sign", "HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\nok"),
+    ("a negative length", "HTTP/1.1 200 OK\r\ncontent-length: -2\r\n\r\nok"),
+    (
+        "length and chunks",
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ),
+    ("an encoding besides chunks", "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    ("chunks that are not last", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked, gzip\r\n\r\nok"),
+    ("chunks twice", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+    ("a length where no body can be", "HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\nhello"),
+    ("a folded header", "HTTP/1.1 200 OK\r\nx-a: 1\r\n folded\r\ncontent-length: 0\r\n\r\n"),
+    ("a NUL in a header", "HTTP/1.1 200 OK\r\nx-a: 1\x002\r\ncontent-length: 0\r\n\r\n"),
+    ("a space before the colon", "HTTP/1.1 200 OK\r\nx-a : 1\r\ncontent-length: 0\r\n\r\n"),
+];
+
+#[tokio::test]
+async fn r20_a_bad_answer_is_a_502_and_its_connection_is_not_used_again() {
+    for (what, bytes) in HOSTILE {
+        let upstream = Upstream::saying_and_closing(bytes).await;
+        let proxy = Wanted::before(upstream.url()).start().await;
+        let mut client = RawClient::connect(proxy.address()).await;
+        for round in 1..=2 {
+            let answer = client.ask(GET).await;
+            assert_eq!((answer.status, answer.json()["code"].as_str()), (502, Some("upstream_broken")), "{what}");
+            assert_eq!(upstream.connections(), round, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn r20_a_bad_answer_over_a_connection_that_stays_open_is_a_502_too() {
+    let complete = HOSTILE.iter().filter(|(_, bytes)| bytes.contains("\r\n\r\n"));
+    for (what, bytes) in complete {
+        let upstream = Upstream::saying(*bytes).await;
+        let proxy = Wanted::before(upstream.url()).start().await;
+        let mut client = RawClient::connect(proxy.address()).await;
+        for round in 1..=2 {
+            assert_eq!(client.ask(GET).await.status, 502, "{what}");
+            assert_eq!(upstream.connections(), round, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn r20_a_head_without_an_end_is_a_502_before_it_fills_the_memory() {
+    let upstream = Upstream::raw(|mut connection, _| async move {
+        connection.head().await.expect("a head");
+        connection.send("HTTP/1.1 200 OK\r\n").await;
+        for _ in 0..64 {
+            connection.send(format!("x-{}: {}\r\n", "a".repeat(50), "b".repeat(4000))).await;
+        }
+        connection.stall().await;
+    })
+    .await;
+    let proxy = Wanted::before(upstream.url()).start().await;
+    assert_eq!(RawClient::connect(proxy.address()).await.ask(GET).await.status, 502);
+}
+
+#[tokio::test]
+async fn r20_what_follows_an_answer_unasked_is_never_taken_for_the_next_answer() {
+    let upstream = Upstream::raw(|mut connection, index| async move {
+        while connection.head().await.is_some() {
+            let poison = if index == 0 { "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison" } else { "" };
+            connection.send(format!("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood{poison}")).await;
+        }
+    })
+    .await;
+    let proxy = Wanted::before(upstream.url()).start().await;
+    let mut client = RawClient::connect(proxy.address()).await;
+    for _ in 0..3 {
+        assert_eq!(show(&client.ask(GET).await.body), "good");
+    }
+    assert_eq!(upstream.connections(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_breaks_off_at_the_client_too() {
+    for (bytes, sees) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf", "half"),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n", "4\r\nhalf\r\n"),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nnonsense\r\n", "4\r\nhalf\r\n"),
+    ] {
+        let upstream = Upstream::saying_and_closing(bytes).await;
+        let proxy = Wanted::before(upstream.url()).start().await;
+        let mut client = RawClient::connect(proxy.address()).await;
+        client.send(GET).await;
+        assert_eq!(client.head().await.status, 200);
+        let rest = client.read_to_end().await;
+        assert!(sees.starts_with(&show(&rest)), "no end is made up: {:?}", show(&rest));
+    }
+}
+
+#[tokio::test]
+async fn a_reset_instead_of_an_answer_is_a_502() {
+    let upstream = Upstream::raw(|mut connection, _| async move {
+        connection.head().await.expect("a head");
+        connection.reset();
+    })
+    .await;
+    let proxy = Wanted::before(upstream.url()).start().await;
+    assert_eq!(RawClient::connect(proxy.address()).await.ask(GET).await.status, 502);
+    assert_eq!(upstream.connections(), 1, "a request that was sent is not sent again");
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_upstream_has_closed_costs_no_request() {
+    let (closed, mut wait) = tokio::sync::mpsc::channel::<()>(1);
+    let upstream = Upstream::raw(move |mut connection, index| {
+        let closed = closed.clone();
+        async move {
+            connection.head().await.expect("a head");
+            connection.send(format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{index}")).await;
+            drop(connection);
+            closed.send(()).await.expect("wanted");
+        }
+    })
+    .await;
+    let proxy = Wanted::before(upstream.url()).start().await;
+    let mut client = RawClient::connect(proxy.address()).await;
+    for round in 0..5 {
+        assert_eq!(show(&client.ask(GET).await.body), round.to_string());
+        soon("the upstream to close", wait.recv()).await.expect("closed");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_takes_its_request_with_it() {
+    let (gone, mut given_up) = tokio::sync::mpsc::channel(1);
+    let (arrived, mut here) = tokio::sync::mpsc::channel(1);
+    let upstream = Upstream::raw(move |mut connection, _| {
+        let (gone, arrived) = (gone.clone(), arrived.clone());
+        async move {
+            connection.head().await.expect("a head");
+            arrived.send(()).await.expect("wanted");
+            connection.closed().await;
+            gone.send(()).await.expect("wanted");
+        }
+    })
+    .await;
+    let proxy = Wanted::before(upstream.url()).start().await;
+    let mut client = RawClient::connect(proxy.address()).await;
+    client.send(GET).await;
+    soon("the request", here.recv()).await.expect("there");
+    drop(client);
+    soon("the request to be given up", given_up.recv()).await.expect("closed");
+}
+
+#[tokio::test]
+async fn r11_an_answer_before_the_body_was_read_never_makes_the_body_a_request() {
+    let upstream = Upstream::raw(|mut connection, _| async move {
+        let head = connection.head().await.expect("a head");
+        let body = if head.starts_with("POST") { "early" } else { "other" };
+        connection
+            .send(format!("HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 5\r\n\r\n{body}"))
+            .await;
+        connection.stall().await;
+    })
+    .await;
+    let proxy = Wanted::before(upstream.url()).start().await;
+    let mut client = RawClient::connect(proxy.address()).await;
+    client.send("POST / HTTP/1.1\r\nhost: app\r\ncontent-length: 100000\r\n\r\n").await;
+    let early = client.answer().await;
+    assert_eq!((early.status, show(&early.body)), (413, "early".to_owned()));
+    // If the connection is still open, these are 34 bytes of the body that was announced, and no request.
+    client.send("GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    client.finish().await;
+    let rest = client.read_to_end().await;
+    assert!(!show(&rest).contains("other"), "{}", show(&rest));
+    assert!(!upstream.recorded().iter().any(|bytes| bytes.starts_with(b"GET /smuggled")));
+}
+
+#[tokio::test]
+async fn the_classes_of_answers_are_counted() {
+    let upstream = Upstream::app(|request| async move {
+        let mut response = answer("");
+        *response.status_mut() = request.uri().path()[1..].parse::<StatusCode>().expect("a status");
+        response
+    })
+    .await;
+    let proxy = Wanted::before(upstream.url()).start().await;
+    let mut client = HttpClient::h1(proxy.address()).await;
+    for status in [200, 201, 302, 404, 500, 503] {
+        assert_eq!(client.ask(get(&format!("/{status}"))).await.status(), status);
+    }
+    let counted = ["2xx", "3xx", "4xx", "5xx"].map(|class| forwarded(&proxy, class).unwrap_or_default());
+    assert_eq!(counted, ["2", "1", "1", "2"]);
+}
