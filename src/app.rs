@@ -29,7 +29,7 @@ use crate::service::mode::ModeCell;
 use crate::service::ports::{StoreError, Tokens};
 use crate::service::{Parts, Policy, Service};
 use crate::store::{self, OpenError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, WithCauses};
 use crate::token::{Minter, TokenSetupError};
 
 /// Idle connections to the app that each I/O thread keeps.
@@ -232,7 +232,7 @@ impl App {
         if let Some(admin) = admin
             && let Err(error) = admin.await
         {
-            tracing::error!(error = &error as &(dyn std::error::Error + 'static), "the admin listener died");
+            tracing::error!(error = %WithCauses(&error), "the admin listener died");
         }
         match ended {
             Ok(drained) => {

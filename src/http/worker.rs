@@ -34,7 +34,7 @@ use super::server::{Drained, Handler};
 use super::settings::EdgeBounds;
 use crate::net::ProxyBody;
 use crate::net::body::StreamError;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, WithCauses};
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -241,7 +241,7 @@ impl<H: Handler> Front<H> {
                 Ok(Ok(Origin::Socket)) => {}
                 Ok(Ok(Origin::Client { peer: client, local: at })) => (peer, local) = (Some(client), Some(at)),
                 Ok(Err(error)) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, ?peer, "no PROXY header");
+                    tracing::debug!(error = %WithCauses(&error), ?peer, "no PROXY header");
                     return self.worker.metrics.refused("proxy_header");
                 }
                 Err(_elapsed) => return self.worker.metrics.refused("proxy_header"),
@@ -299,7 +299,7 @@ impl<H: Handler> Front<H> {
             }
         };
         if let Err(error) = ended {
-            tracing::debug!(error = &error as &dyn std::error::Error, peer = ?connection.peer, "a connection ended");
+            tracing::debug!(error = %WithCauses(&error), peer = ?connection.peer, "a connection ended");
         }
     }
 }

@@ -29,6 +29,7 @@ use crate::domain::mode::Answerer;
 use crate::domain::password::Password;
 use crate::domain::proof::{Authenticated, VerifiedUser};
 use crate::domain::user::{User, Version};
+use crate::telemetry::WithCauses;
 use crate::telemetry::metrics::{Outcome, Source};
 
 /// A login as the edge decoded it.
@@ -415,7 +416,7 @@ impl Service {
 
     pub(crate) fn store_unreadable(&self, error: &StoreError) -> Reply {
         self.metrics.alarm("store");
-        tracing::error!(error = error as &dyn std::error::Error, "the store cannot be read");
+        tracing::error!(error = %WithCauses(error), "the store cannot be read");
         self.unavailable(Source::Local).reply
     }
 }

@@ -10,6 +10,7 @@ use crate::domain::identifier::{Candidates, NormalizedIdentifier};
 use crate::domain::password::Password;
 use crate::domain::proof::LegacyAccepted;
 use crate::domain::user::{Origin, UserId, Version};
+use crate::telemetry::WithCauses;
 
 /// How long an answer waits for the save it reports. A healthy save takes a hash and a commit; a sick disk must not hold logins.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -170,6 +171,6 @@ impl Service {
         if !matches!(error, StoreError::Busy) {
             self.metrics.alarm("store");
         }
-        tracing::error!(error = error as &dyn std::error::Error, "{what}");
+        tracing::error!(error = %WithCauses(error), "{what}");
     }
 }
