@@ -22,7 +22,8 @@ struct Problem<'a> {
 #[must_use]
 pub fn problem(status: StatusCode, code: &str, title: &str) -> Response<Bytes> {
     let r#type = format!("urn:authferry:problem:{}", code.replace('_', "-"));
-    let body = serde_json::to_vec(&Problem { r#type: &r#type, title, status: status.as_u16(), code }).unwrap_or_default();
+    let body =
+        serde_json::to_vec(&Problem { r#type: &r#type, title, status: status.as_u16(), code }).unwrap_or_default();
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;
     let headers = response.headers_mut();
