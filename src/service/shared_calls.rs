@@ -106,3 +106,28 @@ impl Drop for Entry {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    #[test]
+    fn only_logins_that_are_equal_in_everything_share_a_call() {
+        let calls = SharedCalls::new();
+        let key = |route, login: &str, password: &str, fields: Value| {
+            let login = RawIdentifier::new(login).expect("an identifier");
+            let password = Password::new(Zeroizing::new(password.to_owned())).expect("a password");
+            calls.key(RouteIndex(route), &login, &password, &fields)
+        };
+        let ann = key(0, "ann", "secret", json!({ "otp": "1" }));
+        assert_eq!(ann, key(0, "ann", "secret", json!({ "otp": "1" })));
+        assert_ne!(ann, key(1, "ann", "secret", json!({ "otp": "1" })), "another route");
+        assert_ne!(ann, key(0, "bob", "secret", json!({ "otp": "1" })), "another user");
+        assert_ne!(ann, key(0, "ann", "other", json!({ "otp": "1" })), "another password");
+        assert_ne!(ann, key(0, "ann", "secret", json!({ "otp": "2" })), "another one-time code");
+        assert_ne!(key(0, "ann", "secretx", json!(null)), key(0, "annsecret", "x", json!(null)), "no run-on");
+    }
+}

@@ -108,6 +108,44 @@ async fn r87_rechecks_have_a_budget_per_account() {
 }
 
 #[tokio::test]
+async fn r82_an_outage_does_not_use_the_budget_of_rechecks_up() {
+    let double = LegacyDouble::well_behaved();
+    let proxy = migrate(&double).await;
+    assert_eq!(proxy.login(ANN, RIGHT).await.status, 200);
+    double.put_user(crate::support::legacy::DoubleUser { password: "the new one".into(), ..ann() });
+    double.behave(Some(Misbehaviour::HangsUp));
+    for attempt in 0..6 {
+        assert_eq!(proxy.login(ANN, "the new one").await.status, 503, "attempt {attempt}: nobody can know");
+    }
+    double.behave(None);
+    assert_eq!(proxy.login(ANN, "the new one").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_legacy_takes_back_on_asking_again_stays_taken_back_in_an_outage() {
+    let double = LegacyDouble::well_behaved();
+    let text = call_login(&double, "migrate", "").replace("[migration]", "[migration]\nrevalidate_after = \"1ms\"");
+    let proxy = start(&text).await;
+    assert_eq!(proxy.login(ANN, RIGHT).await.status, 200);
+    double.remove_user(7);
+    // Legacy's word counts whole seconds: its first yes has to be one old before it is asked again.
+    let denied = async {
+        while proxy.login(ANN, RIGHT).await.status == 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    crate::support::soon("legacy's no", denied).await;
+    double.behave(Some(Misbehaviour::HangsUp));
+    let asked_of_record = async {
+        while proxy.login(ANN, RIGHT).await.status == 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    crate::support::soon("the record to follow", asked_of_record).await;
+    assert_eq!(proxy.login(ANN, RIGHT).await.status, 503);
+}
+
+#[tokio::test]
 async fn r63_an_account_is_limited_by_its_failures_and_a_right_password_costs_nothing() {
     let double = LegacyDouble::well_behaved();
     let proxy = migrate(&double).await;

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use authferry::domain::clock::UnixSeconds;
 use authferry::domain::credential::{AbsentBecause, Credential};
-use authferry::domain::identifier::{Candidates, Identifier, NORMALIZATION_VERSION};
+use authferry::domain::identifier::{Candidates, Identifier, IdentifierKind, NORMALIZATION_VERSION};
 use authferry::domain::login::{Holder, SaveDecision, decide_save};
 use authferry::domain::mode::Mode;
 use authferry::domain::proof::Migrated;
