@@ -21,7 +21,7 @@ use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::Clock;
 use crate::net::body::Progress;
 use crate::net::{Client, ProxyBody, SendError, SendErrorKind};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, WithCauses};
 
 /// Sends requests to the upstream.
 pub struct Forwarder {
@@ -216,7 +216,7 @@ impl Failure {
         match &self {
             Self::Send(error) => {
                 tracing::warn!(
-                    error = error as &dyn std::error::Error,
+                    error = %WithCauses(error),
                     code,
                     "a request got no answer from the upstream"
                 );

@@ -25,6 +25,12 @@ pub trait Handler: Send + Sync + 'static {
         request: http::Request<Incoming>,
         connection: &Arc<Connection>,
     ) -> impl Future<Output = http::Response<ProxyBody>> + Send;
+
+    /// Waits for what outlives its request. Called on every worker, once its connections have ended, since work that was begun
+    /// on a worker ends with it.
+    fn drain(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 }
 
 /// How a server ended.

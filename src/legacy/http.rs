@@ -19,7 +19,7 @@ use crate::domain::clock::Clock;
 use crate::domain::identifier::RawIdentifier;
 use crate::domain::login::AskedBy;
 use crate::domain::password_life::{Change, ChangeWord};
-use crate::domain::proof::LegacyIdentity;
+use crate::domain::proof::{LegacyIdentity, ToldBy};
 use crate::domain::registration::CreateWord;
 use crate::net::ProxyBody;
 use crate::service::ports::{
@@ -271,7 +271,10 @@ impl HttpBackend {
             answer => answer.context(),
         };
         match self.look_up(place, judged.deadline, context).await {
-            UserAnswer::Found(Some(identity)) => Ok(*identity),
+            UserAnswer::Found(Some(identity)) => {
+                let by_name = self.settings.get_user.as_ref().is_some_and(|rules| !rules.needs_answer);
+                Ok(LegacyIdentity { told_by: if by_name { ToldBy::NameSearch } else { ToldBy::Owner }, ..*identity })
+            }
             UserAnswer::Found(None) => Err(Unrecognised::NoStableId),
             UserAnswer::NotFound | UserAnswer::Unknown(_) => Err(Unrecognised::NoProfile),
         }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::answer::Answer;
 use super::settings::UserMapping;
 use crate::domain::identifier::{IdentifierKind, IdentifierRules};
-use crate::domain::proof::{LegacyAccepted, LegacyIdentity};
+use crate::domain::proof::{LegacyAccepted, LegacyIdentity, ToldBy};
 use crate::domain::user::LegacyId;
 use crate::template::Expression;
 
@@ -31,7 +31,8 @@ pub(super) fn read(mapping: &UserMapping, answer: &Arc<Answer>, rules: Identifie
         Some(profile) => value(Some(profile)),
         None => answer.json().cloned(),
     };
-    Some(LegacyIdentity { id, identifiers, profile: profile.unwrap_or_else(|| Value::Object(Map::new())) })
+    let profile = profile.unwrap_or_else(|| Value::Object(Map::new()));
+    Some(LegacyIdentity { id, identifiers, profile, told_by: ToldBy::Owner })
 }
 
 /// Vouches that legacy accepted this user's password: its success rule held, and the answer that says so names him.

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::client::{HttpClient, RawClient, get, show};
 use crate::support::proxy::{Proxy, Wanted, on_any_port};
@@ -64,7 +65,8 @@ impl Handler for Paths {
 #[tokio::test]
 async fn r25_a_drain_answers_what_is_under_way_and_takes_nothing_new() {
     let (handler, mut here, go) = held();
-    let mut server = serving(bounds(), handler);
+    // One worker tells all of its connections at once.
+    let mut server = serving(EdgeBounds { workers: 1, ..bounds() }, handler);
     let address = server.address();
     let mut busy = RawClient::connect(address).await;
     busy.send(GET).await;
@@ -97,6 +99,21 @@ async fn r25_http2_streams_are_finished_before_the_drain_is_over() {
     go.send(true).expect("waited for");
     assert_eq!(soon("the answer", asked).await.expect("no panic").body(), "held");
     assert_eq!(server.drained().await, Drained::InTime);
+}
+
+#[tokio::test]
+async fn r25_a_request_that_came_before_the_drain_is_answered_even_if_it_was_not_accepted_yet() {
+    let server = bind_all(&[on_any_port()], bounds()).expect("bound");
+    let address = server.addresses()[0].tcp().expect("TCP");
+    // The kernel completes the connection; nobody accepts before the shutdown.
+    let mut client = RawClient::connect(address).await;
+    client.send("GET /early HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    let served = server.run(Arc::new(Paths), Arc::new(Metrics::new()), shutdown);
+    assert_eq!(soon("the drain", served).await.expect("served"), Drained::InTime);
+    assert_eq!(client.answer().await.body, b"/early");
+    assert_eq!(client.read_to_end().await, b"");
 }
 
 #[tokio::test]
