@@ -128,7 +128,7 @@ fn legacy_lacks(before: Mode, after: &ModeView) -> Option<String> {
 pub(super) fn meaning(mode: Mode) -> &'static str {
     match mode {
         Mode::Passthrough => "everything is forwarded, no body is read, nothing saved",
-        Mode::Observe => "legacy answers; what it proves is saved, and compared with ours",
+        Mode::Observe => "legacy answers; what it proves is saved and compared",
         Mode::Migrate => "we answer whom we know; legacy is asked for everyone else",
         Mode::Retired => "we answer; legacy is never called",
     }
