@@ -23,6 +23,7 @@ mod legacy;
 mod legacy_load;
 mod login;
 mod net;
+mod real_backends;
 mod server;
 mod store;
 mod store_file;

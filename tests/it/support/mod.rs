@@ -11,6 +11,7 @@ pub(crate) mod memory_store;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod raw_client;
+pub(crate) mod real;
 pub(crate) mod upstream;
 
 use std::time::Duration;
