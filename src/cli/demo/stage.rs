@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 
 use super::visitor::Visitor;
-use crate::app::{App, RunError};
+use crate::app::{App, BuildError, RunError};
 use crate::cli::failure::{Ended, Failure};
 use crate::cli::operator::Operator;
 use crate::config::{Config, Environment};
@@ -33,6 +33,35 @@ impl Port {
     /// What was asked for, or else the usual one.
     pub(super) fn of(asked_for: Option<u16>, usual: u16) -> Self {
         asked_for.map_or(Self::Rather(usual), Self::Exactly)
+    }
+
+    /// The port to try first; 0 for any.
+    async fn first_choice(self) -> u16 {
+        match self {
+            Self::Exactly(port) => port,
+            Self::Rather(port) => match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+                Ok(_free) => port,
+                Err(_taken) => 0,
+            },
+        }
+    }
+
+    /// The port to try when the first is taken.
+    fn second_choice(self) -> u16 {
+        match self {
+            Self::Exactly(port) => port,
+            Self::Rather(_) => 0,
+        }
+    }
+
+    /// What to say when it came to another port than the usual one.
+    fn note(self, at: SocketAddr) -> Option<String> {
+        match self {
+            Self::Rather(usual) if usual != at.port() => {
+                Some(format!("port {usual} is taken here; {} is used instead", at.port()))
+            }
+            Self::Rather(_) | Self::Exactly(_) => None,
+        }
     }
 }
 
@@ -75,7 +104,7 @@ enum NoStage {
     },
     #[error("there is no randomness for an admin token")]
     Token(#[source] aws_lc_rs::error::Unspecified),
-    #[error("the proxy of the demo has no TCP address")]
+    #[error("the proxy of the demo has no address")]
     NoAddress,
     #[error("the proxy of the demo died")]
     Died(#[source] JoinError),
@@ -84,33 +113,24 @@ enum NoStage {
 impl Stage {
     /// Starts everything. What could not be as usual is among the notes.
     pub(super) async fn set_up(ports: &Ports) -> Result<Self, Failure> {
-        let mut notes = Vec::new();
-        let app = listener(ports.app, &mut notes).await?;
-        let auth = listener(Port::Rather(0), &mut notes).await?;
+        let (app, auth) = (listener(ports.app).await?, listener(Port::Rather(0)).await?);
         let legacy = DemoLegacy::start(DemoListeners { app, auth }, Arc::new(SystemClock)).map_err(Failure::of)?;
         let folder = Folder::fresh().map_err(Failure::of)?;
-        // The proxy binds for itself, so what is free here is only very likely to be free there.
-        let public = listener(ports.proxy, &mut notes).await?.local_addr().map_err(Failure::of)?;
-        let admin = listener(ports.admin, &mut notes).await?.local_addr().map_err(Failure::of)?;
         let admin_token = fresh_token().map_err(Failure::of)?;
-        let config = configuration(&DemoPlaces {
-            public,
-            admin,
-            app: legacy.app_addr(),
-            legacy: legacy.auth_addr(),
-            store: &folder.0.join("users.redb"),
-            admin_token: &admin_token,
-        })?;
-        let proxy = App::build(config).await.map_err(Failure::of)?;
-        let site = proxy.addresses().public.iter().find_map(crate::http::listener::BoundAddress::tcp);
+        let proxy = start_proxy(ports, &legacy, &folder, &admin_token).await?;
+        let addresses = proxy.addresses();
+        let site = addresses.public.iter().find_map(crate::http::listener::BoundAddress::tcp);
         let site = site.ok_or(NoStage::NoAddress).map_err(Failure::of)?;
+        let admin = addresses.admin.ok_or(NoStage::NoAddress).map_err(Failure::of)?;
+        let app = legacy.app_addr();
+        let notes = [(ports.proxy, site), (ports.admin, admin), (ports.app, app)];
+        let notes = notes.into_iter().filter_map(|(port, at)| port.note(at)).collect();
         let (stop, stopped) = oneshot::channel::<()>();
         let proxy = tokio::spawn(proxy.run(async move {
             // A stage that is gone has been struck.
             let _struck_or_gone = stopped.await;
         }));
         let visitor = Visitor::of(target(site)).map_err(Failure::of)?;
-        let app = legacy.app_addr();
         Ok(Self { legacy: Mutex::new(legacy), proxy, stop, site, admin, app, admin_token, notes, visitor, folder })
     }
 
@@ -203,21 +223,39 @@ fn target(address: SocketAddr) -> Target {
     Target { https: false, host: address.ip().to_string(), port: address.port(), base_path: String::new() }
 }
 
+/// Builds the proxy on the ports that are wanted, and where somebody is quicker, on any.
+async fn start_proxy(ports: &Ports, legacy: &DemoLegacy, folder: &Folder, admin_token: &str) -> Result<App, Failure> {
+    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let build = async |proxy, admin| {
+        let config = configuration(&DemoPlaces {
+            public: at(proxy),
+            admin: at(admin),
+            app: legacy.app_addr(),
+            legacy: legacy.auth_addr(),
+            store: &folder.0.join("users.redb"),
+            admin_token,
+        })?;
+        Ok::<_, Failure>(App::build(config).await)
+    };
+    match build(ports.proxy.first_choice().await, ports.admin.first_choice().await).await? {
+        Ok(app) => Ok(app),
+        // It binds for itself, and what was free a moment ago is now taken.
+        Err(BuildError::Bind(_) | BuildError::Admin { .. }) => {
+            build(ports.proxy.second_choice(), ports.admin.second_choice()).await?.map_err(Failure::of)
+        }
+        Err(error) => Err(Failure::of(error)),
+    }
+}
+
 /// Binds to the port that is wanted, or to any where that is good enough.
-async fn listener(port: Port, notes: &mut Vec<String>) -> Result<TcpListener, Failure> {
+async fn listener(port: Port) -> Result<TcpListener, Failure> {
     let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    let refused = |port, cause| Failure::of(NoStage::Port { port, cause });
-    match port {
-        Port::Exactly(port) => bind(port).await.map_err(|cause| refused(port, cause)),
-        Port::Rather(port) => match bind(port).await {
-            Ok(listener) => Ok(listener),
-            Err(_taken) => {
-                let listener = bind(0).await.map_err(|cause| refused(0, cause))?;
-                let instead = listener.local_addr().map_err(|cause| refused(0, cause))?.port();
-                notes.push(format!("port {port} is taken here; {instead} is used instead"));
-                Ok(listener)
-            }
-        },
+    match bind(port.first_choice().await).await {
+        Ok(listener) => Ok(listener),
+        Err(_taken) => {
+            let port = port.second_choice();
+            bind(port).await.map_err(|cause| Failure::of(NoStage::Port { port, cause }))
+        }
     }
 }
 
@@ -267,11 +305,27 @@ mod tests {
     async fn a_usual_port_that_is_taken_is_replaced_and_said_so_and_one_that_was_asked_for_is_not() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let port = taken.local_addr().expect("an address").port();
-        let mut notes = Vec::new();
-        let other = listener(Port::of(None, port), &mut notes).await.expect("another port");
-        assert_ne!(other.local_addr().expect("an address").port(), port);
-        assert!(notes.concat().contains(&port.to_string()), "{notes:?}");
-        let refused = listener(Port::of(Some(port), 8080), &mut notes).await.err().expect("no other port");
+        let usual = Port::of(None, port);
+        let other = listener(usual).await.expect("another port").local_addr().expect("an address");
+        assert_ne!(other.port(), port);
+        assert!(usual.note(other).expect("a note").contains(&port.to_string()));
+        let asked_for = Port::of(Some(port), 8080);
+        let refused = listener(asked_for).await.err().expect("no other port");
         assert!(refused.to_string().contains(&port.to_string()), "{refused}");
+        assert_eq!(asked_for.note(other), None);
+    }
+
+    #[tokio::test]
+    async fn two_demos_at_once_do_not_take_each_others_ports() {
+        let ports = || Ports { proxy: Port::Rather(8080), admin: Port::Rather(9090), app: Port::Rather(3000) };
+        let (first, second) =
+            (Stage::set_up(&ports()).await.expect("a stage"), Stage::set_up(&ports()).await.expect("another"));
+        for (one, other) in
+            [(first.site(), second.site()), (first.console(), second.console()), (first.app(), second.app())]
+        {
+            assert_ne!(one, other);
+        }
+        first.strike().await.expect("a clean end");
+        second.strike().await.expect("a clean end");
     }
 }
