@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::breaker::Breaker;
 use super::exchange::{Bounds, Exchange, Place};
 use super::request::{self, ComposeError};
-use super::settings::{LegacySettings, UserSource, VerdictRules};
+use super::settings::{LegacySettings, UserRules, UserSource, VerdictRules};
 use super::verdict::{Knows, Verdict, judge, judge_user};
 use super::{Clients, identity};
 use crate::domain::clock::Clock;
@@ -51,6 +51,16 @@ impl Operation {
     }
 }
 
+/// Whom `get_user` may be asked about after a yes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AskedAbout {
+    /// The name that was typed: a password was judged with it.
+    Name,
+    /// Whoever the answer is about. A change says nothing of the name in its body: a legacy that goes by its session changes one
+    /// account while the body names another.
+    Answer,
+}
+
 pub(super) struct HttpBackend {
     settings: LegacySettings,
     legacy: Exchange,
@@ -84,7 +94,7 @@ impl LegacyBackend for HttpBackend {
         Box::pin(async move {
             let mut judged = self.put(Operation::Login, question).await;
             let word = match judged.verdict {
-                Verdict::Success => match self.who(&mut judged, question).await {
+                Verdict::Success => match self.who(&mut judged, question, AskedAbout::Name).await {
                     Ok(identity) => LoginWord::Accepted(identity::vouch(identity)),
                     Err(nobody) => LoginWord::Unrecognised(nobody),
                 },
@@ -130,7 +140,7 @@ impl LegacyBackend for HttpBackend {
                 Verdict::Challenge | Verdict::Unrecognised(_) => CreateWord::Unrecognised,
                 Verdict::Unavailable(_) => CreateWord::Unavailable,
             };
-            let identity = self.who_if_done(&mut judged, question).await;
+            let identity = self.who_if_done(&mut judged, question, AskedAbout::Name).await;
             RegisterAnswer { word, identity, relay: judged.relay() }
         })
     }
@@ -147,7 +157,7 @@ impl LegacyBackend for HttpBackend {
                 Verdict::Unavailable(_) => ChangeWord::Unavailable,
             };
             tracing::debug!(?change, ?word, "legacy was told of a change");
-            let identity = self.who_if_done(&mut judged, question).await;
+            let identity = self.who_if_done(&mut judged, question, AskedAbout::Answer).await;
             ChangeAnswer { word, identity, relay: judged.relay() }
         })
     }
@@ -254,7 +264,12 @@ impl HttpBackend {
     }
 
     /// Whom a yes was about: the answer says so itself, or `get_user` is asked, which sees the answer.
-    async fn who(&self, judged: &mut Judged<'_>, question: Question<'_>) -> Result<LegacyIdentity, Unrecognised> {
+    async fn who(
+        &self,
+        judged: &mut Judged<'_>,
+        question: Question<'_>,
+        about: AskedAbout,
+    ) -> Result<LegacyIdentity, Unrecognised> {
         let (Some(answer), Some(user), Some(place)) = (&judged.answer, judged.user, &mut judged.place) else {
             return Err(Unrecognised::NoStableId);
         };
@@ -264,6 +279,10 @@ impl HttpBackend {
                 None if self.settings.get_user.is_none() => return Err(Unrecognised::NoStableId),
                 None => {}
             }
+        }
+        let by_name = |rules: &UserRules| !request::is_made_of_the_answer(&rules.request);
+        if about == AskedAbout::Answer && self.settings.get_user.as_ref().is_some_and(by_name) {
+            return Err(Unrecognised::NoProfile);
         }
         let context = context! {
             login => question.login.map(RawIdentifier::as_str),
@@ -277,9 +296,14 @@ impl HttpBackend {
         }
     }
 
-    async fn who_if_done(&self, judged: &mut Judged<'_>, question: Question<'_>) -> Option<Box<LegacyIdentity>> {
+    async fn who_if_done(
+        &self,
+        judged: &mut Judged<'_>,
+        question: Question<'_>,
+        about: AskedAbout,
+    ) -> Option<Box<LegacyIdentity>> {
         match judged.verdict {
-            Verdict::Success => self.who(judged, question).await.ok().map(Box::new),
+            Verdict::Success => self.who(judged, question, about).await.ok().map(Box::new),
             Verdict::Denied | Verdict::Challenge | Verdict::Unrecognised(_) | Verdict::Unavailable(_) => None,
         }
     }
