@@ -11,7 +11,7 @@ use super::ports::{AskBy, ClientRequest, Inserted, LegacySide, NewUser, Question
 use super::reply::{Ours, Reply};
 use super::saving::SaveReason;
 use crate::domain::identifier::{Candidates, Identifier, IdentifierKind, RawIdentifier};
-use crate::domain::login::{AfterLegacy, AskedBy, LocalSide};
+use crate::domain::login::{AfterLegacy, AskedBy, LocalSide, NotSaved};
 use crate::domain::mode::Answerer;
 use crate::domain::password::Password;
 use crate::domain::proof::{Authenticated, LegacyIdentity, Naming, UserView};
@@ -104,10 +104,10 @@ impl Service {
                 };
             }
         };
-        if answerer != Answerer::Legacy {
-            if let Err(weak) = self.policy.passwords.check(&applicant.password) {
-                return Reply::ours(Ours::TooWeak(weak), Source::Edge);
-            }
+        if answerer != Answerer::Legacy
+            && let Err(weak) = self.policy.passwords.check(&applicant.password)
+        {
+            return Reply::ours(Ours::TooWeak(weak), Source::Edge);
         }
         let taken = match (answerer, self.any_taken(&applicant).await) {
             (Answerer::Legacy, taken) => taken.unwrap_or(false),
@@ -228,6 +228,7 @@ impl Service {
     /// registered there, whether our own save succeeds or not (R90).
     async fn create_at_legacy(self: &Arc<Self>, applicant: Applicant, just_before: AtLegacy) -> Reply {
         let RegisterAnswer { word, identity, relay } = self.legacy.register(applicant.as_question()).await;
+        let word = self.doubted(&applicant, word, identity.as_deref());
         match (after_created(word, just_before), word) {
             (AfterCreated::Save, _) => {
                 let side = LegacySide { id: identity.as_ref().map(|identity| identity.id.clone()) };
@@ -250,9 +251,10 @@ impl Service {
                 }
             }
             (AfterCreated::ConfirmByLogin, _) => self.confirm_created(applicant, relay).await,
-            (AfterCreated::SaveNothing, CreateWord::Refused) => match relay {
-                Some(relay) => Reply::legacys(relay, None, Outcome::Exists),
-                None => Reply::ours(Ours::Exists, Source::Legacy),
+            (AfterCreated::SaveNothing, CreateWord::Refused) => match (relay, applicant.asked_by) {
+                (Some(relay), AskedBy::Forward) => Reply::legacys(relay, None, Outcome::Exists),
+                // What legacy says to a question of ours is between the two of us.
+                (_, AskedBy::Call | AskedBy::Forward) => Reply::ours(Ours::Exists, Source::Legacy),
             },
             (AfterCreated::SaveNothing, _) => match (relay, applicant.asked_by) {
                 (Some(relay), AskedBy::Forward) => Reply::legacys(relay, None, Outcome::Unrecognised),
@@ -290,11 +292,14 @@ impl Service {
     /// Observing: legacy answers. What it claims to have created is saved only if the name was free just before, or a login
     /// with the new password is accepted (R78a).
     async fn relay_and_learn(self: &Arc<Self>, applicant: Applicant) -> Reply {
-        let just_before = self.at_legacy(&applicant).await;
+        let just_before = match applicant.asked_by {
+            AskedBy::Forward => self.at_legacy(&applicant).await,
+            AskedBy::Call => AtLegacy::NotAsked,
+        };
         let (word, identity, relay) = match applicant.asked_by {
             AskedBy::Forward => {
                 let RegisterAnswer { word, identity, relay } = self.legacy.register(applicant.as_question()).await;
-                (word, identity, relay)
+                (self.doubted(&applicant, word, identity.as_deref()), identity, relay)
             }
             // The rules of a composed call do not judge the app's own answer; a status that no app refuses with may be a yes,
             // which a login then has to prove.
@@ -305,10 +310,6 @@ impl Service {
                 Ok(relay) => (CreateWord::Refused, None, Some(relay)),
                 Err(_outage) => (CreateWord::Unavailable, None, None),
             },
-        };
-        let just_before = match applicant.asked_by {
-            AskedBy::Forward => just_before,
-            AskedBy::Call => AtLegacy::Unknown,
         };
         match after_created(word, just_before) {
             AfterCreated::Save => {
@@ -332,12 +333,34 @@ impl Service {
         }
     }
 
+    /// Legacy's word, unless its answer bears the names of somebody else: his id under our applicant's name and password would open
+    /// his account (R79).
+    fn doubted(&self, applicant: &Applicant, word: CreateWord, identity: Option<&LegacyIdentity>) -> CreateWord {
+        match (word, identity) {
+            (CreateWord::Created, Some(identity)) if applicant.is_another_than(identity) => {
+                self.count_unsaved(NotSaved::OtherName);
+                CreateWord::Unrecognised
+            }
+            (
+                CreateWord::Created | CreateWord::Refused | CreateWord::Unrecognised | CreateWord::Unavailable,
+                Some(_) | None,
+            ) => word,
+        }
+    }
+
     fn cannot_register(&self) -> Reply {
         Reply::ours(Ours::Unavailable(self.policy.retry_after), Source::Legacy)
     }
 }
 
 impl Applicant {
+    /// Whether an identity bears none of the names that were registered, and another one of the same kind.
+    fn is_another_than(&self, identity: &LegacyIdentity) -> bool {
+        let mut naming = self.names.iter().map(|(_, keys)| identity.naming(keys));
+        let is_named = naming.clone().any(|naming| naming == Naming::Named);
+        !is_named && naming.any(|naming| naming == Naming::OtherName)
+    }
+
     /// Takes legacy's own names and profile over, where its answer bears the name that was registered.
     fn told_by(mut self, identity: Option<Box<LegacyIdentity>>) -> Self {
         if let Some(identity) = identity
