@@ -25,6 +25,11 @@ pub trait Handler: Send + Sync + 'static {
         request: http::Request<Incoming>,
         connection: &Arc<Connection>,
     ) -> impl Future<Output = http::Response<ProxyBody>> + Send;
+
+    /// What requests have left to be done after them. A worker waits for it before its runtime ends, and with it every task on it.
+    fn settle(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 }
 
 /// How a server ended.

@@ -95,7 +95,12 @@ impl<H: Handler> Worker<H> {
             while accepting.join_next().await.is_some() {}
             roster.drain();
             roster.tasks.close();
-            match timeout(bounds.drain_timeout, roster.tasks.wait()).await {
+            let settled = async {
+                roster.tasks.wait().await;
+                // A save whose client has gone already runs on this runtime too (R91).
+                worker.handler.settle().await;
+            };
+            match timeout(bounds.drain_timeout, settled).await {
                 Ok(()) => Drained::InTime,
                 Err(_elapsed) => Drained::CutOff,
             }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use self::render::{Asked, Renderer};
@@ -39,7 +39,7 @@ use crate::domain::mode::Mode;
 use crate::domain::password_life::Change;
 use crate::domain::proof::UserView;
 use crate::net::ProxyBody;
-use crate::net::body::{BodyError, read_bounded};
+use crate::net::body::{BodyError, ReadAhead, read_ahead, read_bounded};
 use crate::service::Service;
 use crate::service::changes::ChangeRequest;
 use crate::service::login::LoginRequest;
@@ -178,14 +178,21 @@ impl Interceptor {
         if !route.action.needs_body() {
             return self.without_body(candidates, traffic, body).await;
         }
-        if mode == Mode::Observe && declared_length(&traffic.head.headers) > self.parts.bounds.auth_body_bytes {
-            self.parts.metrics.refused("observed");
-            return self.send_on(traffic, ProxyBody::from(body)).await;
-        }
         let EdgeBounds { auth_body_bytes, body_timeout, .. } = self.parts.bounds;
         let deadline = self.parts.clock.monotonic() + body_timeout;
-        let bytes = match read_bounded(body, auth_body_bytes, deadline).await {
-            Ok(bytes) => bytes,
+        let read = match mode {
+            Mode::Observe => read_ahead(body, auth_body_bytes, deadline).await,
+            Mode::Passthrough | Mode::Migrate | Mode::Retired => {
+                read_bounded(body, auth_body_bytes, deadline).await.map(ReadAhead::Whole)
+            }
+        };
+        let bytes = match read {
+            Ok(ReadAhead::Whole(bytes)) => bytes,
+            Ok(ReadAhead::Longer(body)) => {
+                // Longer than any login that `migrate` takes; whatever it is, the app gets it.
+                self.parts.metrics.refused("observed");
+                return self.send_on(traffic, body).await;
+            }
             Err(error) => return self.unusable(mode, route, traffic, &unread(&error), None).await,
         };
         let decoded = match decode(&traffic.head.headers, &bytes) {
@@ -534,6 +541,10 @@ impl Handler for Interceptor {
     async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ProxyBody> {
         self.answer(request, connection).await
     }
+
+    async fn settle(&self) {
+        self.parts.service.drain().await;
+    }
 }
 
 impl Action {
@@ -555,11 +566,6 @@ impl Action {
 struct Bodies {
     canonical: Arc<ClientRequest>,
     received: Bytes,
-}
-
-/// What a request says of its body's length; 0 where it says nothing.
-fn declared_length(headers: &HeaderMap) -> usize {
-    headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
 /// Why a body could not be read.
