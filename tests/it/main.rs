@@ -1,19 +1,27 @@
 //! The integration tests: one binary, a file a topic, everything over real sockets and files. `support` holds what they share.
 
 mod admin;
+mod changes;
 mod cli;
 mod config;
 mod crash_disk;
 mod crash_store;
 mod demo;
+mod faults;
 mod forward;
 mod forward_faults;
+mod hostile_bodies;
 mod house;
 mod legacy;
 mod legacy_load;
 mod login;
+mod modes;
+mod registration;
+mod secrets;
 mod server;
+mod sessions;
 mod store;
 mod store_file;
 mod store_people;
 mod support;
+mod web_login;
