@@ -11,7 +11,7 @@ use authferry::domain::clock::{SystemClock, UnixSeconds};
 use authferry::domain::credential::StoredHash;
 use authferry::domain::identifier::{Candidates, Identifier, IdentifierKind, IdentifierRules, RawIdentifier};
 use authferry::domain::password::PasswordNormalization;
-use authferry::domain::proof::{FreshHash, LegacyAccepted, LegacyIdentity};
+use authferry::domain::proof::{FreshHash, LegacyAccepted, LegacyIdentity, ToldBy};
 use authferry::domain::user::{LegacyId, Origin, Version};
 use authferry::service::ports::{ProvenUser, Saved, UserStore};
 use authferry::store::{self, StoreSettings};
@@ -36,9 +36,11 @@ fn proven(n: u64) -> ProvenUser {
             id: LegacyId::from_json(&json!(n)).expect("an id"),
             identifiers: vec![identifier(IdentifierKind::Email, &email), identifier(IdentifierKind::Username, &name)],
             profile: json!({"id": n, "email": email, "username": name, "name": "Some Body", "roles": ["user"]}),
+            told_by: ToldBy::Owner,
         }),
         hash: FreshHash::assert_by_hasher(StoredHash::new(hash.to_owned(), PasswordNormalization::None)),
         origin: Origin::Migrated,
+        asked: Vec::new(),
         based_on: Version(u64::MAX),
         at: UnixSeconds(1_790_000_000),
     }

@@ -29,13 +29,15 @@ use crate::service::mode::ModeCell;
 use crate::service::ports::{StoreError, Tokens};
 use crate::service::{Parts, Policy, Service};
 use crate::store::{self, OpenError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, WithCauses};
 use crate::token::{Minter, TokenSetupError};
 
 /// Idle connections to the app that each I/O thread keeps.
 const IDLE_PER_THREAD: usize = 128;
 /// Below Node's five seconds, after which it closes a connection under a request that is just being sent.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long saves that outlive the edge may take at shutdown.
+const LAST_SAVES: Duration = Duration::from_secs(5);
 /// What a client is told to wait when nobody could answer.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -224,12 +226,13 @@ impl App {
                 serving.await
             }
         };
-        self.service.drain().await;
+        // What was begun elsewhere than on a worker, within bounds: a save that hangs must not hold the process.
+        drop(tokio::time::timeout(LAST_SAVES, self.service.drain()).await);
         stop_admin.cancel();
         if let Some(admin) = admin
             && let Err(error) = admin.await
         {
-            tracing::error!(error = &error as &(dyn std::error::Error + 'static), "the admin listener died");
+            tracing::error!(error = %WithCauses(&error), "the admin listener died");
         }
         match ended {
             Ok(drained) => {

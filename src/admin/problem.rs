@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::operate::OperateError;
 use crate::service::ports::StoreError;
+use crate::telemetry::WithCauses;
 
 /// A problem, read by the CLI too. `detail` says what to do; a cause is in the log only.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -61,7 +62,7 @@ impl From<OperateError> for Problem {
             OperateError::NoSuchUser => Self::new(StatusCode::NOT_FOUND, "There is no user with this id."),
             OperateError::Unconfirmed(needs) => Self::new(StatusCode::CONFLICT, format!("{needs}.")),
             OperateError::Store(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the store failed an operator");
+                tracing::error!(error = %WithCauses(&error), "the store failed an operator");
                 match error {
                     StoreError::Unavailable(_) => {
                         Self::new(StatusCode::SERVICE_UNAVAILABLE, "The store is unavailable.")

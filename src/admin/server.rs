@@ -14,6 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::telemetry::WithCauses;
+
 /// The largest request head, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
@@ -72,7 +74,7 @@ async fn next_connection(listener: &TcpListener, places: &Arc<Semaphore>) -> Opt
     match listener.accept().await {
         Ok((stream, _peer)) => Some((stream, place)),
         Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the admin listener could not accept");
+            tracing::warn!(error = %WithCauses(&error), "the admin listener could not accept");
             tokio::time::sleep(ACCEPT_PAUSE).await;
             None
         }

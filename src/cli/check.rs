@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::mode::meaning;
 use crate::config::{Config, Place, Warning};
-use crate::domain::mode::{LocalShare, Mode};
+use crate::domain::mode::LocalShare;
 use crate::domain::registration::WriteTo;
 use crate::http::settings::{Action, Bind, ForwardingHeader, LegacyWay, ListenerSettings, Route, Session};
 use crate::legacy::settings::{CallRules, UserRules};
@@ -59,13 +60,7 @@ impl Page {
 
 fn migration(config: &Config, page: &mut Page) {
     let migration = &config.migration;
-    let mode = match migration.mode {
-        Mode::Passthrough => "everything is forwarded, no body is read, nothing is saved",
-        Mode::Observe => "legacy answers; what it proves is saved, and compared with what we would have said",
-        Mode::Migrate => "we answer whom we know; legacy is asked for everyone else",
-        Mode::Retired => "we answer; legacy is never called",
-    };
-    page.line("mode", format!("{}: {mode}", migration.mode));
+    page.line("mode", format!("{}: {}", migration.mode, meaning(migration.mode)));
     page.more("of the first start; one that was set at run time is kept in the store and goes before");
     if migration.local_share != LocalShare::ALL {
         let percent = migration.local_share.percent();

@@ -45,10 +45,14 @@ impl Failure {
             Self::Config(problems) => terminal.remark(problems.trim_end()),
             Self::Usage(_) | Self::Failed(_) | Self::Output(_) => {
                 let mut said = terminal.remark(format_args!("{} {self}", style.bad("error:")));
-                let mut cause = self.source();
+                let (mut cause, mut before) = (self.source(), self.to_string());
                 while let Some(error) = cause {
-                    said = said.and_then(|()| terminal.remark(format_args!("  caused by: {error}")));
-                    cause = error.source();
+                    let text = error.to_string();
+                    // Some messages already tell their cause.
+                    if !before.contains(&text) {
+                        said = said.and_then(|()| terminal.remark(format_args!("  caused by: {text}")));
+                    }
+                    (cause, before) = (error.source(), text);
                 }
                 said
             }
@@ -74,15 +78,22 @@ mod tests {
     use crate::cli::terminal::tests::typing;
 
     #[derive(Debug, thiserror::Error)]
-    #[error("the outer")]
-    struct Outer(#[source] io::Error);
+    #[error("{0}")]
+    struct Outer(&'static str, #[source] io::Error);
 
     #[test]
     fn a_failure_is_one_message_and_a_line_for_each_cause() {
         let (mut terminal, out, err) = typing("", Person::Absent);
-        Failure::of(Outer(io::Error::other("the inner"))).report(&mut terminal);
+        Failure::of(Outer("the outer", io::Error::other("the inner"))).report(&mut terminal);
         assert_eq!(err.text(), "error: the outer\n  caused by: the inner\n");
         assert_eq!(out.text(), "");
+    }
+
+    #[test]
+    fn a_cause_that_the_message_tells_is_not_told_twice() {
+        let (mut terminal, _out, err) = typing("", Person::Absent);
+        Failure::of(Outer("it failed: no room", io::Error::other("no room"))).report(&mut terminal);
+        assert_eq!(err.text(), "error: it failed: no room\n");
     }
 
     #[test]

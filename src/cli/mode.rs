@@ -1,6 +1,8 @@
 //! `authferry mode`: which mode is in force, and putting another one in force. `retired` needs its word typed, here or at the
 //! prompt; going back says what legacy lacks.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
 use super::failure::{Ended, Failure};
 use super::operator::{Answering, Operator, block_on};
 use super::options::Reach;
@@ -27,9 +29,10 @@ enum Action {
         #[command(flatten)]
         reach: Reach,
     },
-    /// Put a mode in force: passthrough, observe, migrate or retired
+    /// Put a mode in force
     Set {
-        /// passthrough, observe, migrate or retired
+        /// Which mode
+        #[arg(value_parser = modes())]
         mode: Mode,
         /// For `retired`: that word, instead of a prompt
         #[arg(long, value_name = "WORD")]
@@ -37,6 +40,11 @@ enum Action {
         #[command(flatten)]
         reach: Reach,
     },
+}
+
+/// The words, listed in the help and completed by shells.
+fn modes() -> impl TypedValueParser<Value = Mode> {
+    PossibleValuesParser::new(Mode::ALL.map(Mode::as_str)).try_map(|word| word.parse())
 }
 
 impl ModeCommand {
@@ -119,16 +127,53 @@ fn legacy_lacks(before: Mode, after: &ModeView) -> Option<String> {
 /// What a mode is, in a line.
 pub(super) fn meaning(mode: Mode) -> &'static str {
     match mode {
-        Mode::Passthrough => "everything goes to the app untouched, nothing is saved",
-        Mode::Observe => "legacy answers; we learn from its answers and compare ours",
-        Mode::Migrate => "known users are answered here, all others by legacy",
-        Mode::Retired => "everyone is answered here; legacy is never called",
+        Mode::Passthrough => "everything is forwarded, no body is read, nothing saved",
+        Mode::Observe => "legacy answers; what it proves is saved and compared",
+        Mode::Migrate => "we answer whom we know; legacy is asked for everyone else",
+        Mode::Retired => "we answer; legacy is never called",
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::cli::terminal::tests::typing;
+    use crate::config::{Config, Environment};
+    use crate::domain::clock::SystemClock;
+    use crate::telemetry::Metrics;
+
+    /// What `mode set retired` comes to, and is told, when this is typed.
+    fn retire(typed: &'static str, person: Person) -> (Ended, String) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, store) = (folder.path().join("proxy.toml"), folder.path().join("users.redb"));
+        let text =
+            format!("[upstream]\nurl = \"http://127.0.0.1:9\"\n[store]\npath = {store:?}\n[admin]\nbind = \"off\"\n");
+        std::fs::write(&path, &text).expect("a file");
+        let config = Config::from_text(&text, "proxy.toml", &Environment::of_process());
+        let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+        drop(crate::store::open(&config.store, Arc::new(Metrics::new()), Arc::new(SystemClock)).expect("a new store"));
+        let (mut terminal, out, err) = typing(typed, person);
+        let ended = block_on(set(Mode::Retired, None, &Reach::by(path), &mut terminal));
+        (ended, out.text() + &err.text())
+    }
+
+    #[test]
+    fn a_person_is_asked_for_the_word_and_nothing_else_will_do() {
+        let (ended, said) = retire("retired\n", Person::Present);
+        assert!(ended.is_ok() && said.contains("type `retired` to confirm") && said.contains("-> retired"), "{said}");
+        for typed in ["yes\n", "\n", "Retired\n", ""] {
+            let (ended, said) = retire(typed, Person::Present);
+            assert!(matches!(ended, Err(Failure::Failed(_))) && !said.contains("->"), "{typed:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_asked_where_nobody_is() {
+        let (ended, said) = retire("retired\n", Person::Absent);
+        assert!(matches!(ended, Err(Failure::Usage(_))) && !said.contains("->"), "{said}");
+    }
 
     #[test]
     fn only_the_way_back_to_legacy_says_what_it_lacks() {

@@ -139,20 +139,16 @@ impl Operator {
             return Self::at_url(url, options, terminal);
         }
         let config = options.config.load()?;
-        if let Some(address) = config.admin.bind.filter(|address| address.port() != 0).map(reachable) {
-            if is_listening(address).await {
-                let token = match &options.token_file {
-                    Some(path) => token_from(path)?,
-                    None => config.admin.token.ok_or(Unreachable::NoToken(address)).map_err(Failure::of)?,
-                };
-                let target = Target {
-                    https: false,
-                    host: address.ip().to_string(),
-                    port: address.port(),
-                    base_path: String::new(),
-                };
-                return Self::at(target, &token);
-            }
+        if let Some(address) = config.admin.bind.filter(|address| address.port() != 0).map(reachable)
+            && is_listening(address).await
+        {
+            let token = match &options.token_file {
+                Some(path) => token_from(path)?,
+                None => config.admin.token.ok_or(Unreachable::NoToken(address)).map_err(Failure::of)?,
+            };
+            let target =
+                Target { https: false, host: address.ip().to_string(), port: address.port(), base_path: String::new() };
+            return Self::at(target, &token);
         }
         let operator = Self::of_store(config).await.map_err(Failure::of)?;
         if let Way::Store { path, .. } = &operator.way {

@@ -38,3 +38,11 @@ pub(super) struct Reach {
     #[arg(long, value_name = "PATH")]
     pub(super) token_file: Option<PathBuf>,
 }
+
+#[cfg(test)]
+impl Reach {
+    /// By this configuration alone.
+    pub(super) fn by(config: PathBuf) -> Self {
+        Self { config: ConfigFile { config }, admin: None, token_file: None }
+    }
+}

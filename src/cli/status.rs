@@ -68,8 +68,10 @@ impl StatusCommand {
                     serde_json::json!(Report::of(answering, &status)).to_string() + "\n"
                 }
                 Ok((answering, status)) => board::draw(answering, &status, style),
+                Err(failure) if in_place => format!("{}\n", style.bad(failure)),
                 Err(failure) => {
-                    terminal.remark(format_args!("{}", terminal.remark_style().bad(failure)))?;
+                    let said = terminal.remark_style().bad(failure).to_string();
+                    terminal.remark(said)?;
                     continue;
                 }
             };

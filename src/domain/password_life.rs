@@ -24,13 +24,25 @@ pub enum ChangeWord {
     Unavailable,
 }
 
-/// What the request itself shows.
+/// How sure it is whose account a change was about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shown {
-    /// Whose account it is, and that account is known here.
-    pub who: bool,
-    /// The new password.
-    pub what: bool,
+pub enum Whose {
+    /// Nobody's that is known here.
+    Nobodys,
+    /// The request names him, which proves nothing: a legacy that goes by its session changes one account while the body names
+    /// another.
+    Named,
+    /// Legacy's answer or a valid token says so.
+    Proven,
+}
+
+/// Whether the request shows the new password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewPassword {
+    /// It does.
+    Shown,
+    /// It does not.
+    Hidden,
 }
 
 /// What is done to our record.
@@ -46,19 +58,28 @@ pub enum Apply {
     Nothing,
 }
 
-/// What legacy's word on a change proves about our record. Where the outcome is unknown the local password is dropped
-/// rather than trusted: asking legacy once more is cheap, letting an old password live on is not.
+/// What legacy's word on a change means for our record.
+///
+/// For a proven user an unknown outcome drops the local password: asking legacy once more is cheap, letting an old password live
+/// on is not. For one who is merely named, legacy's "done" does the same, since asking legacy harms nobody; anything less does
+/// nothing, or everybody could empty anybody's record.
 #[must_use]
-pub fn apply(change: Change, word: ChangeWord, shown: Shown) -> Apply {
-    match (shown.who, word, change) {
-        (false, _, _) | (true, ChangeWord::Refused, _) => Apply::Nothing,
-        (true, ChangeWord::Done, Change::ChangePassword | Change::ResetPassword) if shown.what => Apply::SetPassword,
-        (true, ChangeWord::Done, Change::ChangePassword | Change::ResetPassword) => Apply::DropPassword,
-        (true, ChangeWord::Done, Change::DeleteUser) => Apply::Bury,
-        (true, ChangeWord::Unrecognised | ChangeWord::Unavailable, Change::ChangePassword | Change::ResetPassword) => {
-            Apply::DropPassword
-        }
-        (true, ChangeWord::Unrecognised | ChangeWord::Unavailable, Change::DeleteUser) => Apply::Nothing,
+pub fn apply(change: Change, word: ChangeWord, whose: Whose, new: NewPassword) -> Apply {
+    match (whose, word, change) {
+        (Whose::Nobodys, _, _) | (_, ChangeWord::Refused, _) => Apply::Nothing,
+        (Whose::Named, ChangeWord::Done, _) => Apply::DropPassword,
+        (Whose::Named, ChangeWord::Unrecognised | ChangeWord::Unavailable, _) => Apply::Nothing,
+        (Whose::Proven, ChangeWord::Done, Change::DeleteUser) => Apply::Bury,
+        (Whose::Proven, ChangeWord::Done, Change::ChangePassword | Change::ResetPassword) => match new {
+            NewPassword::Shown => Apply::SetPassword,
+            NewPassword::Hidden => Apply::DropPassword,
+        },
+        (Whose::Proven, ChangeWord::Unrecognised | ChangeWord::Unavailable, Change::DeleteUser) => Apply::Nothing,
+        (
+            Whose::Proven,
+            ChangeWord::Unrecognised | ChangeWord::Unavailable,
+            Change::ChangePassword | Change::ResetPassword,
+        ) => Apply::DropPassword,
     }
 }
 
@@ -68,33 +89,29 @@ mod tests {
 
     #[test]
     fn the_table_of_changes() {
-        let (both, who) = (Shown { who: true, what: true }, Shown { who: true, what: false });
-        for (change, word, shown, expected) in [
-            (Change::ChangePassword, ChangeWord::Done, both, Apply::SetPassword),
-            (Change::ChangePassword, ChangeWord::Done, who, Apply::DropPassword),
-            (Change::ChangePassword, ChangeWord::Refused, both, Apply::Nothing),
-            (Change::ChangePassword, ChangeWord::Unrecognised, both, Apply::DropPassword),
-            (Change::ChangePassword, ChangeWord::Unavailable, both, Apply::DropPassword),
-            (Change::ResetPassword, ChangeWord::Done, both, Apply::SetPassword),
-            (Change::ResetPassword, ChangeWord::Done, who, Apply::DropPassword),
-            (Change::ResetPassword, ChangeWord::Refused, who, Apply::Nothing),
-            (Change::ResetPassword, ChangeWord::Unavailable, who, Apply::DropPassword),
-            (Change::DeleteUser, ChangeWord::Done, who, Apply::Bury),
-            (Change::DeleteUser, ChangeWord::Refused, who, Apply::Nothing),
-            (Change::DeleteUser, ChangeWord::Unrecognised, who, Apply::Nothing),
-            (Change::DeleteUser, ChangeWord::Unavailable, who, Apply::Nothing),
+        use Apply::{Bury, DropPassword, Nothing, SetPassword};
+        use Change::{ChangePassword, DeleteUser, ResetPassword};
+        use ChangeWord::{Done, Refused, Unavailable, Unrecognised};
+        use NewPassword::{Hidden, Shown};
+        for (change, word, new, proven, named) in [
+            (ChangePassword, Done, Shown, SetPassword, DropPassword),
+            (ChangePassword, Done, Hidden, DropPassword, DropPassword),
+            (ChangePassword, Refused, Shown, Nothing, Nothing),
+            (ChangePassword, Unrecognised, Shown, DropPassword, Nothing),
+            (ChangePassword, Unavailable, Shown, DropPassword, Nothing),
+            (ResetPassword, Done, Shown, SetPassword, DropPassword),
+            (ResetPassword, Done, Hidden, DropPassword, DropPassword),
+            (ResetPassword, Refused, Hidden, Nothing, Nothing),
+            (ResetPassword, Unrecognised, Hidden, DropPassword, Nothing),
+            (ResetPassword, Unavailable, Hidden, DropPassword, Nothing),
+            (DeleteUser, Done, Hidden, Bury, DropPassword),
+            (DeleteUser, Refused, Hidden, Nothing, Nothing),
+            (DeleteUser, Unrecognised, Hidden, Nothing, Nothing),
+            (DeleteUser, Unavailable, Hidden, Nothing, Nothing),
         ] {
-            assert_eq!(apply(change, word, shown), expected, "{change:?} {word:?} {shown:?}");
-        }
-        for what in [false, true] {
-            let nobody = Shown { who: false, what };
-            for change in [Change::ChangePassword, Change::ResetPassword, Change::DeleteUser] {
-                assert_eq!(
-                    apply(change, ChangeWord::Done, nobody),
-                    Apply::Nothing,
-                    "a user who is not here yet is unharmed"
-                );
-            }
+            assert_eq!(apply(change, word, Whose::Proven, new), proven, "{change:?} {word:?} {new:?}");
+            assert_eq!(apply(change, word, Whose::Named, new), named, "{change:?} {word:?} {new:?}");
+            assert_eq!(apply(change, word, Whose::Nobodys, new), Nothing, "a user who is not here yet is unharmed");
         }
     }
 }

@@ -8,12 +8,12 @@ use super::identifier::{Candidates, Identifier, IdentifierKind};
 use super::user::{LegacyId, User, UserId, Version};
 
 /// A user whose stored credential just verified. Verification takes the [`User`] and gives this back.
-pub struct VerifiedUser(User);
+pub struct VerifiedUser(Box<User>);
 
 impl VerifiedUser {
     /// Called by the password hasher alone, after the hash of `user` matched.
     #[must_use]
-    pub fn assert_by_verification(user: User) -> Self {
+    pub fn assert_by_verification(user: Box<User>) -> Self {
         Self(user)
     }
 
@@ -33,6 +33,17 @@ pub struct LegacyIdentity {
     pub identifiers: Vec<Identifier>,
     /// The profile as legacy gave it.
     pub profile: Value,
+    /// How legacy came to name him.
+    pub told_by: ToldBy,
+}
+
+/// How legacy came to name a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToldBy {
+    /// The answer to his own request names him, or a question with the session or token of that answer.
+    Owner,
+    /// He was searched for by the name that was typed: what was found has to bear it.
+    NameSearch,
 }
 
 /// How the names in legacy's answer relate to the name that was asked about (R42, R79).
@@ -213,6 +224,7 @@ mod tests {
             id: LegacyId::from_json(&json!(7)).expect("an id"),
             identifiers: names.iter().filter_map(|(kind, name)| rules.identifier(*kind, name, None).ok()).collect(),
             profile: json!({}),
+            told_by: ToldBy::Owner,
         }
     }
 

@@ -21,7 +21,7 @@ use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::Clock;
 use crate::net::body::Progress;
 use crate::net::{Client, ProxyBody, SendError, SendErrorKind};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, WithCauses};
 
 /// Sends requests to the upstream.
 pub struct Forwarder {
@@ -110,6 +110,10 @@ impl Forwarder {
         context: &ForwardContext<'_>,
         websocket: bool,
     ) -> Result<(), Refusal> {
+        // A yes to CONNECT would turn the connection into a tunnel. The gate refuses it too; this must hold without the gate.
+        if request.method() == Method::CONNECT {
+            return Err((StatusCode::NOT_IMPLEMENTED, "bad_method", "The method is not supported"));
+        }
         // HTTP/2 has the host in the URI.
         if let Some(authority) = request.uri().authority()
             && !request.headers().contains_key(HOST)
@@ -212,7 +216,7 @@ impl Failure {
         match &self {
             Self::Send(error) => {
                 tracing::warn!(
-                    error = error as &dyn std::error::Error,
+                    error = %WithCauses(error),
                     code,
                     "a request got no answer from the upstream"
                 );

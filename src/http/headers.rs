@@ -2,6 +2,7 @@
 //! proxy knows and not what a client claims (R125), `Via` marks the way and finds loops (R16). Pure; used by forwarding, by
 //! requests that are sent on to the legacy backend, and by answers that are relayed.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
 use http::header::{
@@ -77,6 +78,13 @@ pub struct Provenance<'a> {
     pub peer_is_trusted: bool,
     /// The version the request came in.
     pub version: Version,
+}
+
+/// A number for [`HeaderRules::new`] that no other process is likely to have. It tells loops, it is no secret.
+#[must_use]
+pub fn random_instance() -> u32 {
+    let [first, second, third, fourth, ..] = RandomState::new().hash_one(()).to_ne_bytes();
+    u32::from_ne_bytes([first, second, third, fourth])
 }
 
 /// What this proxy does with headers. Made once from the configuration.

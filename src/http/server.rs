@@ -26,8 +26,9 @@ pub trait Handler: Send + Sync + 'static {
         connection: &Arc<Connection>,
     ) -> impl Future<Output = http::Response<ProxyBody>> + Send;
 
-    /// What requests have left to be done after them. A worker waits for it before its runtime ends, and with it every task on it.
-    fn settle(&self) -> impl Future<Output = ()> + Send {
+    /// Waits for what outlives its request. Called on every worker, once its connections have ended, since work that was begun
+    /// on a worker ends with it.
+    fn drain(&self) -> impl Future<Output = ()> + Send {
         async {}
     }
 }

@@ -20,7 +20,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +34,7 @@ use super::server::{Drained, Handler};
 use super::settings::EdgeBounds;
 use crate::net::ProxyBody;
 use crate::net::body::StreamError;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, WithCauses};
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -81,11 +81,11 @@ impl<H: Handler> Worker<H> {
             match listening {
                 Listening::Tcp(listener) => {
                     let listener = TcpListener::from_std(listener)?;
-                    accepting.spawn(async move { front.accept_tcp(&listener).await });
+                    accepting.spawn(async move { front.accept_tcp(listener).await });
                 }
                 Listening::Unix(listener) => {
                     let listener = UnixListener::from_std(listener)?;
-                    accepting.spawn(async move { front.accept_unix(&listener).await });
+                    accepting.spawn(async move { front.accept_unix(listener).await });
                 }
             }
         }
@@ -95,12 +95,12 @@ impl<H: Handler> Worker<H> {
             while accepting.join_next().await.is_some() {}
             roster.drain();
             roster.tasks.close();
-            let settled = async {
+            // Saves and changes under way run on this thread too: dropping its runtime would lose them (R91).
+            let finished = async {
                 roster.tasks.wait().await;
-                // A save whose client has gone already runs on this runtime too (R91).
-                worker.handler.settle().await;
+                worker.handler.drain().await;
             };
-            match timeout(bounds.drain_timeout, settled).await {
+            match timeout(bounds.drain_timeout, finished).await {
                 Ok(()) => Drained::InTime,
                 Err(_elapsed) => Drained::CutOff,
             }
@@ -152,7 +152,7 @@ impl<H: Handler> Front<H> {
             // set anew for every request, and would count the idle time as part of the head.
             .header_read_timeout(None)
             .max_header_size(bounds.head_bytes)
-            .max_buf_size(BUFFER);
+            .max_buf_size(BUFFER.max(bounds.head_bytes));
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -168,34 +168,38 @@ impl<H: Handler> Front<H> {
         Self { worker, roster, local, tls, proxy_protocol: door.proxy_protocol, http1, http2 }
     }
 
-    async fn accept_tcp(self: Arc<Self>, listener: &TcpListener) {
-        let front = &self;
-        let accept = || async move {
-            let (socket, peer) = listener.accept().await?;
-            front.admit(|place| front.clone().serve(socket, Some(peer), place));
+    async fn accept_tcp(self: Arc<Self>, listener: TcpListener) {
+        let admit = |socket, peer| self.admit(|place| self.clone().serve(socket, Some(peer), place));
+        self.accept_from(|| async { listener.accept().await.map(|(socket, peer)| admit(socket, peer)) }).await;
+        let Ok(listener) = listener.into_std() else { return };
+        finish_accepting(|| {
+            let (socket, peer) = listener.accept()?;
+            socket.set_nonblocking(true)?;
+            admit(TcpStream::from_std(socket)?, peer);
             Ok(())
-        };
-        front.accept_from(accept).await;
+        });
     }
 
-    async fn accept_unix(self: Arc<Self>, listener: &UnixListener) {
-        let front = &self;
-        let accept = || async move {
-            let (socket, _unnamed) = listener.accept().await?;
-            front.admit(|place| front.clone().serve(socket, None, place));
+    async fn accept_unix(self: Arc<Self>, listener: UnixListener) {
+        let admit = |socket| self.admit(|place| self.clone().serve(socket, None, place));
+        self.accept_from(|| async { listener.accept().await.map(|(socket, _unnamed)| admit(socket)) }).await;
+        let Ok(listener) = listener.into_std() else { return };
+        finish_accepting(|| {
+            let (socket, _unnamed) = listener.accept()?;
+            socket.set_nonblocking(true)?;
+            admit(UnixStream::from_std(socket)?);
             Ok(())
-        };
-        front.accept_from(accept).await;
+        });
     }
 
-    /// Accepts until the shutdown, and then what the kernel had completed before it.
+    /// Accepts until the shutdown.
     async fn accept_from<F: Future<Output = io::Result<()>>>(&self, accept: impl Fn() -> F) {
         let mut shutdown = pin!(self.worker.shutdown.cancelled());
         let mut pause = ACCEPT_PAUSE.0;
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = &mut shutdown => break,
+                () = &mut shutdown => return,
                 accepted = accept() => accepted,
             };
             match accepted {
@@ -206,16 +210,10 @@ impl<H: Handler> Front<H> {
                     tracing::warn!(%error, "connections cannot be accepted, trying again");
                     self.worker.metrics.refused("accept");
                     tokio::select! {
-                        () = &mut shutdown => break,
+                        () = &mut shutdown => return,
                         () = tokio::time::sleep(pause) => pause = (pause * 2).min(ACCEPT_PAUSE.1),
                     }
                 }
-            }
-        }
-        for _ in 0..LAST_ACCEPTS {
-            match accept().now_or_never() {
-                Some(Ok(())) => {}
-                Some(Err(_)) | None => return,
             }
         }
     }
@@ -241,7 +239,7 @@ impl<H: Handler> Front<H> {
                 Ok(Ok(Origin::Socket)) => {}
                 Ok(Ok(Origin::Client { peer: client, local: at })) => (peer, local) = (Some(client), Some(at)),
                 Ok(Err(error)) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, ?peer, "no PROXY header");
+                    tracing::debug!(error = %WithCauses(&error), ?peer, "no PROXY header");
                     return self.worker.metrics.refused("proxy_header");
                 }
                 Err(_elapsed) => return self.worker.metrics.refused("proxy_header"),
@@ -299,7 +297,17 @@ impl<H: Handler> Front<H> {
             }
         };
         if let Err(error) = ended {
-            tracing::debug!(error = &error as &dyn std::error::Error, peer = ?connection.peer, "a connection ended");
+            tracing::debug!(error = %WithCauses(&error), peer = ?connection.peer, "a connection ended");
+        }
+    }
+}
+
+/// Accepts what the kernel had completed before the shutdown: closing the listener would reset it. Asks the socket itself, since the
+/// runtime may not have heard yet of the last connections.
+fn finish_accepting(mut accept: impl FnMut() -> io::Result<()>) {
+    for _ in 0..LAST_ACCEPTS {
+        if accept().is_err() {
+            return;
         }
     }
 }

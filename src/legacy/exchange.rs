@@ -14,7 +14,7 @@ use super::breaker::{Admission, Breaker, Health};
 use crate::domain::clock::Clock;
 use crate::net::{BodyError, Client, ProxyBody, SendErrorKind, read_bounded};
 use crate::service::ports::Outage;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, WithCauses};
 
 /// A whole answer.
 pub(super) struct Received {
@@ -154,8 +154,7 @@ fn of_reading(error: &BodyError) -> Outage {
 }
 
 /// The cause goes to the log here, once; from here on only the word for it is known.
-fn log(outage: Outage, error: &dyn StdError) -> Outage {
-    let cause = error.source().map(ToString::to_string).unwrap_or_default();
-    tracing::warn!(outage = outage.as_str(), error = %error, cause, "legacy gave no usable answer");
+fn log(outage: Outage, error: &(dyn StdError + 'static)) -> Outage {
+    tracing::warn!(outage = outage.as_str(), error = %WithCauses(error), "legacy gave no usable answer");
     outage
 }

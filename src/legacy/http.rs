@@ -19,7 +19,7 @@ use crate::domain::clock::Clock;
 use crate::domain::identifier::RawIdentifier;
 use crate::domain::login::AskedBy;
 use crate::domain::password_life::{Change, ChangeWord};
-use crate::domain::proof::LegacyIdentity;
+use crate::domain::proof::{LegacyIdentity, ToldBy};
 use crate::domain::registration::CreateWord;
 use crate::net::ProxyBody;
 use crate::service::ports::{
@@ -49,16 +49,6 @@ impl Operation {
             Self::Relay => "relay",
         }
     }
-}
-
-/// Whom `get_user` may be asked about after a yes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AskedAbout {
-    /// The name that was typed: a password was judged with it.
-    Name,
-    /// Whoever the answer is about. A change says nothing of the name in its body: a legacy that goes by its session changes one
-    /// account while the body names another.
-    Answer,
 }
 
 pub(super) struct HttpBackend {
@@ -94,7 +84,7 @@ impl LegacyBackend for HttpBackend {
         Box::pin(async move {
             let mut judged = self.put(Operation::Login, question).await;
             let word = match judged.verdict {
-                Verdict::Success => match self.who(&mut judged, question, AskedAbout::Name).await {
+                Verdict::Success => match self.who(&mut judged, question).await {
                     Ok(identity) => LoginWord::Accepted(identity::vouch(identity)),
                     Err(nobody) => LoginWord::Unrecognised(nobody),
                 },
@@ -140,7 +130,7 @@ impl LegacyBackend for HttpBackend {
                 Verdict::Challenge | Verdict::Unrecognised(_) => CreateWord::Unrecognised,
                 Verdict::Unavailable(_) => CreateWord::Unavailable,
             };
-            let identity = self.who_if_done(&mut judged, question, AskedAbout::Name).await;
+            let identity = self.who_if_done(&mut judged, question).await;
             RegisterAnswer { word, identity, relay: judged.relay() }
         })
     }
@@ -157,7 +147,7 @@ impl LegacyBackend for HttpBackend {
                 Verdict::Unavailable(_) => ChangeWord::Unavailable,
             };
             tracing::debug!(?change, ?word, "legacy was told of a change");
-            let identity = self.who_if_done(&mut judged, question, AskedAbout::Answer).await;
+            let identity = self.who_if_done(&mut judged, question).await;
             ChangeAnswer { word, identity, relay: judged.relay() }
         })
     }
@@ -264,12 +254,7 @@ impl HttpBackend {
     }
 
     /// Whom a yes was about: the answer says so itself, or `get_user` is asked, which sees the answer.
-    async fn who(
-        &self,
-        judged: &mut Judged<'_>,
-        question: Question<'_>,
-        about: AskedAbout,
-    ) -> Result<LegacyIdentity, Unrecognised> {
+    async fn who(&self, judged: &mut Judged<'_>, question: Question<'_>) -> Result<LegacyIdentity, Unrecognised> {
         let (Some(answer), Some(user), Some(place)) = (&judged.answer, judged.user, &mut judged.place) else {
             return Err(Unrecognised::NoStableId);
         };
@@ -280,30 +265,25 @@ impl HttpBackend {
                 None => {}
             }
         }
-        let by_name = |rules: &UserRules| !request::is_made_of_the_answer(&rules.request);
-        if about == AskedAbout::Answer && self.settings.get_user.as_ref().is_some_and(by_name) {
-            return Err(Unrecognised::NoProfile);
-        }
         let context = context! {
             login => question.login.map(RawIdentifier::as_str),
             fields => context(question.fields),
             answer => answer.context(),
         };
         match self.look_up(place, judged.deadline, context).await {
-            UserAnswer::Found(Some(identity)) => Ok(*identity),
+            UserAnswer::Found(Some(identity)) => {
+                let by_answer = |rules: &UserRules| request::is_made_of_the_answer(&rules.request);
+                let by_name = !self.settings.get_user.as_ref().is_some_and(by_answer);
+                Ok(LegacyIdentity { told_by: if by_name { ToldBy::NameSearch } else { ToldBy::Owner }, ..*identity })
+            }
             UserAnswer::Found(None) => Err(Unrecognised::NoStableId),
             UserAnswer::NotFound | UserAnswer::Unknown(_) => Err(Unrecognised::NoProfile),
         }
     }
 
-    async fn who_if_done(
-        &self,
-        judged: &mut Judged<'_>,
-        question: Question<'_>,
-        about: AskedAbout,
-    ) -> Option<Box<LegacyIdentity>> {
+    async fn who_if_done(&self, judged: &mut Judged<'_>, question: Question<'_>) -> Option<Box<LegacyIdentity>> {
         match judged.verdict {
-            Verdict::Success => self.who(judged, question, about).await.ok().map(Box::new),
+            Verdict::Success => self.who(judged, question).await.ok().map(Box::new),
             Verdict::Denied | Verdict::Challenge | Verdict::Unrecognised(_) | Verdict::Unavailable(_) => None,
         }
     }

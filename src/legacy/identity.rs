@@ -9,7 +9,7 @@ use super::answer::Answer;
 use super::profile::without_secrets;
 use super::settings::UserMapping;
 use crate::domain::identifier::{IdentifierKind, IdentifierRules};
-use crate::domain::proof::{LegacyAccepted, LegacyIdentity};
+use crate::domain::proof::{LegacyAccepted, LegacyIdentity, ToldBy};
 use crate::domain::user::LegacyId;
 use crate::template::Expression;
 
@@ -33,7 +33,7 @@ pub(super) fn read(mapping: &UserMapping, answer: &Arc<Answer>, rules: Identifie
         None => answer.json().cloned(),
     };
     let profile = without_secrets(profile.unwrap_or_else(|| Value::Object(Map::new())));
-    Some(LegacyIdentity { id, identifiers, profile })
+    Some(LegacyIdentity { id, identifiers, profile, told_by: ToldBy::Owner })
 }
 
 /// Vouches that legacy accepted this user's password: its success rule held, and the answer that says so names him.

@@ -95,7 +95,8 @@ impl FailureLimit {
         }
         let until = accounts.debts.until(account);
         let busy = accounts.busy.entry(account).or_default();
-        if busy.waiting.is_empty() && self.0.pace.admit(until, now, busy.held).is_ok() {
+        // Whoever waited longer was served above: where somebody still waits, there is no place.
+        if self.0.pace.admit(until, now, busy.held).is_ok() {
             busy.held += 1;
             return Ok(Entry::Admitted(self.place(account)));
         }

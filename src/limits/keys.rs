@@ -9,7 +9,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use governor::nanos::Nanos;
 use governor::state::StateStore;
@@ -118,11 +118,20 @@ impl<T> Sharded<T> {
 }
 
 /// The store that governor's arithmetic works on.
-pub(super) struct States(Sharded<Debts>);
+#[derive(Clone)]
+pub(super) struct States(Arc<Sharded<Debts>>);
 
 impl States {
     pub(super) fn new(max_keys: NonZeroUsize, newcomer: Newcomer) -> Self {
-        Self(Sharded::new(max_keys, |capacity| Debts::new(capacity, newcomer)))
+        Self(Arc::new(Sharded::new(max_keys, |capacity| Debts::new(capacity, newcomer))))
+    }
+
+    /// Takes `less` off a key's debt: one attempt that shall not have been.
+    pub(super) fn give_back(&self, key: Fingerprint, less: Tick) {
+        let mut debts = self.0.lock(key);
+        if let Some(until) = debts.until(key) {
+            debts.set(key, until.saturating_sub(less));
+        }
     }
 }
 

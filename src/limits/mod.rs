@@ -22,7 +22,7 @@ use governor::nanos::Nanos;
 pub use settings::{CountedAttempts, LimitSettings, Quota};
 
 use self::failures::FailureLimit;
-use self::keys::{Fingerprint, Fingerprints, Newcomer, States};
+use self::keys::{Fingerprint, Fingerprints, Newcomer, States, Tick};
 use self::ticks::{Pace, Ticks};
 use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::Clock;
@@ -97,22 +97,36 @@ impl AccountLimits for Limits {
     fn take_recheck(&self, account: &AccountKey) -> bool {
         self.rechecks.take(self.fingerprints.of(account)).is_ok()
     }
+
+    fn give_recheck_back(&self, account: &AccountKey) {
+        self.rechecks.give_back(self.fingerprints.of(account));
+    }
 }
 
 /// A limit that counts every attempt when it comes.
-struct Attempts(RateLimiter<Fingerprint, States, Ticks, NoOpMiddleware<Nanos>>);
+struct Attempts {
+    limiter: RateLimiter<Fingerprint, States, Ticks, NoOpMiddleware<Nanos>>,
+    states: States,
+    interval: Tick,
+}
 
 impl Attempts {
     fn new(pace: Pace, max_keys: NonZeroUsize, newcomer: Newcomer, ticks: Ticks) -> Self {
         let interval = Duration::from_nanos(pace.interval);
         let quota = governor::Quota::with_period(interval).expect("the interval of a pace is never zero");
         let quota = quota.allow_burst(NonZeroU32::new(pace.burst).unwrap_or(NonZeroU32::MIN));
-        Self(RateLimiter::new(quota, States::new(max_keys, newcomer), ticks))
+        let states = States::new(max_keys, newcomer);
+        Self { limiter: RateLimiter::new(quota, states.clone(), ticks), states, interval: pace.interval }
+    }
+
+    /// Takes one attempt back that was counted; governor itself has no way to.
+    fn give_back(&self, key: Fingerprint) {
+        self.states.give_back(key, self.interval);
     }
 
     fn take(&self, key: Fingerprint) -> Result<(), Limited> {
-        let refused = |not_until: governor::NotUntil<Nanos>| not_until.wait_time_from(self.0.clock().now());
-        self.0.check_key(&key).map_err(|not_until| Limited { retry_after: refused(not_until) })
+        let refused = |not_until: governor::NotUntil<Nanos>| not_until.wait_time_from(self.limiter.clock().now());
+        self.limiter.check_key(&key).map_err(|not_until| Limited { retry_after: refused(not_until) })
     }
 }
 

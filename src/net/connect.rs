@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use super::error::{SendError, SendErrorKind};
 use super::pool::Sender;
 use super::target::Target;
+use crate::telemetry::WithCauses;
 
 /// How long one address is tried alone before the next one is tried beside it (RFC 8305 section 8).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
@@ -109,7 +110,7 @@ where
         .map_err(|error| SendError::from_hyper(error, false))?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a connection to the upstream ended");
+            tracing::debug!(error = %WithCauses(&error), "a connection to the upstream ended");
         }
     });
     Ok(sender)

@@ -8,6 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::error::Cause;
+use crate::telemetry::WithCauses;
 
 /// Why outbound TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +29,7 @@ pub fn client_config(extra_ca_pem: Option<&[u8]>) -> Result<Arc<ClientConfig>, T
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     for error in &native.errors {
-        tracing::debug!(error = error as &dyn std::error::Error, "a root certificate of the system was left out");
+        tracing::debug!(error = %WithCauses(error), "a root certificate of the system was left out");
     }
     roots.add_parsable_certificates(native.certs);
     if let Some(pem) = extra_ca_pem {

@@ -137,7 +137,7 @@ fn verify(
         Credential::Absent(_) => return Ok(Verification::Unusable(user)),
     };
     match policy.verify(stored, password, arena) {
-        Ok(true) => Ok(Verification::Match(VerifiedUser::assert_by_verification(*user))),
+        Ok(true) => Ok(Verification::Match(VerifiedUser::assert_by_verification(user))),
         Ok(false) => Ok(Verification::Mismatch(user)),
         Err(NoAnswer::OutOfMemory) => Err(HashUnavailable::OutOfMemory),
         Err(NoAnswer::Unusable(why)) => {

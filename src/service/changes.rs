@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 
 use super::legacy_word::LoginQuestion;
 use super::ports::{
-    AskBy, AttemptOutcome, ChangeAnswer, ClientRequest, Found, Limited, Question, RouteIndex, Tokens, Updated,
-    UserAnswer, UserChange, Verification,
+    AccountKey, AskBy, AttemptOutcome, ChangeAnswer, ClientRequest, Found, Limited, Question, RouteIndex, Tokens,
+    Updated, UserChange, Verification,
 };
 use super::reply::{Ours, Reply};
 use super::saving::SaveReason;
@@ -22,8 +22,8 @@ use crate::domain::identifier::{Candidates, RawIdentifier};
 use crate::domain::login::{AskedBy, LocalSide};
 use crate::domain::mode::Answerer;
 use crate::domain::password::Password;
-use crate::domain::password_life::{Apply, Change, ChangeWord, Shown, apply};
-use crate::domain::proof::VerifiedUser;
+use crate::domain::password_life::{Apply, Change, ChangeWord, NewPassword, Whose, apply};
+use crate::domain::proof::{ToldBy, VerifiedUser};
 use crate::domain::user::{Standing, User, Version};
 use crate::telemetry::metrics::{Outcome, Source};
 
@@ -91,7 +91,7 @@ impl Service {
     async fn answer_change(self: &Arc<Self>, tokens: Option<&dyn Tokens>, request: ChangeRequest) -> Reply {
         let login = request.login.as_deref().and_then(|login| RawIdentifier::new(login).ok());
         let names = login.as_ref().map(|login| self.policy.identifiers.candidates(login)).unwrap_or_default();
-        let Some(answerer) = self.answerer(names.primary()) else { return Reply::send_on() };
+        let Some(answerer) = self.answerer_of(&names).await else { return Reply::send_on() };
         let names_nobody = request.login.as_deref().is_none_or(str::is_empty);
         let subject = match self.subject(tokens, request.token.as_deref(), &names, names_nobody).await {
             Ok(subject) => subject,
@@ -124,7 +124,7 @@ impl Service {
         names_nobody: bool,
     ) -> Result<Subject, super::ports::StoreError> {
         let proven = match (tokens, token) {
-            (Some(tokens), Some(token)) => self.user_of(tokens, token).await.map(Box::new),
+            (Some(tokens), Some(token)) => self.user_of(tokens, token).await?.map(Box::new),
             (None, _) | (_, None) => None,
         };
         let named = match self.store.find(names).await?.found {
@@ -143,6 +143,19 @@ impl Service {
     // ------------------------------------------------------------------------------------------------------ at legacy
 
     async fn change_at_legacy(self: &Arc<Self>, asked: Asked, subject: Subject) -> Reply {
+        // The current password can be guessed here as at a login.
+        let account = match (subject.proven.as_ref().or(subject.named.as_ref()), asked.names.primary()) {
+            (Some(user), _) => Some(AccountKey(format!("id:{}", user.id).into())),
+            (None, "") => None,
+            (None, name) => Some(AccountKey(name.into())),
+        };
+        let permit = match account.filter(|_| asked.password.is_some()) {
+            Some(account) => match self.accounts.admit(account).await {
+                Ok(permit) => Some(permit),
+                Err(Limited { retry_after }) => return Reply::ours(Ours::Limited(retry_after), Source::Edge),
+            },
+            None => None,
+        };
         let service = Arc::clone(self);
         // What legacy did has to reach our record even if the client is gone by then (R91).
         let task = self.background.run(async move {
@@ -155,6 +168,13 @@ impl Service {
             };
             let answer = service.legacy.change(asked.change, question).await;
             service.apply_word(&asked, subject, &answer).await;
+            if let Some(permit) = permit {
+                permit.settle(match answer.word {
+                    ChangeWord::Done => AttemptOutcome::Succeeded,
+                    ChangeWord::Refused => AttemptOutcome::Failed,
+                    ChangeWord::Unrecognised | ChangeWord::Unavailable => AttemptOutcome::NoVerdict,
+                });
+            }
             answer
         });
         let answer = match task {
@@ -178,39 +198,45 @@ impl Service {
     }
 
     async fn apply_word(self: &Arc<Self>, asked: &Asked, subject: Subject, answer: &ChangeAnswer) {
-        // Legacy's own word on whose account it was outweighs whatever the request says.
-        let proven = match &answer.identity {
+        // Legacy's own word on whose account it was outweighs whatever the request says. What a search for the body's name found is not
+        // that: it is the body's word again.
+        let owner = answer.identity.as_ref().filter(|identity| identity.told_by == ToldBy::Owner);
+        let proven = match owner {
             Some(identity) => self.store.find_public(identity.id.as_key()).await.ok().flatten().map(Box::new),
             None => subject.proven,
         };
-        if let (Some(bystander), None) = (subject.bystander, &answer.identity) {
+        if let (Some(bystander), None) = (&subject.bystander, owner) {
             // His password may be what was changed. That he is gone is never concluded.
-            match apply(asked.change, answer.word, Shown { who: true, what: false }) {
-                Apply::DropPassword => self.write(&bystander, UserChange::DropPassword).await,
-                Apply::SetPassword | Apply::Bury | Apply::Nothing => {}
+            match apply(asked.change, answer.word, Whose::Named, NewPassword::Hidden) {
+                Apply::DropPassword if asked.change != Change::DeleteUser && !is_unknown_to_legacy(bystander) => {
+                    self.write(bystander, UserChange::DropPassword).await;
+                }
+                Apply::DropPassword | Apply::SetPassword | Apply::Bury | Apply::Nothing => {}
             }
         }
-        let is_proven = proven.is_some();
-        let Some(user) = proven.or(subject.named) else { return };
-        let shown = Shown { who: true, what: asked.new_password.is_some() };
-        match (apply(asked.change, answer.word, shown), &asked.new_password) {
-            (Apply::SetPassword, Some(new)) if is_proven => {
-                if let Ok(hash) = self.hasher.hash(Arc::clone(new)).await {
-                    self.write(&user, UserChange::SetPassword(hash)).await;
-                } else {
-                    self.write(&user, UserChange::DropPassword).await;
-                }
-            }
-            (Apply::SetPassword, Some(new)) => {
-                // Only the body names him. Legacy is asked from now on; a login with the new password proves the rest at once.
+        let (whose, user) = match (proven, subject.named) {
+            (Some(user), _) => (Whose::Proven, user),
+            (None, Some(user)) => (Whose::Named, user),
+            (None, None) => return,
+        };
+        // What legacy did was to somebody else: it has never known this user, and his password is nowhere but here.
+        if is_unknown_to_legacy(&user) {
+            return;
+        }
+        let shown = if asked.new_password.is_some() { NewPassword::Shown } else { NewPassword::Hidden };
+        match (apply(asked.change, answer.word, whose, shown), &asked.new_password) {
+            (Apply::SetPassword, Some(new)) => match self.hasher.hash(Arc::clone(new)).await {
+                Ok(hash) => self.write(&user, UserChange::SetPassword(hash)).await,
+                Err(_busy) => self.write(&user, UserChange::DropPassword).await,
+            },
+            (Apply::DropPassword, Some(new)) if answer.word == ChangeWord::Done => {
+                // Legacy is asked from now on; a login with the new password proves the rest at once.
                 self.write(&user, UserChange::DropPassword).await;
                 self.confirm_by_login(asked, new).await;
             }
             (Apply::SetPassword, None) | (Apply::DropPassword, _) => self.write(&user, UserChange::DropPassword).await,
-            (Apply::Bury, _) if is_proven || self.is_gone_at_legacy(asked).await => {
-                self.write(&user, UserChange::SetStanding(Standing::Deleted)).await;
-            }
-            (Apply::Bury | Apply::Nothing, _) => {}
+            (Apply::Bury, _) => self.write(&user, UserChange::SetStanding(Standing::Deleted)).await,
+            (Apply::Nothing, _) => {}
         }
     }
 
@@ -230,13 +256,6 @@ impl Service {
             reason: SaveReason::Change,
         };
         drop(self.put_to_legacy(question).await);
-    }
-
-    async fn is_gone_at_legacy(&self, asked: &Asked) -> bool {
-        match (&asked.login, self.legacy.can_get_user()) {
-            (Some(login), true) => matches!(self.legacy.get_user(login).await, UserAnswer::NotFound),
-            (Some(_) | None, _) => false,
-        }
     }
 
     /// Applies to our record what has happened elsewhere. Where the record changed meanwhile, perhaps by a login with the old

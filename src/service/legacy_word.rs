@@ -6,12 +6,12 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Service;
-use super::ports::{AskBy, ClientRequest, LoginWord, Question, Relay, RouteIndex};
+use super::ports::{AskBy, AttemptOutcome, ClientRequest, LoginWord, Outage, Question, Relay, RouteIndex, Saved};
 use super::saving::SaveReason;
 use crate::domain::identifier::{Candidates, RawIdentifier};
 use crate::domain::login::{AfterLegacy, AskedBy, LegacyWord, LocalSide, NotSaved, after_legacy};
 use crate::domain::password::Password;
-use crate::domain::proof::{LegacyAccepted, Naming};
+use crate::domain::proof::{LegacyAccepted, Naming, ToldBy};
 use crate::domain::user::Version;
 
 /// A login as it is put to legacy. Owned: the question outlives the client.
@@ -33,8 +33,22 @@ pub(crate) struct Told {
     pub(crate) decision: AfterLegacy,
     pub(crate) asked_by: AskedBy,
     pub(crate) word: LegacyWord,
+    pub(crate) outage: Option<Outage>,
     pub(crate) accepted: Option<LegacyAccepted>,
     pub(crate) relay: Option<Relay>,
+}
+
+impl Told {
+    /// How the attempt counts for the account.
+    pub(crate) fn counts(&self) -> AttemptOutcome {
+        match self.decision {
+            AfterLegacy::SaveAndAccept | AfterLegacy::AcceptUnsaved(_) | AfterLegacy::AcceptLocally => {
+                AttemptOutcome::Succeeded
+            }
+            AfterLegacy::Deny => AttemptOutcome::Failed,
+            AfterLegacy::Relay | AfterLegacy::Unavailable => AttemptOutcome::NoVerdict,
+        }
+    }
 }
 
 impl LoginQuestion {
@@ -61,9 +75,9 @@ impl Service {
         match question.asked_by {
             AskedBy::Call => {
                 let (route, login) = (question.route, question.login.clone());
-                let password = Arc::clone(&question.password);
+                let (password, fields) = (Arc::clone(&question.password), Arc::clone(&question.fields));
                 let work = || async move { service.ask(question).await };
-                self.shared_calls.ask(route, &login, &password, &self.background, work).await
+                self.shared_calls.ask(route, &login, &password, &fields, &self.background, work).await
             }
             AskedBy::Forward => {
                 let task = self.background.run(async move { Arc::new(service.ask(question).await) })?;
@@ -74,14 +88,20 @@ impl Service {
 
     async fn ask(self: Arc<Self>, question: LoginQuestion) -> Told {
         let answer = self.legacy.login(question.as_question()).await;
+        let outage = match &answer.word {
+            LoginWord::Unavailable(outage) => Some(*outage),
+            LoginWord::Accepted(_) | LoginWord::Denied | LoginWord::Challenge | LoginWord::Unrecognised(_) => None,
+        };
         let (word, accepted) = classify(answer.word, &question.names);
-        let decision = after_legacy(question.asked_by, word, question.local);
+        let mut decision = after_legacy(question.asked_by, word, question.local);
         match (decision, &accepted) {
             // His password matched here already: there is nothing to hash, the caller notes that legacy vouched again.
             (AfterLegacy::SaveAndAccept, Some(_)) if question.local == LocalSide::Verified => {}
             (AfterLegacy::SaveAndAccept, Some(accepted)) => {
                 let (password, based_on) = (Arc::clone(&question.password), question.based_on);
-                self.save_proven(accepted.clone(), password, based_on, question.reason).await;
+                let saved =
+                    self.save_proven(accepted.clone(), password, &question.names, based_on, question.reason).await;
+                decision = after_save(question.asked_by, saved, accepted);
             }
             (AfterLegacy::AcceptUnsaved(reason), _) => self.count_unsaved(reason),
             (AfterLegacy::Unavailable, Some(_)) => self.count_unsaved(NotSaved::OtherName),
@@ -94,7 +114,7 @@ impl Service {
                 _,
             ) => {}
         }
-        Told { decision, asked_by: question.asked_by, word, accepted, relay: answer.relay }
+        Told { decision, asked_by: question.asked_by, word, outage, accepted, relay: answer.relay }
     }
 
     pub(crate) fn count_unsaved(&self, reason: NotSaved) {
@@ -113,10 +133,29 @@ impl Service {
     }
 }
 
+/// What a save may still change of the answer. He may be closed here under a name that was not typed; and an id of legacy's that
+/// reads as another user's own would make a token of ours that other's.
+fn after_save(asked_by: AskedBy, saved: Option<Saved>, accepted: &LegacyAccepted) -> AfterLegacy {
+    match (saved, asked_by) {
+        (Some(Saved::Closed), AskedBy::Call) => AfterLegacy::Deny,
+        (Some(Saved::Closed), AskedBy::Forward) => AfterLegacy::AcceptUnsaved(NotSaved::Closed),
+        (Some(Saved::Conflict { with }), AskedBy::Call) if with.to_string() == accepted.identity().id.as_key() => {
+            AfterLegacy::Unavailable
+        }
+        (Some(Saved::Created(_) | Saved::Updated(_) | Saved::Conflict { .. } | Saved::Stale) | None, _) => {
+            AfterLegacy::SaveAndAccept
+        }
+    }
+}
+
 fn classify(word: LoginWord, asked: &Candidates) -> (LegacyWord, Option<LegacyAccepted>) {
     match word {
         LoginWord::Accepted(accepted) => {
-            let naming: Naming = accepted.identity().naming(asked);
+            let naming = match (accepted.identity().naming(asked), accepted.identity().told_by) {
+                // Somebody was found under the typed name who does not bear it: a search that is not exact.
+                (Naming::Unconfirmed, ToldBy::NameSearch) => Naming::OtherName,
+                (naming, ToldBy::NameSearch | ToldBy::Owner) => naming,
+            };
             (LegacyWord::Accepted(naming), Some(accepted))
         }
         LoginWord::Denied => (LegacyWord::Denied, None),

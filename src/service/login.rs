@@ -6,14 +6,15 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::legacy_word::{LoginQuestion, Told};
 use super::ports::{
-    AccountPermit, AttemptOutcome, ClientRequest, Found, Limited, Lookup, RouteIndex, StoreError, UserChange,
-    Verification,
+    AccountKey, AccountPermit, AttemptOutcome, ClientRequest, Found, Limited, Lookup, Outage, RouteIndex, StoreError,
+    UserChange, Verification,
 };
 use super::reply::{Ours, Reply};
 use super::saving::SaveReason;
@@ -28,6 +29,7 @@ use crate::domain::mode::Answerer;
 use crate::domain::password::Password;
 use crate::domain::proof::{Authenticated, VerifiedUser};
 use crate::domain::user::{User, Version};
+use crate::telemetry::WithCauses;
 use crate::telemetry::metrics::{Outcome, Source};
 
 /// A login as the edge decoded it.
@@ -99,7 +101,7 @@ impl Service {
     async fn answer_login(self: &Arc<Self>, request: LoginRequest) -> Reply {
         let typed = RawIdentifier::new(&request.login);
         let names = typed.as_ref().map(|login| self.policy.identifiers.candidates(login)).unwrap_or_default();
-        let Some(answerer) = self.answerer(names.primary()) else { return Reply::send_on() };
+        let Some(answerer) = self.answerer_of(&names).await else { return Reply::send_on() };
         let (Ok(login), Ok(password)) = (typed, Password::new(request.password)) else {
             // Such a name or password belongs to nobody here, so answering at once tells nothing (R43, R49).
             return match answerer {
@@ -131,7 +133,7 @@ impl Service {
             Err(error) => return self.store_unreadable(&error),
         };
         let account = account_key(&found, &attempt.names);
-        let permit = match self.accounts.admit(account.clone()).await {
+        let mut permit = match self.accounts.admit(account.clone()).await {
             Ok(permit) => permit,
             Err(Limited { retry_after }) => return Reply::ours(Ours::Limited(retry_after), Source::Edge),
         };
@@ -148,24 +150,29 @@ impl Service {
         };
         let verdict = match (after_lookup(answerer, known(&found)), found) {
             (AfterLookup::VerifyLocally, Found::One(user)) => {
-                let may_recheck = || match self.policy.on_mismatch {
-                    OnMismatch::Recheck if self.accounts.take_recheck(&account) => Recheck::Allowed,
-                    OnMismatch::Recheck => Recheck::Spent,
-                    OnMismatch::Deny => Recheck::Off,
-                };
-                self.verify_locally(answerer, &attempt, user, revision, &permit, may_recheck).await
+                self.verify_locally(answerer, &attempt, user, revision, &permit, &account).await
             }
             (AfterLookup::DenyEqualized, found) => {
                 let denied = if matches!(found, Found::Nobody) { Ours::Unknown } else { Ours::Denied };
                 self.deny_equalized(&attempt, &permit, denied).await
             }
             (AfterLookup::AskLegacy | AfterLookup::VerifyLocally, _) => {
+                // Who gives up while legacy hangs has not failed (R82); he learns nothing by it either.
+                permit.count_if_dropped(AttemptOutcome::NoVerdict);
                 let question = attempt.question(LocalSide::Open, revision, SaveReason::Login);
                 self.by_legacy(question, None).await
             }
         };
         permit.settle(verdict.counts);
         verdict.reply
+    }
+
+    fn recheck(&self, account: &AccountKey) -> Recheck {
+        match self.policy.on_mismatch {
+            OnMismatch::Recheck if self.accounts.take_recheck(account) => Recheck::Allowed,
+            OnMismatch::Recheck => Recheck::Spent,
+            OnMismatch::Deny => Recheck::Off,
+        }
     }
 
     async fn deny_equalized(&self, attempt: &Attempt, permit: &AccountPermit, denied: Ours) -> Verdict {
@@ -182,7 +189,7 @@ impl Service {
         user: Box<User>,
         revision: Version,
         permit: &AccountPermit,
-        may_recheck: impl FnOnce() -> Recheck,
+        account: &AccountKey,
     ) -> Verdict {
         let local_only_user = is_unknown_to_legacy(&user);
         let stale = self.is_stale(&user) && !local_only_user;
@@ -197,17 +204,25 @@ impl Service {
             Verification::Mismatch(_) if local_only_user || answerer == Answerer::LocalOnly => {
                 LocalCheck::Mismatch(Recheck::Off)
             }
-            Verification::Mismatch(_) => LocalCheck::Mismatch(may_recheck()),
+            Verification::Mismatch(_) => LocalCheck::Mismatch(self.recheck(account)),
             Verification::Unusable(_) => LocalCheck::Unusable,
         };
-        match (after_local(answerer, check), verification) {
+        // Legacy's word on somebody it has never known would be a no that says nothing.
+        let asked = if local_only_user { Answerer::LocalOnly } else { answerer };
+        match (after_local(asked, check), verification) {
             (AfterLocal::Accept, Verification::Match(verified)) => self.accept(attempt, &verified).await,
             (AfterLocal::Revalidate, Verification::Match(verified)) => {
                 let question = attempt.question(LocalSide::Verified, revision, SaveReason::Login);
                 self.by_legacy(question, Some(&verified)).await
             }
             (AfterLocal::AskLegacyAgain, _) => {
-                self.by_legacy(attempt.question(LocalSide::Open, revision, SaveReason::Recheck), None).await
+                let question = attempt.question(LocalSide::Open, revision, SaveReason::Recheck);
+                let verdict = self.by_legacy(question, None).await;
+                if verdict.counts == AttemptOutcome::NoVerdict {
+                    // An outage must not use the budget up, or it would end in "wrong password" (R82).
+                    self.accounts.give_recheck_back(account);
+                }
+                verdict
             }
             (AfterLocal::AlarmAndAskLegacy, _) => {
                 self.alarm_unusable();
@@ -251,6 +266,13 @@ impl Service {
             let (service, id, version) = (Arc::clone(self), verified.user().id, verified.user().version);
             drop(self.background.run(async move { service.change_record(id, version, UserChange::Vouched).await }));
         }
+        if let (AfterLegacy::Deny, Some(verified)) = (told.decision, verified) {
+            // Legacy's no outlives this request: our yes must not come back when legacy cannot be asked.
+            let (service, id, version) = (Arc::clone(self), verified.user().id, verified.user().version);
+            drop(
+                self.background.run(async move { service.change_record(id, version, UserChange::DropPassword).await }),
+            );
+        }
         match told.decision {
             AfterLegacy::SaveAndAccept | AfterLegacy::AcceptUnsaved(_) => {
                 Verdict { reply: accepted(&told), counts: AttemptOutcome::Succeeded }
@@ -285,7 +307,9 @@ impl Service {
                 let Some(told) = self.learn(&attempt, lookup).await else {
                     return self.unavailable(Source::Legacy).reply;
                 };
-                match (&told.relay, told.decision) {
+                match (&told.relay, told.outage) {
+                    // Nothing was sent: observing must not be what stands between a client and legacy.
+                    (None, outage) if was_not_sent(outage) => Reply::send_on(),
                     (Some(relay), _) => Reply::legacys(relay.clone(), shadow(&told), relayed_outcome(told.word)),
                     (None, _) => self.unavailable(Source::Legacy).reply,
                 }
@@ -299,6 +323,7 @@ impl Service {
     async fn observe_beside(self: &Arc<Self>, attempt: Attempt, lookup: Option<Lookup>) -> Reply {
         let relay = match self.legacy.relay(&attempt.request).await {
             Ok(relay) => relay,
+            Err(outage) if was_not_sent(Some(outage)) => return Reply::send_on(),
             Err(_outage) => return self.unavailable(Source::Legacy).reply,
         };
         if is_no_such_route(relay.status()) {
@@ -383,9 +408,15 @@ impl Service {
         tracing::error!("a stored hash cannot be read; this is never taken for a wrong password");
     }
 
+    /// Notes that the store could not be read, for a request that is no login; tells how long the client should wait.
+    pub fn unanswered(&self, error: &StoreError) -> Duration {
+        drop(self.store_unreadable(error));
+        self.policy.retry_after
+    }
+
     pub(crate) fn store_unreadable(&self, error: &StoreError) -> Reply {
         self.metrics.alarm("store");
-        tracing::error!(error = error as &dyn std::error::Error, "the store cannot be read");
+        tracing::error!(error = %WithCauses(error), "the store cannot be read");
         self.unavailable(Source::Local).reply
     }
 }
@@ -450,6 +481,11 @@ fn denied(told: &Told) -> Reply {
         (AskedBy::Forward, Some(relay)) => Reply::legacys(relay.clone(), None, Outcome::Denied),
         (AskedBy::Call | AskedBy::Forward, _) => Reply::ours(Ours::Denied, Source::Legacy),
     }
+}
+
+/// Whether a question was not even tried.
+fn was_not_sent(outage: Option<Outage>) -> bool {
+    matches!(outage, Some(Outage::BreakerOpen | Outage::TooManyInFlight))
 }
 
 fn is_no_such_route(status: http::StatusCode) -> bool {

@@ -26,7 +26,7 @@ use crate::domain::clock::Clock;
 use crate::domain::credential::Credential;
 use crate::domain::identifier::{Candidates, IdentifierRules};
 use crate::domain::login::Known;
-use crate::domain::mode::{Answerer, LocalShare, StickyBucket, answerer};
+use crate::domain::mode::{Answerer, LocalShare, Mode, StickyBucket, answerer};
 use crate::domain::password::PasswordPolicy;
 use crate::domain::user::{Standing, User};
 use crate::telemetry::Metrics;
@@ -115,6 +115,19 @@ impl Service {
     /// Who answers for this account now; `None` in passthrough.
     fn answerer(&self, account: &str) -> Option<Answerer> {
         answerer(self.mode.current(), self.policy.local_share, StickyBucket::of(account.as_bytes()))
+    }
+
+    /// Who answers whoever is meant by a typed name. A share of the users is sticky by the user himself once he is known, whichever
+    /// of his names he types; and somebody of whom legacy knows nothing is never left to it.
+    async fn answerer_of(&self, names: &Candidates) -> Option<Answerer> {
+        if self.mode.current() != Mode::Migrate || self.policy.local_share == LocalShare::ALL {
+            return self.answerer(names.primary());
+        }
+        match self.store.find(names).await.map(|lookup| lookup.found) {
+            Ok(Found::One(user)) if is_unknown_to_legacy(&user) => Some(Answerer::LocalFirst),
+            Ok(Found::One(user)) => self.answerer(&user.id.to_string()),
+            Ok(Found::Nobody | Found::Ambiguous) | Err(_) => self.answerer(names.primary()),
+        }
     }
 
     /// Whether anybody here bears a name.

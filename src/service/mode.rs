@@ -14,6 +14,7 @@ pub struct ModeCell {
     current: AtomicU8,
     store: Arc<dyn UserStore>,
     metrics: Arc<Metrics>,
+    switching: tokio::sync::Mutex<()>,
 }
 
 impl ModeCell {
@@ -25,7 +26,12 @@ impl ModeCell {
     ) -> Result<Arc<Self>, StoreError> {
         let mode = store.mode().await?.unwrap_or(configured);
         metrics.mode(mode);
-        Ok(Arc::new(Self { current: AtomicU8::new(index(mode)), store, metrics }))
+        Ok(Arc::new(Self {
+            current: AtomicU8::new(index(mode)),
+            store,
+            metrics,
+            switching: tokio::sync::Mutex::new(()),
+        }))
     }
 
     /// The mode in force.
@@ -45,6 +51,8 @@ impl ModeSwitch for ModeCell {
     /// On disk first: a mode that the next start would not know is not in force either.
     fn set(&self, to: ConfirmedMode) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
+            // One switch at a time, or the disk could end up with the one and memory with the other.
+            let _one = self.switching.lock().await;
             let mode = to.mode();
             self.store.set_mode(mode).await?;
             self.current.store(index(mode), Ordering::Release);

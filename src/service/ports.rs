@@ -101,6 +101,9 @@ pub struct ProvenUser {
     pub hash: FreshHash,
     /// What a new record says of its origin.
     pub origin: Origin,
+    /// The names that were typed and that legacy's answer confirmed: only by one of these may a record without a legacy id become
+    /// his.
+    pub asked: Vec<NormalizedIdentifier>,
     /// The revision that was read before legacy was asked.
     pub based_on: Version,
     /// Now.
@@ -339,15 +342,21 @@ pub trait AccountLimits: Send + Sync {
 
     /// Takes one question to legacy about an account whose local password did not match. `false` when its budget is used up.
     fn take_recheck(&self, account: &AccountKey) -> bool;
+
+    /// Gives one such question back: legacy could not be asked.
+    fn give_recheck_back(&self, account: &AccountKey);
 }
 
 /// The canonical name of an account for limits: a user's own key once he is known, else the canonical identifier.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AccountKey(pub Box<str>);
 
-/// One admitted attempt. Hashing asks for it. Dropped unsettled it counts as a failure: a client that hangs up early learns
+/// One admitted attempt. Hashing asks for it. Dropped unsettled it counts as a failure unless said otherwise: a client that hangs up early learns
 /// nothing cheaper.
-pub struct AccountPermit(Option<Box<dyn FnOnce(AttemptOutcome) + Send + Sync>>);
+pub struct AccountPermit {
+    settle: Option<Box<dyn FnOnce(AttemptOutcome) + Send + Sync>>,
+    if_dropped: AttemptOutcome,
+}
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -364,21 +373,26 @@ impl AccountPermit {
     /// Made by a limiter; `settle` is called exactly once.
     #[must_use]
     pub fn new(settle: impl FnOnce(AttemptOutcome) + Send + Sync + 'static) -> Self {
-        Self(Some(Box::new(settle)))
+        Self { settle: Some(Box::new(settle)), if_dropped: AttemptOutcome::Failed }
     }
 
     /// Ends the attempt.
     pub fn settle(mut self, outcome: AttemptOutcome) {
-        if let Some(settle) = self.0.take() {
+        if let Some(settle) = self.settle.take() {
             settle(outcome);
         }
+    }
+
+    /// What it counts as if the client goes away from here on.
+    pub fn count_if_dropped(&mut self, outcome: AttemptOutcome) {
+        self.if_dropped = outcome;
     }
 }
 
 impl Drop for AccountPermit {
     fn drop(&mut self) {
-        if let Some(settle) = self.0.take() {
-            settle(AttemptOutcome::Failed);
+        if let Some(settle) = self.settle.take() {
+            settle(self.if_dropped);
         }
     }
 }

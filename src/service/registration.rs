@@ -5,20 +5,23 @@ use std::sync::Arc;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::Service;
 use super::legacy_word::LoginQuestion;
-use super::ports::{AskBy, ClientRequest, Inserted, LegacySide, NewUser, Question, RegisterAnswer, Relay, RouteIndex};
+use super::ports::{
+    AskBy, AttemptOutcome, ClientRequest, Inserted, LegacySide, Lookup, NewUser, Question, RegisterAnswer, Relay,
+    RouteIndex,
+};
 use super::reply::{Ours, Reply};
 use super::saving::SaveReason;
+use super::{Service, account_key};
 use crate::domain::identifier::{Candidates, Identifier, IdentifierKind, RawIdentifier};
-use crate::domain::login::{AfterLegacy, AskedBy, LocalSide, NotSaved};
+use crate::domain::login::{AfterLegacy, AskedBy, LocalSide};
 use crate::domain::mode::Answerer;
 use crate::domain::password::Password;
-use crate::domain::proof::{Authenticated, LegacyIdentity, Naming, UserView};
+use crate::domain::proof::{Authenticated, LegacyIdentity, Naming, ToldBy, UserView};
 use crate::domain::registration::{
     AfterAsked, AfterCreated, AfterTaken, AtLegacy, CreateWord, WriteTo, after_asked, after_created, after_taken,
 };
-use crate::domain::user::Version;
+use crate::domain::user::{LegacyId, Version};
 use crate::telemetry::metrics::{Outcome, Source};
 
 /// A registration as the edge decoded it.
@@ -94,7 +97,7 @@ impl Service {
     async fn answer_registration(self: &Arc<Self>, request: RegisterRequest) -> Reply {
         let login = RawIdentifier::new(&request.login);
         let names = login.map(|login| self.policy.identifiers.candidates(&login)).unwrap_or_default();
-        let Some(answerer) = self.answerer(names.primary()) else { return Reply::send_on() };
+        let Some(answerer) = self.answerer_of(&names).await else { return Reply::send_on() };
         let applicant = match self.applicant(request) {
             Ok(applicant) => applicant,
             Err(refused) => {
@@ -228,10 +231,16 @@ impl Service {
     /// registered there, whether our own save succeeds or not (R90).
     async fn create_at_legacy(self: &Arc<Self>, applicant: Applicant, just_before: AtLegacy) -> Reply {
         let RegisterAnswer { word, identity, relay } = self.legacy.register(applicant.as_question()).await;
-        let word = self.doubted(&applicant, word, identity.as_deref());
         match (after_created(word, just_before), word) {
+            (AfterCreated::Save, _) if applicant.is_another(identity.as_deref()) => {
+                self.other_profile();
+                match (relay, applicant.asked_by) {
+                    (Some(relay), AskedBy::Forward) => Reply::legacys(relay, None, Outcome::Unrecognised),
+                    (_, AskedBy::Call | AskedBy::Forward) => self.cannot_register(),
+                }
+            }
             (AfterCreated::Save, _) => {
-                let side = LegacySide { id: identity.as_ref().map(|identity| identity.id.clone()) };
+                let side = LegacySide { id: applicant.own_id(identity.as_deref()) };
                 let applicant = applicant.told_by(identity);
                 let (asked_by, again) = (applicant.asked_by, applicant.clone());
                 let saved = self.insert(applicant, Some(side)).await;
@@ -282,9 +291,13 @@ impl Service {
         if !self.legacy.can_call_login() {
             return None;
         }
-        let lookup = self.store.find(&self.policy.identifiers.candidates(&applicant.login)).await;
-        let based_on = lookup.map_or(Version(0), |lookup| lookup.revision);
-        let told = self.put_to_legacy(applicant.login_question(based_on)).await?;
+        let names = self.policy.identifiers.candidates(&applicant.login);
+        let Lookup { found, revision } = self.store.find(&names).await.ok()?;
+        // A login like any other: whoever guesses passwords by registering is counted for it.
+        let permit = self.accounts.admit(account_key(&found, &names)).await.ok()?;
+        let told = self.put_to_legacy(applicant.login_question(revision)).await;
+        permit.settle(told.as_ref().map_or(AttemptOutcome::NoVerdict, |told| told.counts()));
+        let told = told?;
         let named = matches!(told.decision, AfterLegacy::SaveAndAccept);
         told.accepted.as_ref().filter(|_| named).map(|accepted| Box::new(Authenticated::from(accepted)))
     }
@@ -299,7 +312,7 @@ impl Service {
         let (word, identity, relay) = match applicant.asked_by {
             AskedBy::Forward => {
                 let RegisterAnswer { word, identity, relay } = self.legacy.register(applicant.as_question()).await;
-                (self.doubted(&applicant, word, identity.as_deref()), identity, relay)
+                (word, identity, relay)
             }
             // The rules of a composed call do not judge the app's own answer; a status that no app refuses with may be a yes,
             // which a login then has to prove.
@@ -312,8 +325,9 @@ impl Service {
             },
         };
         match after_created(word, just_before) {
+            AfterCreated::Save if applicant.is_another(identity.as_deref()) => self.other_profile(),
             AfterCreated::Save => {
-                let side = LegacySide { id: identity.as_ref().map(|identity| identity.id.clone()) };
+                let side = LegacySide { id: applicant.own_id(identity.as_deref()) };
                 drop(self.insert(applicant.told_by(identity), Some(side)).await);
             }
             AfterCreated::ConfirmByLogin => drop(self.confirm(applicant).await),
@@ -333,19 +347,10 @@ impl Service {
         }
     }
 
-    /// Legacy's word, unless its answer bears the names of somebody else: his id under our applicant's name and password would open
-    /// his account (R79).
-    fn doubted(&self, applicant: &Applicant, word: CreateWord, identity: Option<&LegacyIdentity>) -> CreateWord {
-        match (word, identity) {
-            (CreateWord::Created, Some(identity)) if applicant.is_another_than(identity) => {
-                self.count_unsaved(NotSaved::OtherName);
-                CreateWord::Unrecognised
-            }
-            (
-                CreateWord::Created | CreateWord::Refused | CreateWord::Unrecognised | CreateWord::Unavailable,
-                Some(_) | None,
-            ) => word,
-        }
+    fn other_profile(&self) {
+        self.metrics.migration_failure("other_profile");
+        self.metrics.alarm("other_profile");
+        tracing::warn!("legacy answered a registration with the profile of another name; nothing was saved");
     }
 
     fn cannot_register(&self) -> Reply {
@@ -354,11 +359,19 @@ impl Service {
 }
 
 impl Applicant {
-    /// Whether an identity bears none of the names that were registered, and another one of the same kind.
-    fn is_another_than(&self, identity: &LegacyIdentity) -> bool {
-        let mut naming = self.names.iter().map(|(_, keys)| identity.naming(keys));
-        let is_named = naming.clone().any(|naming| naming == Naming::Named);
-        !is_named && naming.any(|naming| naming == Naming::OtherName)
+    /// Whether legacy's answer is about somebody else than who registered.
+    fn is_another(&self, identity: Option<&LegacyIdentity>) -> bool {
+        identity.is_some_and(|identity| {
+            let namings: Vec<Naming> = self.names.iter().map(|(_, keys)| identity.naming(keys)).collect();
+            !namings.contains(&Naming::Named) && namings.contains(&Naming::OtherName)
+        })
+    }
+
+    /// The id that legacy gave him: told under a name that he registered, or in the answer to his own request.
+    fn own_id(&self, identity: Option<&LegacyIdentity>) -> Option<LegacyId> {
+        let identity = identity?;
+        let named = self.names.iter().any(|(_, keys)| identity.naming(keys) == Naming::Named);
+        (named || identity.told_by == ToldBy::Owner).then(|| identity.id.clone())
     }
 
     /// Takes legacy's own names and profile over, where its answer bears the name that was registered.

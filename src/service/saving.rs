@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::Service;
 use super::ports::{HashUnavailable, ProvenUser, Saved, StoreError, Updated, UserChange};
+use crate::domain::identifier::{Candidates, NormalizedIdentifier};
 use crate::domain::password::Password;
 use crate::domain::proof::LegacyAccepted;
 use crate::domain::user::{Origin, UserId, Version};
+use crate::telemetry::WithCauses;
 
 /// How long an answer waits for the save it reports. A healthy save takes a hash and a commit; a sick disk must not hold logins.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,45 +43,64 @@ impl SaveReason {
 }
 
 impl Service {
-    /// Saves a proven user, waiting no longer than [`PATIENCE`]; the save itself goes on.
+    /// Saves a proven user, waiting no longer than [`PATIENCE`]; the save itself goes on. What became of it, if that is known.
     pub(crate) async fn save_proven(
         self: &Arc<Self>,
         accepted: LegacyAccepted,
         password: Arc<Password>,
+        asked: &Candidates,
         based_on: Version,
         reason: SaveReason,
-    ) {
+    ) -> Option<Saved> {
+        let asked = asked.keys().to_vec();
         let service = Arc::clone(self);
-        let work = async move { service.save_now(accepted, password, based_on, reason).await };
-        self.with_patience(work).await;
+        let work = async move { service.save_now(accepted, password, asked, based_on, reason).await };
+        self.with_patience(work).await.flatten()
     }
 
-    async fn save_now(&self, accepted: LegacyAccepted, password: Arc<Password>, based_on: Version, reason: SaveReason) {
+    async fn save_now(
+        &self,
+        accepted: LegacyAccepted,
+        password: Arc<Password>,
+        asked: Vec<NormalizedIdentifier>,
+        based_on: Version,
+        reason: SaveReason,
+    ) -> Option<Saved> {
         let hash = match self.hasher.hash(password).await {
             Ok(hash) => hash,
-            Err(error) => return self.hash_failed(error),
+            Err(error) => {
+                self.hash_failed(error);
+                return None;
+            }
         };
         let at = self.clock.wall();
         let public_id = accepted.identity().id.as_key().to_owned();
-        let proven = ProvenUser { accepted, hash, origin: Origin::Migrated, based_on, at };
-        match self.store.save_proven(proven).await {
-            Ok(Saved::Created(migrated) | Saved::Updated(migrated)) => {
+        let proven = ProvenUser { accepted, hash, origin: Origin::Migrated, asked, based_on, at };
+        let saved = match self.store.save_proven(proven).await {
+            Ok(saved) => saved,
+            Err(error) => {
+                self.store_failed("a proven user was not saved", &error);
+                return None;
+            }
+        };
+        match saved {
+            Saved::Created(migrated) | Saved::Updated(migrated) => {
                 self.metrics.migration(reason.as_str());
                 tracing::info!(
                     target: "authferry::audit",
                     user = public_id, id = %migrated.id(), reason = reason.as_str(), "migrated"
                 );
             }
-            Ok(Saved::Conflict { with }) => {
+            Saved::Conflict { with } => {
                 self.metrics.migration_failure("conflict");
                 self.metrics.alarm("conflict");
                 tracing::warn!(user = %with, "legacy vouches for a user one of whose names belongs to another one here");
             }
             // Somebody saved him in the same moment; what he saved is as good.
-            Ok(Saved::Stale) => self.metrics.migration_failure("stale"),
-            Ok(Saved::Closed) => self.metrics.migration_failure("closed"),
-            Err(error) => self.store_failed("a proven user was not saved", &error),
+            Saved::Stale => self.metrics.migration_failure("stale"),
+            Saved::Closed => self.metrics.migration_failure("closed"),
         }
+        Some(saved)
     }
 
     /// Changes one record, counting what became of it. Returns whether the change is on disk.
@@ -110,14 +131,21 @@ impl Service {
     }
 
     /// Runs work to its end, but waits for it no longer than a client should.
-    async fn with_patience(&self, work: impl Future<Output = ()> + Send + 'static) {
+    async fn with_patience<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
         let Some(task) = self.background.run(work) else {
-            return self.metrics.migration_failure("no_room");
+            self.metrics.migration_failure("no_room");
+            return None;
         };
         match tokio::time::timeout(PATIENCE, task).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_died)) => self.metrics.panic(),
-            Err(_elapsed) => self.metrics.migration_failure("slow"),
+            Ok(Ok(ended)) => Some(ended),
+            Ok(Err(_died)) => {
+                self.metrics.panic();
+                None
+            }
+            Err(_elapsed) => {
+                self.metrics.migration_failure("slow");
+                None
+            }
         }
     }
 
@@ -143,6 +171,6 @@ impl Service {
         if !matches!(error, StoreError::Busy) {
             self.metrics.alarm("store");
         }
-        tracing::error!(error = error as &dyn std::error::Error, "{what}");
+        tracing::error!(error = %WithCauses(error), "{what}");
     }
 }

@@ -1,6 +1,6 @@
 //! Equal simultaneous logins share one question to legacy.
 //!
-//! Equal means the same route, identifier and password: the key is a MAC over all of them under a secret of this process, so
+//! Equal means the same route, identifier, password and other fields (a tenant, a one-time code): the key is a MAC over all of them under a secret of this process, so
 //! that a table of calls under way tells nothing, and nobody rides on another's right password by typing his name.
 
 use std::collections::HashMap;
@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::hmac;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::background::Background;
@@ -36,12 +37,14 @@ impl SharedCalls {
         Self { secret, under_way: Arc::new(Mutex::new(HashMap::new())) }
     }
 
-    fn key(&self, route: RouteIndex, login: &RawIdentifier, password: &Password) -> Key {
+    fn key(&self, route: RouteIndex, login: &RawIdentifier, password: &Password, fields: &Value) -> Key {
         let mut mac = hmac::Context::with_key(&self.secret);
         mac.update(&route.0.to_le_bytes());
         mac.update(&login.as_str().len().to_le_bytes());
         mac.update(login.as_str().as_bytes());
+        mac.update(&password.expose().len().to_le_bytes());
         mac.update(password.expose().as_bytes());
+        mac.update(fields.to_string().as_bytes());
         let mut key = [0; 32];
         key.iter_mut().zip(mac.sign().as_ref()).for_each(|(to, from)| *to = *from);
         key
@@ -54,13 +57,14 @@ impl SharedCalls {
         route: RouteIndex,
         login: &RawIdentifier,
         password: &Password,
+        fields: &Value,
         background: &Background,
         work: impl FnOnce() -> F,
     ) -> Option<Arc<Told>>
     where
         F: Future<Output = Told> + Send + 'static,
     {
-        let key = self.key(route, login, password);
+        let key = self.key(route, login, password, fields);
         let mut waiting = {
             let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
             match under_way.get(&key) {
@@ -87,8 +91,7 @@ impl SharedCalls {
         };
         // An error means that the asking died; its value, if any, is still there to be read.
         let _ended = waiting.wait_for(Option::is_some).await.is_ok();
-        let told = waiting.borrow().clone();
-        told
+        waiting.borrow().clone()
     }
 }
 
@@ -101,5 +104,30 @@ struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    #[test]
+    fn only_logins_that_are_equal_in_everything_share_a_call() {
+        let calls = SharedCalls::new();
+        let key = |route, login: &str, password: &str, fields: Value| {
+            let login = RawIdentifier::new(login).expect("an identifier");
+            let password = Password::new(Zeroizing::new(password.to_owned())).expect("a password");
+            calls.key(RouteIndex(route), &login, &password, &fields)
+        };
+        let ann = key(0, "ann", "secret", json!({ "otp": "1" }));
+        assert_eq!(ann, key(0, "ann", "secret", json!({ "otp": "1" })));
+        assert_ne!(ann, key(1, "ann", "secret", json!({ "otp": "1" })), "another route");
+        assert_ne!(ann, key(0, "bob", "secret", json!({ "otp": "1" })), "another user");
+        assert_ne!(ann, key(0, "ann", "other", json!({ "otp": "1" })), "another password");
+        assert_ne!(ann, key(0, "ann", "secret", json!({ "otp": "2" })), "another one-time code");
+        assert_ne!(key(0, "ann", "secretx", json!(null)), key(0, "annsecret", "x", json!(null)), "no run-on");
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::Service;
-use super::ports::Tokens;
+use super::ports::{StoreError, Tokens};
 use super::reply::{Ours, Reply};
+use crate::domain::credential::Credential;
 use crate::domain::mode::Mode;
 use crate::domain::proof::{Authenticated, UserView};
 use crate::domain::user::{Standing, User};
@@ -12,14 +13,16 @@ use crate::telemetry::metrics::Source;
 
 impl Service {
     /// The active user whose token this is; none if it is not ours, has expired, or its user may not log in.
-    pub async fn user_of(&self, tokens: &dyn Tokens, token: &str) -> Option<User> {
-        let subject = tokens.subject(token)?;
-        self.active(&subject).await
+    pub async fn user_of(&self, tokens: &dyn Tokens, token: &str) -> Result<Option<User>, StoreError> {
+        match tokens.subject(token) {
+            Some(subject) => Ok(self.bearer(&subject).await?.filter(|user| user.standing == Standing::Active)),
+            None => Ok(None),
+        }
     }
 
-    async fn active(&self, public_id: &str) -> Option<User> {
-        let user = self.store.find_public(public_id).await.ok().flatten()?;
-        (user.standing == Standing::Active).then_some(user)
+    /// Whose public id this is, whatever his standing.
+    async fn bearer(&self, public_id: &str) -> Result<Option<User>, StoreError> {
+        self.store.find_public(public_id).await
     }
 
     /// Answers `action = "get_user"`.
@@ -28,14 +31,23 @@ impl Service {
         let reply = match mode {
             Mode::Passthrough | Mode::Observe => Reply::send_on(),
             Mode::Migrate | Mode::Retired => {
-                let user = match (tokens, token) {
-                    (Some(tokens), Some(token)) => self.user_of(tokens, token).await,
+                let subject = match (tokens, token) {
+                    (Some(tokens), Some(token)) => tokens.subject(token),
                     (None, _) | (_, None) => None,
                 };
+                let user = match subject {
+                    Some(subject) => self.bearer(&subject).await,
+                    None => Ok(None),
+                };
                 match (user, mode) {
-                    (Some(user), _) => Reply::ours(Ours::Done(Some(Box::new(UserView::of(&user)))), Source::Local),
-                    (None, Mode::Retired) => Reply::ours(Ours::Denied, Source::Local),
-                    (None, Mode::Passthrough | Mode::Observe | Mode::Migrate) => Reply::send_on(),
+                    (Err(error), _) => self.store_unreadable(&error),
+                    // Legacy may still take the token of somebody who is disabled or deleted here.
+                    (Ok(Some(user)), _) if user.standing != Standing::Active => {
+                        Reply::ours(Ours::Denied, Source::Local)
+                    }
+                    (Ok(Some(user)), _) => Reply::ours(Ours::Done(Some(Box::new(UserView::of(&user)))), Source::Local),
+                    (Ok(None), Mode::Retired) => Reply::ours(Ours::Denied, Source::Local),
+                    (Ok(None), Mode::Passthrough | Mode::Observe | Mode::Migrate) => Reply::send_on(),
                 }
             }
         };
@@ -57,16 +69,20 @@ impl Service {
             (None, _) | (_, None) => None,
         };
         let user = match (mode, subject) {
-            (Mode::Migrate | Mode::Retired, Some(subject)) => self.active(&subject).await,
-            (Mode::Passthrough | Mode::Observe, _) | (_, None) => None,
+            (Mode::Migrate | Mode::Retired, Some(subject)) => self.bearer(&subject).await,
+            (Mode::Passthrough | Mode::Observe, _) | (_, None) => Ok(None),
         };
         let reply = match (mode, user) {
-            (_, Some(user)) => {
+            (_, Err(error)) => self.store_unreadable(&error),
+            (_, Ok(Some(user))) if user.standing != Standing::Active => Reply::ours(Ours::Denied, Source::Local),
+            // His password was reset at legacy, and we do not know the new one: legacy says whether old tokens still hold.
+            (Mode::Migrate, Ok(Some(user))) if matches!(user.credential, Credential::Absent(_)) => Reply::send_on(),
+            (_, Ok(Some(user))) => {
                 let who = Authenticated::by_refresh_token(&user);
                 Reply::ours(Ours::Ok(Box::new(who)), Source::Local)
             }
-            (Mode::Retired, None) => Reply::ours(Ours::Denied, Source::Local),
-            (Mode::Passthrough | Mode::Observe | Mode::Migrate, None) => Reply::send_on(),
+            (Mode::Retired, Ok(None)) => Reply::ours(Ours::Denied, Source::Local),
+            (Mode::Passthrough | Mode::Observe | Mode::Migrate, Ok(None)) => Reply::send_on(),
         };
         self.metrics.change(route_name, reply.source, reply.outcome);
         reply

@@ -4,6 +4,7 @@
 //! bodies and records, and so passwords (R116). And no control or direction-changing character that somebody typed reaches
 //! the log as itself (R115): one event is one line, and shows what was typed. Called once, by `main`; never by a library.
 
+use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
 
@@ -15,6 +16,22 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// An error and what caused it, outermost first. The log's formats would write an error alone, and its message rarely says why:
+/// every event that tells of an error logs `error = %WithCauses(&error)`.
+pub struct WithCauses<'a>(pub &'a (dyn Error + 'static));
+
+impl fmt::Display for WithCauses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
 
 /// The crate whose events may be more detailed than [`FOREIGN_CAP`].
 const OURS: &str = env!("CARGO_PKG_NAME");
@@ -231,6 +248,19 @@ mod tests {
 
     const PLAIN: Style = Style::Text { colour: false };
     const STYLES: [Style; 3] = [PLAIN, Style::Text { colour: true }, Style::Json];
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the outer")]
+    struct Outer(#[source] io::Error);
+
+    #[test]
+    fn an_error_is_logged_with_its_causes() {
+        let log = |outer: &Outer| tracing::error!(error = %WithCauses(outer), "it failed");
+        for style in [PLAIN, Style::Json] {
+            let line = logged(style, "error", || log(&Outer(io::Error::other("the inner"))));
+            assert!(line.contains("the outer: the inner"), "{line}");
+        }
+    }
 
     #[test]
     fn r116_other_crates_are_never_heard_below_info_whatever_is_asked_for() {

@@ -4,4 +4,5 @@
 pub mod logging;
 pub mod metrics;
 
+pub use logging::WithCauses;
 pub use metrics::Metrics;

@@ -6,13 +6,18 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::engine::{DecodePaddingMode, general_purpose};
-use minijinja::value::Serde;
+use minijinja::value::{Kwargs, Serde};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use serde::Serialize as _;
+use serde_json::ser::{PrettyFormatter, Serializer};
 
 /// Everything but RFC 3986's unreserved characters (section 2.3). A slash is encoded too: a name may not become two path
 /// segments.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The widest indentation of JSON, in spaces.
+const MAX_INDENT: usize = 8;
 
 /// The longest token whose claims are read, in bytes.
 const MAX_TOKEN_BYTES: usize = 16 * 1_024;
@@ -46,9 +51,16 @@ pub(super) fn json_text(value: &Value) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|_| Error::new(ErrorKind::BadSerialization, "this is no JSON value"))
 }
 
-fn tojson(state: &State<'_, '_>, value: &Value) -> Result<Value, Error> {
+/// `tojson`, or `tojson(indent=2)` where a backend's answers are written over several lines, as Express writes them.
+fn tojson(state: &State<'_, '_>, value: &Value, options: Kwargs) -> Result<Value, Error> {
     refuse_undefined(state, value)?;
-    let mut json = json_text(value)?;
+    let indent = options.get::<Option<usize>>("indent")?;
+    options.assert_all_used()?;
+    let mut json = match indent {
+        None => json_text(value)?,
+        Some(indent @ 0..=MAX_INDENT) => indented_json_text(value, indent)?,
+        Some(_) => return Err(Error::new(ErrorKind::InvalidOperation, "an indent is at most 8 spaces")),
+    };
     if *state.auto_escape() == AutoEscape::Html {
         // Safe inside a script element and inside an attribute.
         for (plain, escaped) in [("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"), ("'", "\\u0027")] {
@@ -58,6 +70,14 @@ fn tojson(state: &State<'_, '_>, value: &Value) -> Result<Value, Error> {
         }
     }
     Ok(Value::from_safe_string(json))
+}
+
+fn indented_json_text(value: &Value, indent: usize) -> Result<String, Error> {
+    let no_json = |_| Error::new(ErrorKind::BadSerialization, "this is no JSON value");
+    let (spaces, mut json) = (" ".repeat(indent), Vec::new());
+    let formatter = PrettyFormatter::with_indent(spaces.as_bytes());
+    value.serialize(&mut Serializer::with_formatter(&mut json, formatter)).map_err(no_json)?;
+    String::from_utf8(json).map_err(|_| Error::new(ErrorKind::BadSerialization, "this is no JSON value"))
 }
 
 /// A scalar as a part of a JSON string, without the quotes.

@@ -17,6 +17,18 @@ fn value(source: &str, over: serde_json::Value) -> Option<serde_json::Value> {
 }
 
 #[test]
+fn an_indent_that_is_absurd_or_no_number_fails() {
+    for source in [
+        "{{ 1 | tojson(indent=9) }}",
+        "{{ 1 | tojson(indent=-1) }}",
+        "{{ 1 | tojson(indent='  ') }}",
+        "{{ 1 | tojson(x=1) }}",
+    ] {
+        render(source, Escape::Json, json!({})).expect_err(source);
+    }
+}
+
+#[test]
 fn a_template_renders_json_values() {
     let over = json!({
         "token": "a.b.c",
@@ -30,6 +42,11 @@ fn a_template_renders_json_values() {
             r#"{"token": "a.b.c", "user": {"z":1,"a":[true,1.5,"é\n"]}}"#,
         ),
         ("{{ user.profile }}", r#"{"z":1,"a":[true,1.5,"é\n"]}"#),
+        (
+            "{{ dict(user.profile, id=user.id) | tojson(indent=2) }}",
+            "{\n  \"z\": 1,\n  \"a\": [\n    true,\n    1.5,\n    \"é\\n\"\n  ],\n  \"id\": 5\n}",
+        ),
+        ("{{ [[], {}] | tojson(indent=1) }}", "[\n [],\n {}\n]"),
         ("{{ user.id }}", "5"),
         ("{{ user.none }}", "null"),
         ("{{ user.none | tojson }}", "null"),

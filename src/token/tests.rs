@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::settings::TokenAlgorithm;
 use super::*;
 use crate::domain::clock::testing::ManualClock;
-use crate::domain::proof::{LegacyAccepted, LegacyIdentity};
+use crate::domain::proof::{LegacyAccepted, LegacyIdentity, ToldBy};
 use crate::domain::user::LegacyId;
 use crate::template::{Escape, Template};
 
@@ -55,6 +55,7 @@ fn who(id: Value) -> Authenticated {
         id: LegacyId::from_json(&id).expect("an id"),
         identifiers: Vec::new(),
         profile: json!({ "name": "Zo\u{eb} \"Z\"", "roles": ["a", "b"] }),
+        told_by: ToldBy::Owner,
     };
     Authenticated::from(&LegacyAccepted::assert_by_connector(identity))
 }

@@ -186,48 +186,62 @@ async fn a_token_proves_nothing_about_an_account_that_the_body_names_instead() {
 }
 
 #[tokio::test]
-async fn an_unknown_outcome_drops_the_local_password() {
+async fn an_unknown_outcome_drops_the_password_of_whom_a_token_proves_and_of_nobody_else() {
     let double = LegacyDouble::well_behaved();
     let proxy = migrated(&double, &[&route("change_password", "/users/password", "")]).await;
-    for misbehaviour in [Misbehaviour::HangsUp, Misbehaviour::ServerError, Misbehaviour::OkWithHalfJson] {
+    for misbehaviour in [Misbehaviour::HangsUp, Misbehaviour::ServerError, Misbehaviour::RedirectsToLoopback] {
+        let token = token_of(&proxy, ANN, RIGHT).await;
         assert_eq!(alone(&double, &proxy, ANN, RIGHT).await, 200, "{misbehaviour:?}: before");
         double.behave(Some(misbehaviour));
-        let answer = change(&proxy, "/users/password", ANN, RIGHT, NEW).await;
-        assert!(answer.status != 403, "{misbehaviour:?}: {answer:?}");
+        let (anns, beas) = (
+            json!({ "email": ANN, "current": RIGHT, "new": NEW }),
+            json!({ "email": BEA, "current": "x", "new": NEW }),
+        );
+        for body in [&anns, &beas] {
+            let answer = proxy.post_json("/users/password", body).await;
+            assert!(answer.status != 403, "{misbehaviour:?}: {answer:?}");
+        }
+        assert_eq!(alone(&double, &proxy, ANN, RIGHT).await, 200, "{misbehaviour:?}: whoever it was that named her");
+        double.behave(Some(misbehaviour));
+        assert!(with_token(&proxy, "/users/password", &token, &anns).await.status != 403);
         assert_eq!(alone(&double, &proxy, ANN, RIGHT).await, 503, "{misbehaviour:?}: legacy has to be asked");
         assert_eq!(alone(&double, &proxy, ANN, NEW).await, 503, "{misbehaviour:?}");
+        assert_eq!(alone(&double, &proxy, BEA, &bea().password).await, 200, "{misbehaviour:?}");
         assert_eq!(proxy.login(ANN, RIGHT).await.status, 200, "{misbehaviour:?}: legacy knows");
     }
 }
 
 #[tokio::test]
 async fn a_proven_deletion_leaves_a_tombstone_and_legacy_is_never_asked_again() {
-    let deletion = |more: &str| route("delete_user", "/gone", more);
-    // By the answer, by her token, and by a get_user that no longer knows her.
-    for proof in ["answer", "token", "get_user"] {
+    for proof in ["answer", "token"] {
         let double = LegacyDouble::well_behaved();
         let more = if proof == "answer" { BY_ANSWER } else { "" };
-        let proxy = migrated(&double, &[GET_USER, &deletion(more)]).await;
+        let proxy = migrated(&double, &[GET_USER, &route("delete_user", "/gone", more)]).await;
         done(&double, "/gone", &if proof == "answer" { ann().profile().to_string() } else { "{}".to_owned() });
         let body = json!({ "email": ANN, "current": RIGHT });
         let token = if proof == "token" { token_of(&proxy, ANN, RIGHT).await } else { "none".to_owned() };
-        if proof == "get_user" {
-            double.remove_user(7);
-        }
         assert_eq!(with_token(&proxy, "/gone", &token, &body).await.status, 200);
-        double.put_user(ann());
         let calls = double.calls();
         assert_eq!(proxy.login(ANN, RIGHT).await.status, 401, "{proof}");
         assert_eq!(proxy.login("+49 151 1234567", RIGHT).await.status, 401, "{proof}: by any of her names");
         assert_eq!(double.calls(), calls, "{proof}: a deleted user does not come back");
         assert_eq!(proxy.users().await, 1, "{proof}");
     }
-    // A "done" that nothing proves.
-    let double = LegacyDouble::well_behaved();
-    let proxy = migrated(&double, &[GET_USER, &deletion("")]).await;
-    done(&double, "/gone", "{}");
-    assert_eq!(proxy.post_json("/gone", &json!({ "email": ANN, "current": "x" })).await.status, 200);
-    assert_eq!(alone(&double, &proxy, ANN, RIGHT).await, 200, "get_user still knows her");
+}
+
+#[tokio::test]
+async fn a_deletion_that_nothing_proves_leaves_it_to_legacy() {
+    for more in ["", r#"forward.user = { from = "get_user" }"#] {
+        let double = LegacyDouble::well_behaved();
+        let proxy = migrated(&double, &[GET_USER, &route("delete_user", "/gone", more)]).await;
+        done(&double, "/gone", "{}");
+        assert_eq!(proxy.post_json("/gone", &json!({ "email": ANN, "current": "x" })).await.status, 200);
+        assert_eq!(proxy.login(ANN, RIGHT).await.status, 200, "legacy still takes her: {more}");
+        assert_eq!(proxy.post_json("/gone", &json!({ "email": ANN, "current": RIGHT })).await.status, 200);
+        double.remove_user(7);
+        assert_eq!(proxy.login(ANN, RIGHT).await.status, 401, "legacy no longer does: {more}");
+        assert_eq!(proxy.users().await, 2);
+    }
 }
 
 #[tokio::test]

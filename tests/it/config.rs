@@ -950,7 +950,24 @@ fn no_value_of_any_type_in_any_place_is_refused_without_a_reason() {
 }
 
 #[test]
-fn the_configuration_of_a_real_backend_loads() {
+fn every_configuration_under_examples_loads() {
+    let variables = [("DJANGO_SECRET_KEY", "django-insecure-0123456789abcdef0123456789abcdef")];
+    let mut seen = Vec::new();
+    for entry in fs::read_dir("examples").expect("a folder of examples") {
+        let path = entry.expect("a readable entry").path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let config = load(Some(&path), &environment(&variables)).unwrap_or_else(|problems| panic!("{problems}"));
+            // Their keys stand in them to be read; of everything else there is nothing to be said.
+            let (warned, about) = (&config.warnings, |key: &str| key.contains("token"));
+            assert!(warned.iter().all(|warning| about(&warning.key)), "{}: {warned:#?}", path.display());
+            seen.push(path);
+        }
+    }
+    assert!(seen.len() >= 2, "{seen:?}");
+}
+
+#[test]
+fn the_configuration_of_djoser_says_what_its_author_meant() {
     let variables = [("DJANGO_SECRET_KEY", "django-insecure-0123456789abcdef0123456789abcdef")];
     let config = load(Some(Path::new("examples/django-djoser.toml")), &environment(&variables));
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));

@@ -4,6 +4,8 @@
 //! stay and any are lost, in any order (a sector is written whole or not at all). A failed sync is the unkind one of real
 //! kernels: what it did not write is forgotten, and the next sync succeeds without it.
 
+#![allow(clippy::indexing_slicing, reason = "that is how a test fails")]
+
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Result};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};

@@ -1,5 +1,7 @@
 //! Power cuts and failing disks: what the store said was done stays done, and what it did not say is a whole record or none.
 
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "that is how a test fails")]
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;

@@ -19,6 +19,7 @@ use crate::support::app::{Running, start, start_in};
 use crate::support::configs::*;
 use crate::support::legacy::{DoubleUser, LegacyDouble, Misbehaviour, ann};
 use crate::support::memory_store::MemoryStore;
+use crate::support::raw_client::send;
 use crate::support::service::{Kept, rig, word};
 
 const ANN: &str = "ann@example.com";
@@ -207,7 +208,12 @@ async fn a_disabled_user_is_denied_in_every_way_and_legacy_is_not_asked() {
     assert_eq!(right.status, 401);
     assert_eq!((substance(&right), substance(&right)), (substance(&wrong), substance(&unknown)), "R59");
     let bearer = format!("Bearer {token}");
-    let app = crate::support::raw_client::send(proxy.public, "GET", "/me", &[("Authorization", &bearer)], "").await;
-    assert_eq!(app.status, 404, "her token opens nothing of ours: {app:?}");
+    let headers = [("Authorization", bearer.as_str())];
+    let me = send(proxy.public, "GET", "/me", &headers, "").await;
+    assert_eq!(
+        me.status, 401,
+        "her token opens nothing of ours, and legacy is not asked whether it opens something there"
+    );
+    assert_eq!(send(proxy.public, "GET", "/page", &headers, "").await.status, 404);
     assert_eq!(double.requests().pop().expect("it was sent on").header("x-user"), None);
 }

@@ -190,6 +190,15 @@ async fn r8_r12_requests_that_want_headers_removed_or_expect_too_much_are_not_se
 }
 
 #[tokio::test]
+async fn r10_nobody_gets_a_tunnel_by_connect() {
+    let upstream = Upstream::saying("HTTP/1.1 200 OK\r\n\r\n").await;
+    let proxy = Wanted::before(upstream.url()).start().await;
+    let mut client = RawClient::connect(proxy.address()).await;
+    assert_eq!(client.ask("CONNECT app:80 HTTP/1.1\r\nhost: app:80\r\n\r\n").await.status, 501);
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[tokio::test]
 async fn r16_a_loop_ends_and_a_chain_of_two_does_not_look_like_one() {
     let upstream = Upstream::echo().await;
     let second = Wanted { instance: 2, ..Wanted::before(upstream.url()) }.start().await;

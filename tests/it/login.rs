@@ -3,67 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::support::app::{Running, start, start_in};
+use crate::support::call_login::call_login;
 use crate::support::legacy::{LegacyDouble, Misbehaviour, ann};
-
-/// A `call` login in front of a double, in a mode, with more lines.
-fn config(double: &LegacyDouble, mode: &str, more: &str) -> String {
-    let url = double.url();
-    format!(
-        r#"
-        [migration]
-        mode = "{mode}"
-        [upstream]
-        url = "{url}"
-        [legacy]
-        timeout = "400ms"
-        breaker = {{ failures = 1000, open_for = "1s" }}
-        [legacy.login]
-        request = {{ method = "POST", path = "/internal/login", json = {{ email = "{{{{ login }}}}", password = "{{{{ password }}}}" }} }}
-        success = "status == 200 and json.user.id is defined"
-        denied = "status in [401, 403, 404]"
-        challenge = "json.mfa_required is defined"
-        user = {{ id = "json.user.id", email = "json.user.email", username = "json.user.username", phone = "json.user.phone", profile = "json.user" }}
-        [legacy.get_user]
-        request = {{ method = "GET", path = "/internal/users/{{{{ login | urlencode }}}}" }}
-        found = "status == 200"
-        not_found = "status == 404"
-        user = {{ id = "json.id", email = "json.email", username = "json.username", phone = "json.phone", profile = "json" }}
-        [[route]]
-        name = "login"
-        action = "login"
-        match = {{ method = "POST", path = "/login" }}
-        request = {{ login = "/email", password = "/password" }}
-        legacy = "call"
-        reply.ok = {{ status = 200, json = '{{"token": {{{{ token | tojson }}}}, "user": {{{{ user.profile | tojson }}}}}}' }}
-        reply.denied = {{ status = 401, json = '{{"error": "invalid credentials"}}' }}
-        reply.unavailable = {{ status = 503, json = '{{"error": "try again later"}}' }}
-        [[route]]
-        name = "register"
-        action = "register"
-        match = {{ method = "POST", path = "/register" }}
-        request = {{ login = "/email", password = "/password", profile = "" }}
-        legacy = "call"
-        reply.ok = {{ status = 201, json = '{{"user": {{{{ user.profile | tojson }}}}}}' }}
-        reply.exists = {{ status = 409, json = '{{"error": "user already exists"}}' }}
-        [token]
-        key = {{ value = "only-for-the-tests-change-me-32-bytes!" }}
-        claims = {{ sub = "{{{{ user.id }}}}", email = "{{{{ user.email }}}}" }}
-        [password]
-        argon2id = {{ memory = "8MiB", iterations = 1, parallelism = 1 }}
-        [limits]
-        per_ip = {{ rate = "100000/1m", burst = 100000 }}
-        per_account = {{ rate = "10/15m", burst = 10, count = "failures" }}
-        register_per_ip = {{ rate = "100000/1m", burst = 100000 }}
-        {more}
-        "#
-    )
-}
 
 const ANN: &str = "ann@example.com";
 const RIGHT: &str = "correct horse battery";
 
 async fn migrate(double: &LegacyDouble) -> Running {
-    start(&config(double, "migrate", "")).await
+    start(&call_login(double, "migrate", "")).await
 }
 
 #[tokio::test]
@@ -161,6 +108,44 @@ async fn r87_rechecks_have_a_budget_per_account() {
 }
 
 #[tokio::test]
+async fn r82_an_outage_does_not_use_the_budget_of_rechecks_up() {
+    let double = LegacyDouble::well_behaved();
+    let proxy = migrate(&double).await;
+    assert_eq!(proxy.login(ANN, RIGHT).await.status, 200);
+    double.put_user(crate::support::legacy::DoubleUser { password: "the new one".into(), ..ann() });
+    double.behave(Some(Misbehaviour::HangsUp));
+    for attempt in 0..6 {
+        assert_eq!(proxy.login(ANN, "the new one").await.status, 503, "attempt {attempt}: nobody can know");
+    }
+    double.behave(None);
+    assert_eq!(proxy.login(ANN, "the new one").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_legacy_takes_back_on_asking_again_stays_taken_back_in_an_outage() {
+    let double = LegacyDouble::well_behaved();
+    let text = call_login(&double, "migrate", "").replace("[migration]", "[migration]\nrevalidate_after = \"1ms\"");
+    let proxy = start(&text).await;
+    assert_eq!(proxy.login(ANN, RIGHT).await.status, 200);
+    double.remove_user(7);
+    // Legacy's word counts whole seconds: its first yes has to be one old before it is asked again.
+    let denied = async {
+        while proxy.login(ANN, RIGHT).await.status == 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    crate::support::soon("legacy's no", denied).await;
+    double.behave(Some(Misbehaviour::HangsUp));
+    let asked_of_record = async {
+        while proxy.login(ANN, RIGHT).await.status == 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    crate::support::soon("the record to follow", asked_of_record).await;
+    assert_eq!(proxy.login(ANN, RIGHT).await.status, 503);
+}
+
+#[tokio::test]
 async fn r63_an_account_is_limited_by_its_failures_and_a_right_password_costs_nothing() {
     let double = LegacyDouble::well_behaved();
     let proxy = migrate(&double).await;
@@ -201,7 +186,7 @@ async fn a_challenge_is_handed_on_and_nobody_is_saved() {
 #[tokio::test]
 async fn users_and_mode_survive_a_restart_and_retired_never_calls_legacy() {
     let double = LegacyDouble::well_behaved();
-    let text = config(&double, "migrate", "");
+    let text = call_login(&double, "migrate", "");
     let proxy = start(&text).await;
     assert_eq!(proxy.login(ANN, RIGHT).await.status, 200);
     proxy.set_mode("retired").await;
@@ -217,7 +202,7 @@ async fn users_and_mode_survive_a_restart_and_retired_never_calls_legacy() {
 #[tokio::test]
 async fn observing_relays_legacys_own_answer_saves_whom_it_proves_and_compares() {
     let double = LegacyDouble::well_behaved();
-    let proxy = start(&config(&double, "observe", "")).await;
+    let proxy = start(&call_login(&double, "observe", "")).await;
     // The double has no /login of its own: legacy's word is rendered.
     let rendered = proxy.login(ANN, RIGHT).await;
     assert_eq!(rendered.status, 200, "{rendered:?}");
@@ -235,7 +220,7 @@ async fn observing_relays_legacys_own_answer_saves_whom_it_proves_and_compares()
 #[tokio::test]
 async fn passthrough_reads_no_body_and_saves_nobody() {
     let double = LegacyDouble::well_behaved();
-    let proxy = start(&config(&double, "passthrough", "")).await;
+    let proxy = start(&call_login(&double, "passthrough", "")).await;
     let answer = proxy.post_json("/login", &json!("not a login at all")).await;
     assert_eq!(answer.status, 404, "legacy's own answer");
     assert_eq!(proxy.users().await, 0);

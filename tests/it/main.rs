@@ -1,5 +1,14 @@
 //! The integration tests: one binary, a file a topic, everything over real sockets and files. `support` holds what they share.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that meets the unexpected should stop there; the configured exemptions reach only #[test] functions"
+)]
+
 mod admin;
 mod changes;
 mod cli;
@@ -12,10 +21,13 @@ mod forward;
 mod forward_faults;
 mod hostile_bodies;
 mod house;
+mod kill;
 mod legacy;
 mod legacy_load;
 mod login;
 mod modes;
+mod net;
+mod real_backends;
 mod registration;
 mod secrets;
 mod server;

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::client::{HttpClient, RawClient, get, show};
 use crate::support::proxy::{Proxy, Wanted, on_any_port};
@@ -64,7 +65,8 @@ impl Handler for Paths {
 #[tokio::test]
 async fn r25_a_drain_answers_what_is_under_way_and_takes_nothing_new() {
     let (handler, mut here, go) = held();
-    let mut server = serving(bounds(), handler);
+    // One worker tells all of its connections at once.
+    let mut server = serving(EdgeBounds { workers: 1, ..bounds() }, handler);
     let address = server.address();
     let mut busy = RawClient::connect(address).await;
     busy.send(GET).await;
@@ -97,6 +99,21 @@ async fn r25_http2_streams_are_finished_before_the_drain_is_over() {
     go.send(true).expect("waited for");
     assert_eq!(soon("the answer", asked).await.expect("no panic").body(), "held");
     assert_eq!(server.drained().await, Drained::InTime);
+}
+
+#[tokio::test]
+async fn r25_a_request_that_came_before_the_drain_is_answered_even_if_it_was_not_accepted_yet() {
+    let server = bind_all(&[on_any_port()], bounds()).expect("bound");
+    let address = server.addresses()[0].tcp().expect("TCP");
+    // The kernel completes the connection; nobody accepts before the shutdown.
+    let mut client = RawClient::connect(address).await;
+    client.send("GET /early HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    let served = server.run(Arc::new(Paths), Arc::new(Metrics::new()), shutdown);
+    assert_eq!(soon("the drain", served).await.expect("served"), Drained::InTime);
+    assert_eq!(client.answer().await.body, b"/early");
+    assert_eq!(client.read_to_end().await, b"");
 }
 
 #[tokio::test]
@@ -222,6 +239,46 @@ async fn a_unix_socket_is_served_and_its_file_goes_with_the_server() {
     server.shutdown.cancel();
     server.drained().await;
     assert!(!path.exists());
+}
+
+const HANDED_OVER_TO: &str = "AUTHFERRY_TEST_HANDED_OVER";
+
+#[tokio::test]
+async fn a_socket_that_a_service_manager_hands_over_is_served() {
+    let socket = socket2::Socket::from(std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
+    socket.set_cloexec(false).expect("a live socket");
+    let address = socket.local_addr().expect("an address").as_socket().expect("TCP");
+    let mut service = std::process::Command::new(std::env::current_exe().expect("this binary"))
+        .args(["--exact", "server::the_service_that_is_handed_a_socket", "--ignored", "--nocapture"])
+        .env(HANDED_OVER_TO, "1")
+        .env("LISTEN_FDS", "1")
+        .env("LISTEN_FDNAMES", "public")
+        .env("LISTEN_FDS_FIRST_FD", std::os::fd::AsRawFd::as_raw_fd(&socket).to_string())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("a process");
+    drop(socket);
+    let answer = RawClient::connect(address).await.ask("GET /handed HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    drop(service.stdin.take());
+    assert_eq!(answer.body, b"/handed");
+    assert!(service.wait().expect("it ends").success());
+}
+
+#[tokio::test]
+#[ignore = "run by the test before in a process of its own"]
+async fn the_service_that_is_handed_a_socket() {
+    if std::env::var_os(HANDED_OVER_TO).is_none() {
+        return;
+    }
+    let listener = ListenerSettings { bind: Bind::Systemd("public".to_owned()), ..on_any_port() };
+    let mut server = Proxy::serving(&[listener], bounds(), Paths, Arc::new(Metrics::new()));
+    // Until the other test is done.
+    let (done, told) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || done.send(std::io::Read::read(&mut std::io::stdin(), &mut [0])));
+    soon("the other test", told).await.expect("told").expect("the end");
+    server.shutdown.cancel();
+    assert_eq!(server.drained().await, Drained::InTime);
 }
 
 /// A certificate for localhost in files, and a client that trusts it.

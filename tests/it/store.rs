@@ -1,5 +1,7 @@
 //! The conformance suite that every store has to pass, and redb's turn at it.
 
+#![allow(clippy::panic, reason = "that is how a test fails")]
+
 use std::sync::Arc;
 
 use authferry::domain::clock::{SystemClock, UnixSeconds};
@@ -411,10 +413,15 @@ async fn of_many_changes_at_once_exactly_one_wins(store: Arc<dyn UserStore>) {
 }
 
 async fn a_text_that_means_two_users_is_ambiguous(store: Arc<dyn UserStore>) {
-    migrate(&*store, 7, &[email("alice@x.y")], "one").await;
-    migrate(&*store, 8, &[username("alice@x.y")], "two").await;
-    let lookup = store.find(&candidates("alice@x.y")).await.expect("a lookup");
+    migrate(&*store, 7, &[phone("4915112345")], "one").await;
+    migrate(&*store, 8, &[username("4915112345")], "two").await;
+    let lookup = store.find(&candidates("4915112345")).await.expect("a lookup");
     assert!(matches!(lookup.found, Found::Ambiguous));
+    migrate(&*store, 10, &[username("alice@x.y")], "four").await;
+    assert_eq!(find(&*store, "alice@x.y").await.map(|user| user.public_id()), Some(json!(10)));
+    migrate(&*store, 11, &[email("alice@x.y")], "five").await;
+    let owner = find(&*store, "alice@x.y").await.map(|user| user.public_id());
+    assert_eq!(owner, Some(json!(11)), "whose address it is goes before who chose it for a name");
     migrate(&*store, 9, &[email("bob@x.y"), username("bob@x.y")], "three").await;
     assert!(find(&*store, "bob@x.y").await.is_some(), "two names of one user are no two users");
 }

@@ -1,5 +1,7 @@
 //! The store's file: made once, kept whole, refused when it is locked, missing, damaged or foreign.
 
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "that is how a test fails")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,12 +1,14 @@
 //! Users, names and hashes for the tests of stores, and the questions that they ask again and again.
 
+#![allow(clippy::panic, reason = "that is how a test fails")]
+
 use std::sync::Arc;
 
 use authferry::domain::clock::UnixSeconds;
 use authferry::domain::credential::{Credential, StoredHash};
 use authferry::domain::identifier::{Candidates, Identifier, IdentifierKind, IdentifierRules, RawIdentifier};
 use authferry::domain::password::PasswordNormalization;
-use authferry::domain::proof::{FreshHash, LegacyAccepted, LegacyIdentity, Migrated};
+use authferry::domain::proof::{FreshHash, LegacyAccepted, LegacyIdentity, Migrated, ToldBy};
 use authferry::domain::user::{LegacyId, Origin, Standing, User, Version};
 use authferry::service::ports::{
     Found, Inserted, LegacySide, NewUser, ProvenUser, Saved, UserChange, UserCounts, UserQuery, UserStore,
@@ -58,9 +60,11 @@ pub(crate) fn proven(id: impl Into<Value>, names: &[Identifier], password: &str,
             id: legacy_id(&id),
             identifiers: names.to_vec(),
             profile: json!({"id": id, "proven_with": password}),
+            told_by: ToldBy::Owner,
         }),
         hash: hash(password),
         origin: Origin::Migrated,
+        asked: names.iter().map(|name| name.normalized.clone()).collect(),
         based_on,
         at: NOW,
     }

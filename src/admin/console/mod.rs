@@ -28,6 +28,7 @@ use super::session::SESSION_LIFETIME;
 use super::state::AdminState;
 use super::view::ModeChange;
 use crate::domain::mode::Mode;
+use crate::telemetry::WithCauses;
 
 /// Where the console begins, and how far its plain cookie goes.
 const HOME: &str = "/console";
@@ -120,7 +121,7 @@ async fn sign_in(
         TokenVerdict::NoneConfigured => return Ok(pages::sign_in(StatusCode::FORBIDDEN, false, true)),
     };
     let id = state.sessions.open(permit, state.clock.monotonic()).map_err(|error| {
-        tracing::error!(error = &error as &dyn std::error::Error, "no session could begin");
+        tracing::error!(error = %WithCauses(&error), "no session could begin");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "No session can begin now.")
     })?;
     tracing::info!("an operator signed in to the console");

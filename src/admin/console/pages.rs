@@ -13,6 +13,7 @@ use super::super::problem::Problem;
 use super::super::view::{Progress, Status, UserDetail, UserList};
 use crate::domain::mode::Mode;
 use crate::domain::user::Origin;
+use crate::telemetry::WithCauses;
 
 const LAYOUT: &str = "layout.html";
 const SIGN_IN: &str = "sign_in.html";
@@ -42,7 +43,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         if let Err(error) = templates.add_template(name, source) {
             tracing::error!(
                 template = name,
-                error = &error as &dyn std::error::Error,
+                error = %WithCauses(&error),
                 "a page of ours does not compile"
             );
         }
@@ -112,7 +113,7 @@ fn page(status: StatusCode, title: &str, section: &str, template: &str, context:
         Ok(html) => (status, Html(html)).into_response(),
         Err(error) => {
             let error: minijinja::Error = error;
-            tracing::error!(template, error = &error as &dyn std::error::Error, "a page of ours does not render");
+            tracing::error!(template, error = %WithCauses(&error), "a page of ours does not render");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "This is a bug; the log says more.").into_response()
         }
     }

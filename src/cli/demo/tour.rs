@@ -11,11 +11,15 @@ use super::feed::{Answered, Feed, Happening, What};
 use super::stage::{PEOPLE, Stage};
 use super::visitor::{APP, LOGIN, Visit};
 use crate::cli::failure::{Ended, Failure};
+use crate::cli::terminal::Person::{Absent, Present};
 use crate::cli::terminal::{Style, Terminal};
 use crate::demo::DemoUser;
 
 /// How long the proxy's log may lag behind its answers.
 const LAG: Duration = Duration::from_secs(10);
+
+/// Between two steps, for a person who reads along.
+const READING_TIME: Duration = Duration::from_millis(900);
 
 /// The tour came to something else than it tells.
 #[derive(Debug, thiserror::Error)]
@@ -30,12 +34,12 @@ struct Surprise {
 pub(super) fn open(stage: &Stage, terminal: &mut Terminal) -> Ended {
     let style = terminal.style();
     terminal.line(format_args!("{}\n", style.strong("authferry demo")))?;
-    terminal.line("An app with users of its own, and authferry in front of it. Nothing in the app was")?;
-    terminal.line("changed, and nothing of this is left behind.\n")?;
+    terminal.line("An app with users of its own, and authferry in front of it. Nothing in the app")?;
+    terminal.line("was changed, and nothing of this is left behind.\n")?;
     let token = format!("token: {}", stage.admin_token());
     for (what, url, note) in [
         ("through authferry", stage.site(), "what users open"),
-        ("the app itself", stage.app(), "with its own login, the legacy backend"),
+        ("the app itself", stage.app(), "its own login is the legacy backend"),
         ("console, metrics", stage.console(), &token),
     ] {
         terminal.line(format_args!("  {what:<18} {}  {}", style.name(format_args!("{url:<22}")), style.faint(note)))?;
@@ -45,39 +49,45 @@ pub(super) fn open(stage: &Stage, terminal: &mut Terminal) -> Ended {
         let what = if index == 0 { "its users" } else { "" };
         terminal.line(format_args!("  {what:<18} {:<22}  {}", person.email, style.faint(person.password)))?;
     }
-    for note in stage.notes() {
-        terminal.line(format_args!("\n  {}", style.warning(note)))?;
-    }
     terminal.line("")?;
+    for note in stage.notes() {
+        terminal.line(format_args!("  {}\n", style.warning(note)))?;
+    }
     Ok(())
 }
 
 /// Walks through the six steps.
 pub(super) async fn walk(stage: &Stage, feed: &mut Feed, terminal: &mut Terminal) -> Ended {
     let [first, second, ..] = PEOPLE else { return Err(Failure::Failed("the demo has no users".into())) };
-    let mut tour = Tour { stage, feed, terminal, step: 0 };
+    let pace = match terminal.person() {
+        Present => READING_TIME,
+        Absent => Duration::ZERO,
+    };
+    let mut tour = Tour { stage, feed, terminal, pace, step: 0 };
 
     tour.step(format_args!(
         "{} logs in. authferry has never seen her, so the legacy backend is asked.",
         first_name(first)
-    ))?;
+    ))
+    .await?;
     tour.log_in(first, first.password, Expected::LetIn(By::Legacy, Saved::Yes)).await?;
 
-    tour.step("The legacy backend is switched off.")?;
+    tour.step("The legacy backend is switched off.").await?;
     stage.switch_legacy_off().await;
 
-    tour.step(format_args!("{} logs in again, with the same password.", first_name(first)))?;
+    tour.step(format_args!("{} logs in again, with the same password.", first_name(first))).await?;
     let visit = tour.log_in(first, first.password, Expected::LetIn(By::Us, Saved::No)).await?;
     tour.open_app(first, &visit).await?;
 
-    tour.step(format_args!("{} logs in. She has not come over yet, and nobody can be asked.", first_name(second)))?;
+    tour.step(format_args!("{} logs in. She has not come over yet, and nobody can be asked.", first_name(second)))
+        .await?;
     tour.log_in(second, second.password, Expected::TryLater).await?;
 
-    tour.step(format_args!("The legacy backend is back. {} tries again.", first_name(second)))?;
+    tour.step(format_args!("The legacy backend is back. {} tries again.", first_name(second))).await?;
     stage.switch_legacy_on().await?;
     tour.log_in(second, second.password, Expected::LetIn(By::Legacy, Saved::Yes)).await?;
 
-    tour.step(format_args!("Somebody tries {}'s account with a wrong password.", first_name(first)))?;
+    tour.step(format_args!("Somebody tries {}'s account with a wrong password.", first_name(first))).await?;
     tour.log_in(first, "not-her-password", Expected::Refused).await?;
 
     let style = tour.style();
@@ -123,6 +133,7 @@ struct Tour<'a> {
     stage: &'a Stage,
     feed: &'a mut Feed,
     terminal: &'a mut Terminal,
+    pace: Duration,
     step: u32,
 }
 
@@ -131,7 +142,8 @@ impl Tour<'_> {
         self.terminal.style()
     }
 
-    fn step(&mut self, what: impl fmt::Display) -> io::Result<()> {
+    async fn step(&mut self, what: impl fmt::Display) -> io::Result<()> {
+        tokio::time::sleep(self.pace).await;
         self.step += 1;
         let number = self.style().strong(self.step);
         let gap = if self.step > 1 { "\n" } else { "" };

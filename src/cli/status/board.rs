@@ -273,7 +273,7 @@ mod tests {
     fn the_board_of_a_running_proxy() {
         let expected = "\
 authferry   0.1.0  up 1d 1h  ready
-mode        migrate  known users are answered here, all others by legacy
+mode        migrate  we answer whom we know; legacy is asked for everyone else
 
 progress    ██████████████████░░░░░░░░░░░░  62 %
             1,240 of 2,000 known users can log in without legacy

@@ -8,6 +8,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use super::DEMO_USERS;
 use super::session::Claims;
+use crate::telemetry::WithCauses;
 use crate::template::{Escape, Template, TemplateError, Value, context};
 
 /// The style sheet of all pages.
@@ -60,7 +61,7 @@ fn render(page: &Page, context: &Value) -> Response {
         // A page shows who is signed in: never another visitor's copy.
         Ok(html) => ([(CACHE_CONTROL, "no-store")], Html(html)).into_response(),
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "a page of the demo's legacy does not render");
+            tracing::error!(error = %WithCauses(&error), "a page of the demo's legacy does not render");
             (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong.\n").into_response()
         }
     }

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::accounts::{Account, Unregistered};
 use super::{Legacy, pages, session};
+use crate::telemetry::WithCauses;
 
 /// The largest body, in bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -105,7 +106,7 @@ async fn api_register(State(legacy): Shared, body: Result<Json<Registration>, Js
         Err(Unregistered::Exists) => failure(StatusCode::CONFLICT, "user already exists"),
         Err(Unregistered::Full) => failure(StatusCode::SERVICE_UNAVAILABLE, "there is no room for another user"),
         Err(Unregistered::NoHash(error)) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the demo's legacy could not register a user");
+            tracing::error!(error = %WithCauses(&error), "the demo's legacy could not register a user");
             failure(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong")
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -52,6 +52,9 @@ use crate::template::{self, Template};
 
 /// Where the public keys of asymmetric tokens are found (RFC 8615; the name that OpenID providers use).
 pub const JWKS_PATH: &str = "/.well-known/jwks.json";
+
+/// The largest body that is read on a path which is a login only if its fields say so, in bytes.
+const SHARED_PATH_BODY: usize = 2 * 1024 * 1024;
 
 /// What the interceptor is made of.
 pub struct InterceptorParts {
@@ -140,6 +143,7 @@ impl Interceptor {
         }
         if traffic.target.path() == JWKS_PATH
             && let (Some(jwks), &Method::GET) = (&self.parts.jwks, &traffic.head.method)
+            && mode != Mode::Observe
         {
             return whole(render::jwks(jwks));
         }
@@ -179,11 +183,13 @@ impl Interceptor {
             return self.without_body(candidates, traffic, body).await;
         }
         let EdgeBounds { auth_body_bytes, body_timeout, .. } = self.parts.bounds;
+        // Where a path is many things, what is posted there may be a whole page; only its fields tell that it is no login.
+        let most = if candidates.needs_body_fields() { auth_body_bytes.max(SHARED_PATH_BODY) } else { auth_body_bytes };
         let deadline = self.parts.clock.monotonic() + body_timeout;
         let read = match mode {
-            Mode::Observe => read_ahead(body, auth_body_bytes, deadline).await,
+            Mode::Observe => read_ahead(body, most, deadline).await,
             Mode::Passthrough | Mode::Migrate | Mode::Retired => {
-                read_bounded(body, auth_body_bytes, deadline).await.map(ReadAhead::Whole)
+                read_bounded(body, most, deadline).await.map(ReadAhead::Whole)
             }
         };
         let bytes = match read {
@@ -367,7 +373,8 @@ impl Interceptor {
                     login: login.clone(),
                     names: names.into_iter().filter_map(|(kind, name)| Some((kind, name?))).collect(),
                     password: credentials.password.unwrap_or_default(),
-                    profile: credentials.profile.unwrap_or_else(|| credentials.fields.clone()),
+                    // Without `request.profile` nothing but the names: a body may say `"role": "admin"` (R37).
+                    profile: credentials.profile.unwrap_or_else(|| serde_json::json!({})),
                     fields: credentials.fields,
                     asked_by,
                     write: route.write,
@@ -476,7 +483,10 @@ impl Interceptor {
 
     /// Sends a request on to the app and streams its answer back, with `identity_headers` where its session is valid.
     async fn send_on(&self, traffic: Traffic<'_>, body: ProxyBody) -> Response<ProxyBody> {
-        let identity = self.identity(&traffic).await;
+        let identity = match self.identity(&traffic).await {
+            Ok(identity) => identity,
+            Err(retry_after) => return whole(unavailable(retry_after)),
+        };
         let Traffic { mut head, target, client, connection, peer_is_trusted } = traffic;
         let context = ForwardContext { connection, client, peer_is_trusted, identity: &identity };
         let mut uri = http::uri::Parts::default();
@@ -491,13 +501,22 @@ impl Interceptor {
     }
 
     /// `identity_headers` of the user whose session a request bears; none without a valid one.
-    async fn identity(&self, traffic: &Traffic<'_>) -> Vec<(HeaderName, HeaderValue)> {
-        let (templates, Some(tokens)) = (&self.parts.identity_headers, &self.parts.tokens) else { return Vec::new() };
+    async fn identity(&self, traffic: &Traffic<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, Duration> {
+        let (templates, Some(tokens)) = (&self.parts.identity_headers, &self.parts.tokens) else {
+            return Ok(Vec::new());
+        };
         if templates.is_empty() || self.parts.service.mode().current() == Mode::Passthrough {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        let Some(token) = token_of(&traffic.head.headers, self.session_cookie.as_deref()) else { return Vec::new() };
-        let Some(user) = self.parts.service.user_of(&**tokens, token).await else { return Vec::new() };
+        let Some(token) = token_of(&traffic.head.headers, self.session_cookie.as_deref()) else {
+            return Ok(Vec::new());
+        };
+        let user = match self.parts.service.user_of(&**tokens, token).await {
+            Ok(Some(user)) => user,
+            Ok(None) => return Ok(Vec::new()),
+            // An app that trusts these headers would take him for logged out.
+            Err(error) => return Err(self.parts.service.unanswered(&error)),
+        };
         let view = UserView::of(&user);
         let login = view.username.as_deref().or(view.email.as_deref()).or(view.phone.as_deref());
         let context = template::context(IdentityContext { user: IdentityUser { view: &view, login } });
@@ -506,10 +525,10 @@ impl Interceptor {
             value.map(|value| (name.clone(), value))
         });
         // All or none: half an identity is not one.
-        rendered.collect::<Option<Vec<_>>>().unwrap_or_else(|| {
+        Ok(rendered.collect::<Option<Vec<_>>>().unwrap_or_else(|| {
             self.parts.metrics.alarm("template");
             Vec::new()
-        })
+        }))
     }
 
     // --------------------------------------------------------------------------------------------------------- shared
@@ -542,7 +561,7 @@ impl Handler for Interceptor {
         self.answer(request, connection).await
     }
 
-    async fn settle(&self) {
+    async fn drain(&self) {
         self.parts.service.drain().await;
     }
 }
@@ -578,6 +597,13 @@ fn unread(error: &BodyError) -> Refusal {
         BodyError::Broken(_) => (StatusCode::BAD_REQUEST, "body_broken", "The body broke off"),
     };
     Refusal { status, reason, title }
+}
+
+fn unavailable(retry_after: Duration) -> Response<Bytes> {
+    let mut response =
+        problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "This cannot be answered now, try again");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
+    response
 }
 
 fn whole(response: Response<Bytes>) -> Response<ProxyBody> {

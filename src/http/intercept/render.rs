@@ -17,7 +17,7 @@ use crate::http::problem::problem;
 use crate::http::settings::{ReplyTemplate, Route};
 use crate::service::ports::{Minted, Tokens};
 use crate::service::reply::Ours;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, WithCauses};
 use crate::template::{self, TemplateError};
 
 use super::session::SessionCookie;
@@ -190,7 +190,7 @@ impl Renderer {
 
     fn failed(&self, error: &(dyn std::error::Error + 'static)) -> Response<Bytes> {
         self.metrics.alarm("template");
-        tracing::error!(error, "an answer could not be rendered");
+        tracing::error!(error = %WithCauses(error), "an answer could not be rendered");
         problem(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the answer could not be made")
     }
 }

@@ -219,6 +219,27 @@ async fn places_of_clients_who_have_gone_are_free_again_and_their_work_is_not_do
 }
 
 #[tokio::test]
+async fn nothing_is_hashed_for_a_client_who_left_while_it_waited() {
+    let Fixture { pool, .. } = fixture(1, 8);
+    let computed = Arc::new(AtomicUsize::new(0));
+    while_held(
+        &pool,
+        async || {
+            let computed = Arc::clone(&computed);
+            let mut gone = Box::pin(pool.compute("verify", move |_, _| {
+                computed.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }));
+            assert!(poll!(&mut gone).is_pending());
+        },
+        drop,
+    )
+    .await;
+    pool.hash(password("p")).await.expect("whoever comes next is served");
+    assert_eq!(computed.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
 async fn r54_who_waited_too_long_is_told_so_without_any_hashing() {
     let Fixture { pool, clock, .. } = fixture(1, 8);
     let computed = Arc::new(AtomicUsize::new(0));

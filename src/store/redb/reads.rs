@@ -24,6 +24,10 @@ pub(super) fn find(snapshot: &Snapshot, candidates: &Candidates) -> Result<Looku
             if !holders.contains(&id) {
                 holders.push(id);
             }
+            // Who has typed text for his email address is meant, not somebody who chose it for his username.
+            if key.kind() == IdentifierKind::Email {
+                break;
+            }
         }
     }
     let found = match holders.as_slice() {

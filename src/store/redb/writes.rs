@@ -115,7 +115,11 @@ impl<'txn> Batch<'txn> {
         {
             by_name.push(holder);
         }
-        let holders: Vec<Holder> = by_name.iter().map(holder).collect();
+        let confirmed = |user: &User| user.identifiers.iter().any(|alias| proven.asked.contains(&alias.normalized));
+        let holders: Vec<Holder> = by_name
+            .iter()
+            .map(|user| Holder { may_adopt_id: holder(user).may_adopt_id && confirmed(user), ..holder(user) })
+            .collect();
         match decide_save(by_id.as_ref().map(holder), &holders, proven.based_on) {
             SaveDecision::Create => {
                 let user = self.new_user(

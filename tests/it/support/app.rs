@@ -79,8 +79,36 @@ impl Running {
         self.post_json("/login", &serde_json::json!({ "email": email, "password": password })).await
     }
 
+    /// Somebody who may ask its admin API.
+    pub(crate) fn operator(&self) -> Operator {
+        Operator { admin: self.admin }
+    }
+
+    /// Puts a mode in force.
+    pub(crate) async fn set_mode(&self, mode: &str) {
+        self.operator().set_mode(mode).await;
+    }
+
+    /// How many users there are, tombstones left out.
+    pub(crate) async fn users(&self) -> u64 {
+        self.operator().users().await
+    }
+
+    /// The value of a counter or gauge: the sum over every line that holds all of `labels`.
+    pub(crate) async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        self.operator().metric(name, labels).await
+    }
+}
+
+/// Somebody with [`ADMIN_TOKEN`] at an admin listener, of a proxy in this process or in another.
+#[derive(Clone, Copy)]
+pub(crate) struct Operator {
+    pub(crate) admin: SocketAddr,
+}
+
+impl Operator {
     /// Asks the admin API.
-    pub(crate) async fn admin_get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         let bearer = format!("Bearer {ADMIN_TOKEN}");
         send(self.admin, "GET", path, &[("Authorization", &bearer)], "").await
     }
@@ -96,7 +124,7 @@ impl Running {
 
     /// How many users there are, tombstones left out.
     pub(crate) async fn users(&self) -> u64 {
-        let status: serde_json::Value = self.admin_get("/api/v1/status").await.json();
+        let status: serde_json::Value = self.get("/api/v1/status").await.json();
         let of = |origin: &str| status["users"][origin].as_u64().unwrap_or_else(|| panic!("{origin} in {status}"));
         of("migrated") + of("registered") + of("imported") + of("roster")
     }

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use super::soon;
 
 /// A client that sends what it is told, byte by byte.
-pub struct RawClient<S = TcpStream> {
+pub(crate) struct RawClient<S = TcpStream> {
     stream: S,
     /// Read and not yet looked at.
     ahead: Vec<u8>,
@@ -22,21 +22,21 @@ pub struct RawClient<S = TcpStream> {
 
 /// An answer as it came over the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RawAnswer {
-    pub status: u16,
+pub(crate) struct RawAnswer {
+    pub(crate) status: u16,
     /// In the order of the wire, names in lower case.
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl RawAnswer {
     /// All values of a header, in order.
-    pub fn all(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
     }
 
     /// The only value of a header.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         match self.all(name)[..] {
             [] => None,
             [only] => Some(only),
@@ -44,35 +44,35 @@ impl RawAnswer {
         }
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|_| panic!("no JSON: {:?}", String::from_utf8_lossy(&self.body)))
     }
 }
 
 impl RawClient {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::over(soon("a connection", TcpStream::connect(address)).await.expect("connected"))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
-    pub fn over(stream: S) -> Self {
+    pub(crate) fn over(stream: S) -> Self {
         Self { stream, ahead: Vec::new() }
     }
 
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         soon("room to send", self.stream.write_all(bytes.as_ref())).await.expect("sent");
         soon("room to send", self.stream.flush()).await.expect("sent");
     }
 
     /// Ends our side of the connection.
-    pub async fn finish(&mut self) {
+    pub(crate) async fn finish(&mut self) {
         self.stream.shutdown().await.expect("shut down");
     }
 
     /// Everything up to and with `end`.
-    pub async fn read_until(&mut self, end: &[u8]) -> Vec<u8> {
+    pub(crate) async fn read_until(&mut self, end: &[u8]) -> Vec<u8> {
         loop {
             if let Some(at) = self.ahead.windows(end.len()).position(|window| window == end) {
                 return self.ahead.drain(..at + end.len()).collect();
@@ -81,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
         }
     }
 
-    pub async fn read_exactly(&mut self, length: usize) -> Vec<u8> {
+    pub(crate) async fn read_exactly(&mut self, length: usize) -> Vec<u8> {
         while self.ahead.len() < length {
             assert!(self.read_more().await, "the connection ended after {:?}", show(&self.ahead));
         }
@@ -89,13 +89,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
     }
 
     /// What comes until the other side ends the connection, in good order or not.
-    pub async fn read_to_end(&mut self) -> Vec<u8> {
+    pub(crate) async fn read_to_end(&mut self) -> Vec<u8> {
         while self.read_more().await {}
         std::mem::take(&mut self.ahead)
     }
 
     /// One answer, to anything but HEAD.
-    pub async fn answer(&mut self) -> RawAnswer {
+    pub(crate) async fn answer(&mut self) -> RawAnswer {
         let mut answer = self.head().await;
         if answer.all("transfer-encoding") == ["chunked"] {
             loop {
@@ -119,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
     }
 
     /// The head of an answer.
-    pub async fn head(&mut self) -> RawAnswer {
+    pub(crate) async fn head(&mut self) -> RawAnswer {
         let head = self.read_until(b"\r\n\r\n").await;
         let (status, headers) = parse_head(&head);
         let status = status.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
@@ -127,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
     }
 
     /// Sends a request and reads the answer to it.
-    pub async fn ask(&mut self, request: impl AsRef<[u8]>) -> RawAnswer {
+    pub(crate) async fn ask(&mut self, request: impl AsRef<[u8]>) -> RawAnswer {
         self.send(request).await;
         self.answer().await
     }
@@ -139,7 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
 }
 
 /// The first line and the headers of a message.
-pub fn parse_head(head: &[u8]) -> (String, Vec<(String, String)>) {
+pub(crate) fn parse_head(head: &[u8]) -> (String, Vec<(String, String)>) {
     let text = String::from_utf8_lossy(head);
     let mut lines = text.trim_end_matches("\r\n").split("\r\n");
     let first = lines.next().unwrap_or_default().to_owned();
@@ -150,18 +150,18 @@ pub fn parse_head(head: &[u8]) -> (String, Vec<(String, String)>) {
     (first, headers)
 }
 
-pub fn show(bytes: &[u8]) -> String {
+pub(crate) fn show(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A connection of hyper's client.
-pub enum HttpClient {
+pub(crate) enum HttpClient {
     H1(hyper::client::conn::http1::SendRequest<ProxyBody>),
     H2(hyper::client::conn::http2::SendRequest<ProxyBody>),
 }
 
 impl HttpClient {
-    pub async fn h1(address: SocketAddr) -> Self {
+    pub(crate) async fn h1(address: SocketAddr) -> Self {
         let stream = soon("a connection", TcpStream::connect(address)).await.expect("connected");
         let (sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a handshake");
@@ -170,12 +170,12 @@ impl HttpClient {
     }
 
     /// HTTP/2 with prior knowledge.
-    pub async fn h2(address: SocketAddr) -> Self {
+    pub(crate) async fn h2(address: SocketAddr) -> Self {
         let stream = soon("a connection", TcpStream::connect(address)).await.expect("connected");
         Self::h2_over(stream).await
     }
 
-    pub async fn h2_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> Self {
+    pub(crate) async fn h2_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> Self {
         let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .expect("a handshake");
@@ -184,7 +184,7 @@ impl HttpClient {
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub async fn start(&mut self, request: Request<ProxyBody>) -> hyper::Result<Response<Incoming>> {
+    pub(crate) async fn start(&mut self, request: Request<ProxyBody>) -> hyper::Result<Response<Incoming>> {
         let sent = async {
             match self {
                 Self::H1(sender) => sender.send_request(request).await,
@@ -195,7 +195,7 @@ impl HttpClient {
     }
 
     /// Sends a request and reads the whole of its answer.
-    pub async fn ask(&mut self, request: Request<ProxyBody>) -> Response<Bytes> {
+    pub(crate) async fn ask(&mut self, request: Request<ProxyBody>) -> Response<Bytes> {
         let (head, body) = self.start(request).await.expect("an answer").into_parts();
         Response::from_parts(head, whole(body).await)
     }
@@ -203,7 +203,7 @@ impl HttpClient {
 
 /// Reads a body whole.
 #[expect(clippy::disallowed_methods, reason = "a test's own peers send small bodies")]
-pub async fn whole<B: Body<Data = Bytes>>(body: B) -> Bytes
+pub(crate) async fn whole<B: Body<Data = Bytes>>(body: B) -> Bytes
 where
     B::Error: std::fmt::Debug,
 {
@@ -211,6 +211,6 @@ where
 }
 
 /// A GET without a body.
-pub fn get(uri: &str) -> Request<ProxyBody> {
+pub(crate) fn get(uri: &str) -> Request<ProxyBody> {
     Request::get(uri).body(ProxyBody::empty()).expect("a request")
 }

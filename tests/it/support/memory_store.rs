@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use authferry::domain::clock::UnixSeconds;
 use authferry::domain::credential::{AbsentBecause, Credential};
-use authferry::domain::identifier::{Candidates, Identifier, NORMALIZATION_VERSION};
+use authferry::domain::identifier::{Candidates, Identifier, IdentifierKind, NORMALIZATION_VERSION};
 use authferry::domain::login::{Holder, SaveDecision, decide_save};
 use authferry::domain::mode::Mode;
 use authferry::domain::proof::Migrated;
@@ -125,7 +125,12 @@ impl State {
         let identity = proven.accepted.identity().clone();
         let by_id = self.by_legacy_id.get(identity.id.as_key()).map(|id| self.holder(*id));
         let names: BTreeSet<UserId> = holders(&self.taken, &identity.identifiers);
-        let by_name: Vec<Holder> = names.into_iter().map(|id| self.holder(id)).collect();
+        let confirmed =
+            |id: UserId| self.users[&id].identifiers.iter().any(|alias| proven.asked.contains(&alias.normalized));
+        let by_name: Vec<Holder> = names
+            .into_iter()
+            .map(|id| Holder { may_adopt_id: self.holder(id).may_adopt_id && confirmed(id), ..self.holder(id) })
+            .collect();
         let credential = Credential::Argon2id(proven.hash.into_stored());
         match decide_save(by_id, &by_name, proven.based_on) {
             SaveDecision::Create => {
@@ -226,6 +231,9 @@ impl State {
             found.extend(
                 bearer.filter(|user| user.identifiers.iter().any(|alias| alias.normalized == *key)).map(|user| user.id),
             );
+            if key.kind() == IdentifierKind::Email && !found.is_empty() {
+                break;
+            }
         }
         let found = match (found.pop_first(), found.is_empty()) {
             (None, _) => Found::Nobody,

@@ -16,13 +16,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// How long anything may take before the test is given up: far more than is ever needed, even on a machine under load.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary under test.
 const BINARY: &str = env!("CARGO_BIN_EXE_authferry");
 
 /// A command that has not been started: `authferry` in this folder, with none of our variables from outside.
-pub fn authferry(folder: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn authferry(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     command.current_dir(folder).args(arguments).env("NO_COLOR", "1");
     for (name, _) in std::env::vars_os() {
@@ -35,19 +35,19 @@ pub fn authferry(folder: &Path, arguments: &[&str]) -> Command {
 
 /// How a command ended, and what it said.
 #[derive(Debug)]
-pub struct Finished {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Finished {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// Runs a command to its end, with nothing to read on standard input.
-pub fn run(folder: &Path, arguments: &[&str]) -> Finished {
+pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Finished {
     finish(authferry(folder, arguments), "")
 }
 
 /// Runs a command to its end.
-pub fn finish(mut command: Command, input: &str) -> Finished {
+pub(crate) fn finish(mut command: Command, input: &str) -> Finished {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary starts");
     let mut stdin = child.stdin.take().expect("piped");
@@ -57,13 +57,13 @@ pub fn finish(mut command: Command, input: &str) -> Finished {
     let stdout = Reading::of(child.stdout.take().expect("piped"));
     let stderr = Reading::of(child.stderr.take().expect("piped"));
     let mut guard = Guard(child);
-    let (stdout, stderr) = (stdout.to_the_end(), stderr.to_the_end());
+    let (stdout, stderr) = (stdout.into_rest(), stderr.into_rest());
     let code = guard.0.wait().expect("a child of ours").code();
     Finished { code, stdout, stderr }
 }
 
 /// A running proxy.
-pub struct Process {
+pub(crate) struct Process {
     child: Guard,
     log: Receiver<String>,
     seen: Vec<String>,
@@ -74,13 +74,13 @@ pub struct Process {
 
 impl Process {
     /// Writes the configuration into the folder as proxy.toml and runs it there, until it says that it is ready. Bind to port 0.
-    pub fn start(folder: &Path, config: &str) -> Self {
+    pub(crate) fn start(folder: &Path, config: &str) -> Self {
         std::fs::write(folder.join("proxy.toml"), config).expect("a writable folder");
         Self::spawn(authferry(folder, &["run"]))
     }
 
     /// The same with a command of the test's own making.
-    pub fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         command.env("AUTHFERRY__LOG__FORMAT", "json");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = Guard(command.spawn().expect("the binary starts"));
@@ -122,7 +122,7 @@ impl Process {
     }
 
     /// Where the first public TCP listener is bound.
-    pub fn public(&self) -> SocketAddr {
+    pub(crate) fn public(&self) -> SocketAddr {
         let first = self.public.iter().find_map(|address| {
             let address = address.trim_start_matches("http://").trim_start_matches("https://");
             address.trim_end_matches('/').parse().ok()
@@ -131,28 +131,28 @@ impl Process {
     }
 
     /// Where the admin listener is bound.
-    pub fn admin(&self) -> SocketAddr {
+    pub(crate) fn admin(&self) -> SocketAddr {
         self.admin.expect("an admin listener")
     }
 
     /// Its process id.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.0.id()
     }
 
     /// Asks it to end, as a service manager does.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         self.signal("TERM");
     }
 
     /// Sends a signal by its name without `SIG`.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status();
         assert!(sent.expect("kill runs").success(), "SIG{name} could not be sent");
     }
 
     /// Reads the log until a line that holds this text, and gives that line.
-    pub fn wait_for(&mut self, text: &str) -> String {
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
         loop {
             let Some(line) = self.next_line() else { panic!("it ended without `{text}`:\n{}", self.seen.join("\n")) };
             if line.contains(text) {
@@ -162,13 +162,13 @@ impl Process {
     }
 
     /// SIGKILL, and waits until it is gone.
-    pub fn kill(mut self) -> String {
+    pub(crate) fn kill(mut self) -> String {
         self.child.0.kill().expect("a child of ours");
         self.wait().1
     }
 
     /// Waits for its end; gives the status and the whole log.
-    pub fn wait(mut self) -> (ExitStatus, String) {
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
         while self.next_line().is_some() {}
         if let Some(reader) = self.reader.take() {
             reader.join().expect("the log's reader does not panic");
@@ -178,7 +178,7 @@ impl Process {
     }
 
     /// Every line so far.
-    pub fn log(&mut self) -> String {
+    pub(crate) fn log(&mut self) -> String {
         self.seen.extend(self.log.try_iter());
         self.seen.join("\n")
     }
@@ -207,7 +207,7 @@ impl Reading {
         Self(receiver)
     }
 
-    fn to_the_end(self) -> String {
+    fn into_rest(self) -> String {
         self.0.recv_timeout(PATIENCE).expect("the command ends")
     }
 }

@@ -22,27 +22,27 @@ use tokio_util::sync::CancellationToken;
 use super::soon;
 
 /// How a test wants its proxy.
-pub struct Wanted {
-    pub upstream: String,
-    pub listeners: Vec<ListenerSettings>,
-    pub bounds: EdgeBounds,
-    pub connect_timeout: Duration,
-    pub response_timeout: Duration,
-    pub preserve_host: bool,
-    pub peer_is_trusted: bool,
-    pub identity: Vec<(HeaderName, HeaderValue)>,
-    pub tls: Arc<rustls::ClientConfig>,
-    pub instance: u32,
+pub(crate) struct Wanted {
+    pub(crate) upstream: String,
+    pub(crate) listeners: Vec<ListenerSettings>,
+    pub(crate) bounds: EdgeBounds,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) response_timeout: Duration,
+    pub(crate) preserve_host: bool,
+    pub(crate) peer_is_trusted: bool,
+    pub(crate) identity: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) tls: Arc<rustls::ClientConfig>,
+    pub(crate) instance: u32,
 }
 
 /// A listener on any port of the loopback.
-pub fn on_any_port() -> ListenerSettings {
+pub(crate) fn on_any_port() -> ListenerSettings {
     let bind = Bind::Tcp("127.0.0.1:0".parse().expect("an address"));
     ListenerSettings { bind, proxy_protocol: false, tls: None }
 }
 
 impl Wanted {
-    pub fn before(upstream: impl Into<String>) -> Self {
+    pub(crate) fn before(upstream: impl Into<String>) -> Self {
         let long = Duration::from_secs(30);
         Self {
             upstream: upstream.into(),
@@ -69,7 +69,7 @@ impl Wanted {
         }
     }
 
-    pub async fn start(self) -> Proxy {
+    pub(crate) async fn start(self) -> Proxy {
         let metrics = Arc::new(Metrics::new());
         let target = Target::parse(&self.upstream).expect("a URL");
         let settings = ClientSettings {
@@ -109,10 +109,10 @@ impl Handler for ForwardAll {
 }
 
 /// A running edge. Dropped, it stops.
-pub struct Proxy {
-    pub addresses: Vec<BoundAddress>,
-    pub metrics: Arc<Metrics>,
-    pub shutdown: CancellationToken,
+pub(crate) struct Proxy {
+    pub(crate) addresses: Vec<BoundAddress>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) shutdown: CancellationToken,
     ended: Option<JoinHandle<Result<Drained, ServeError>>>,
 }
 
@@ -124,7 +124,7 @@ impl Drop for Proxy {
 
 impl Proxy {
     /// A server with a handler of the test's own.
-    pub fn serving<H: Handler>(
+    pub(crate) fn serving<H: Handler>(
         listeners: &[ListenerSettings],
         bounds: EdgeBounds,
         handler: H,
@@ -136,18 +136,18 @@ impl Proxy {
         Self { addresses, metrics, shutdown, ended: Some(tokio::spawn(run)) }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0].tcp().expect("TCP")
     }
 
     /// Waits for the drain to be over.
-    pub async fn drained(&mut self) -> Drained {
+    pub(crate) async fn drained(&mut self) -> Drained {
         let ended = self.ended.take().expect("asked once");
         soon("the drain", ended).await.expect("no panic").expect("served")
     }
 
     /// Waits until a line of `/metrics` has a value.
-    pub async fn until_metric(&self, line: &str, value: &str) {
+    pub(crate) async fn until_metric(&self, line: &str, value: &str) {
         soon(line, async {
             while self.metric(line).as_deref() != Some(value) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -157,7 +157,7 @@ impl Proxy {
     }
 
     /// One line of `/metrics`, its value.
-    pub fn metric(&self, line: &str) -> Option<String> {
+    pub(crate) fn metric(&self, line: &str) -> Option<String> {
         let text = self.metrics.encode();
         text.lines().find_map(|known| known.strip_prefix(line)).map(|value| value.trim().to_owned())
     }

@@ -23,11 +23,11 @@ use tokio_rustls::TlsAcceptor;
 use super::client::whole;
 use super::soon;
 
-pub type AppBody = BoxBody<Bytes, Infallible>;
+pub(crate) type AppBody = BoxBody<Bytes, Infallible>;
 
 /// An app behind the proxy, until it is dropped.
-pub struct Upstream {
-    pub address: SocketAddr,
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
     recorded: Arc<Mutex<Vec<Vec<u8>>>>,
     connections: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
@@ -41,7 +41,7 @@ impl Drop for Upstream {
 
 impl Upstream {
     /// An app that answers what a function says.
-    pub async fn app<F, R>(app: F) -> Self
+    pub(crate) async fn app<F, R>(app: F) -> Self
     where
         F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Response<AppBody>> + Send + 'static,
@@ -54,7 +54,7 @@ impl Upstream {
     }
 
     /// The same behind TLS.
-    pub async fn tls_app<F, R>(config: rustls::ServerConfig, app: F) -> Self
+    pub(crate) async fn tls_app<F, R>(config: rustls::ServerConfig, app: F) -> Self
     where
         F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Response<AppBody>> + Send + 'static,
@@ -72,12 +72,12 @@ impl Upstream {
     }
 
     /// An app that answers every request with what it saw of it, as JSON: method, target, headers in order, body.
-    pub async fn echo() -> Self {
+    pub(crate) async fn echo() -> Self {
         Self::app(echo).await
     }
 
     /// An app that reads one head on each connection and then does what a script says.
-    pub async fn raw<F, R>(script: F) -> Self
+    pub(crate) async fn raw<F, R>(script: F) -> Self
     where
         F: Fn(RawConnection, usize) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
@@ -91,7 +91,7 @@ impl Upstream {
     }
 
     /// An app that answers the first request of each connection with these very bytes and then waits for the other side to close.
-    pub async fn saying(bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) async fn saying(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         Self::raw(move |mut connection, _| {
             let bytes = bytes.clone();
@@ -106,7 +106,7 @@ impl Upstream {
     }
 
     /// The same, but it closes after its bytes.
-    pub async fn saying_and_closing(bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) async fn saying_and_closing(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         Self::raw(move |mut connection, _| {
             let bytes = bytes.clone();
@@ -120,7 +120,7 @@ impl Upstream {
     }
 
     /// An address where nobody listens.
-    pub async fn nobody() -> SocketAddr {
+    pub(crate) async fn nobody() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address")
     }
 
@@ -147,22 +147,22 @@ impl Upstream {
         Self { address, recorded, connections, task }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// The bytes that came, one entry a connection.
-    pub fn recorded(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn recorded(&self) -> Vec<Vec<u8>> {
         self.recorded.lock().expect("the log").clone()
     }
 
     /// How many connections were made.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
     /// Whether a text came, on any connection.
-    pub fn saw(&self, text: &str) -> bool {
+    pub(crate) fn saw(&self, text: &str) -> bool {
         self.recorded().iter().any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
     }
 }
@@ -197,25 +197,25 @@ async fn echo(request: Request<Incoming>) -> Response<AppBody> {
 }
 
 /// A 200 with a body.
-pub fn answer(body: impl Into<Bytes>) -> Response<AppBody> {
+pub(crate) fn answer(body: impl Into<Bytes>) -> Response<AppBody> {
     Response::new(Full::new(body.into()).boxed())
 }
 
 /// All values of a header in what [`Upstream::echo`] saw.
-pub fn echoed<'a>(seen: &'a serde_json::Value, name: &str) -> Vec<&'a str> {
+pub(crate) fn echoed<'a>(seen: &'a serde_json::Value, name: &str) -> Vec<&'a str> {
     let headers = seen["headers"].as_array().expect("headers");
     headers.iter().filter(|line| line[0] == name).map(|line| line[1].as_str().expect("text")).collect()
 }
 
 /// A connection to a scripted app.
-pub struct RawConnection {
+pub(crate) struct RawConnection {
     stream: Recorded,
     ahead: Vec<u8>,
 }
 
 impl RawConnection {
     /// The head of the next request; `None` when the other side closed.
-    pub async fn head(&mut self) -> Option<String> {
+    pub(crate) async fn head(&mut self) -> Option<String> {
         loop {
             if let Some(at) = self.ahead.windows(4).position(|window| window == b"\r\n\r\n") {
                 let head = self.ahead.drain(..at + 4).collect();
@@ -227,7 +227,7 @@ impl RawConnection {
         }
     }
 
-    pub async fn read_exactly(&mut self, length: usize) -> Option<Vec<u8>> {
+    pub(crate) async fn read_exactly(&mut self, length: usize) -> Option<Vec<u8>> {
         while self.ahead.len() < length {
             if !self.more().await {
                 return None;
@@ -241,30 +241,30 @@ impl RawConnection {
     }
 
     /// Sends bytes; that the other side has gone is no failure here.
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _gone = self.stream.write_all(bytes.as_ref()).await;
         let _gone = self.stream.flush().await;
     }
 
     /// Says nothing more until the other side closes.
-    pub async fn stall(&mut self) {
+    pub(crate) async fn stall(&mut self) {
         while self.more().await {}
     }
 
     /// Ends the connection with a reset.
-    pub fn reset(self) {
+    pub(crate) fn reset(self) {
         let socket = SockRef::from(&self.stream.stream);
         socket.set_linger(Some(std::time::Duration::ZERO)).expect("a live socket");
     }
 
     /// Waits until the other side has closed.
-    pub async fn closed(&mut self) {
+    pub(crate) async fn closed(&mut self) {
         soon("the other side to close", self.stall()).await;
     }
 }
 
 /// A socket that keeps what is read from it.
-pub struct Recorded {
+pub(crate) struct Recorded {
     stream: TcpStream,
     log: Arc<Mutex<Vec<Vec<u8>>>>,
     index: usize,
