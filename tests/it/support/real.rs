@@ -1,6 +1,8 @@
 //! The two legacy backends that nobody here wrote, as processes; the proxy in front of one by its file under `examples/`; and
 //! answers in a form in which two of them can be compared. The backends come from `tests/real/install`.
 
+#![expect(clippy::print_stderr, reason = "what a backend said, beside the failure that it explains")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
