@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::breaker::Breaker;
 use super::exchange::{Bounds, Exchange, Place};
 use super::request::{self, ComposeError};
-use super::settings::{LegacySettings, UserSource, VerdictRules};
+use super::settings::{LegacySettings, UserRules, UserSource, VerdictRules};
 use super::verdict::{Knows, Verdict, judge, judge_user};
 use super::{Clients, identity};
 use crate::domain::clock::Clock;
@@ -272,7 +272,8 @@ impl HttpBackend {
         };
         match self.look_up(place, judged.deadline, context).await {
             UserAnswer::Found(Some(identity)) => {
-                let by_name = self.settings.get_user.as_ref().is_some_and(|rules| !rules.needs_answer);
+                let by_answer = |rules: &UserRules| request::is_made_of_the_answer(&rules.request);
+                let by_name = !self.settings.get_user.as_ref().is_some_and(by_answer);
                 Ok(LegacyIdentity { told_by: if by_name { ToldBy::NameSearch } else { ToldBy::Owner }, ..*identity })
             }
             UserAnswer::Found(None) => Err(Unrecognised::NoStableId),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::answer::Answer;
+use super::profile::without_secrets;
 use super::settings::UserMapping;
 use crate::domain::identifier::{IdentifierKind, IdentifierRules};
 use crate::domain::proof::{LegacyAccepted, LegacyIdentity, ToldBy};
@@ -31,7 +32,7 @@ pub(super) fn read(mapping: &UserMapping, answer: &Arc<Answer>, rules: Identifie
         Some(profile) => value(Some(profile)),
         None => answer.json().cloned(),
     };
-    let profile = profile.unwrap_or_else(|| Value::Object(Map::new()));
+    let profile = without_secrets(profile.unwrap_or_else(|| Value::Object(Map::new())));
     Some(LegacyIdentity { id, identifiers, profile, told_by: ToldBy::Owner })
 }
 

@@ -18,6 +18,7 @@ mod breaker;
 mod exchange;
 mod http;
 mod identity;
+mod profile;
 mod request;
 pub mod settings;
 mod verdict;

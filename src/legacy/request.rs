@@ -121,6 +121,28 @@ fn check_path(path: &str) -> Result<&str, ComposeError> {
     if is_plain { Ok(path) } else { Err(ComposeError::Path) }
 }
 
+/// Whether a request of `get_user` is made of legacy's own answer, and of nothing that a client typed.
+pub(super) fn is_made_of_the_answer(template: &RequestTemplate) -> bool {
+    let mut names = template.path.variables();
+    names.extend(template.headers.iter().flat_map(|(_, value)| value.variables()));
+    match &template.body {
+        RequestBody::Empty => {}
+        RequestBody::Json(json) => names_in(json, &mut names),
+        RequestBody::Form(fields) => names.extend(fields.iter().flat_map(|(_, value)| value.variables())),
+        RequestBody::Text(text) => names.extend(text.variables()),
+    }
+    !names.is_empty() && names.iter().all(|name| name == "answer")
+}
+
+fn names_in(json: &JsonTemplate, names: &mut Vec<String>) {
+    match json {
+        JsonTemplate::Fixed(_) => {}
+        JsonTemplate::Text(text) => names.extend(text.variables()),
+        JsonTemplate::Array(items) => items.iter().for_each(|item| names_in(item, names)),
+        JsonTemplate::Object(entries) => entries.iter().for_each(|(_, value)| names_in(value, names)),
+    }
+}
+
 fn render(part: &'static str, template: &Template, context: &Value) -> Result<Zeroizing<String>, ComposeError> {
     match template.render(context) {
         Ok(rendered) => Ok(Zeroizing::new(rendered)),

@@ -30,6 +30,8 @@ enum Kind {
 
 /// A body that arrives while it is sent on.
 struct Stream {
+    /// What was read of it already.
+    ahead: Bytes,
     incoming: Incoming,
     /// Puts the upstream connection back into its pool when the body was read to its end.
     lease: Option<Box<Lease>>,
@@ -52,7 +54,7 @@ impl ProxyBody {
 
     /// The body of an answer, whose connection goes back to the pool after it.
     pub(super) fn leased(incoming: Incoming, lease: Lease) -> Self {
-        Self(Kind::Stream(Stream { incoming, lease: Some(Box::new(lease)), progress: None }))
+        Self(Kind::Stream(Stream { ahead: Bytes::new(), incoming, lease: Some(Box::new(lease)), progress: None }))
     }
 
     /// Lets somebody else watch how far a streamed body has come. `None` when there is nothing left to arrive.
@@ -60,7 +62,7 @@ impl ProxyBody {
     pub fn watch(&mut self) -> Option<Arc<Progress>> {
         match &mut self.0 {
             Kind::Empty | Kind::Full(_) => None,
-            Kind::Stream(stream) if stream.incoming.is_end_stream() => None,
+            Kind::Stream(stream) if stream.is_end() => None,
             Kind::Stream(stream) => Some(stream.progress.get_or_insert_with(Arc::default).clone()),
         }
     }
@@ -71,7 +73,7 @@ impl From<Incoming> for ProxyBody {
         if incoming.is_end_stream() {
             Self(Kind::Empty)
         } else {
-            Self(Kind::Stream(Stream { incoming, lease: None, progress: None }))
+            Self(Kind::Stream(Stream { ahead: Bytes::new(), incoming, lease: None, progress: None }))
         }
     }
 }
@@ -108,7 +110,7 @@ impl Body for ProxyBody {
         match &self.0 {
             Kind::Empty => true,
             Kind::Full(_) => false,
-            Kind::Stream(stream) => stream.incoming.is_end_stream(),
+            Kind::Stream(stream) => stream.is_end(),
         }
     }
 
@@ -116,13 +118,30 @@ impl Body for ProxyBody {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Stream(stream) => stream.incoming.size_hint(),
+            Kind::Stream(stream) => stream.size_hint(),
         }
     }
 }
 
 impl Stream {
+    fn is_end(&self) -> bool {
+        self.ahead.is_empty() && self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (ahead, rest) = (self.ahead.len() as u64, self.incoming.size_hint());
+        let mut whole = SizeHint::new();
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(ahead)) {
+            whole.set_upper(upper);
+        }
+        whole.set_lower(rest.lower().saturating_add(ahead));
+        whole
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        if !self.ahead.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.ahead)))));
+        }
         loop {
             let polled = Pin::new(&mut self.incoming).poll_frame(cx);
             if let Some(progress) = &self.progress {
@@ -210,6 +229,47 @@ pub enum BodyError {
     /// It broke off, or its framing is wrong.
     #[error("the body broke off")]
     Broken(#[source] Cause),
+}
+
+/// A body that was read as far as it may be.
+pub enum ReadAhead {
+    /// It was no longer.
+    Whole(Bytes),
+    /// There is more of it. Not a byte is lost: what was read comes first.
+    Longer(ProxyBody),
+}
+
+/// Reads a body to its end or a little past `limit_bytes`, until `deadline`, for who sends on what is too long to be looked at. Holds at
+/// most the limit and one frame more.
+pub async fn read_ahead(
+    mut incoming: Incoming,
+    limit_bytes: usize,
+    deadline: std::time::Instant,
+) -> Result<ReadAhead, BodyError> {
+    let mut ahead = BytesMut::new();
+    let reading = async {
+        if incoming.size_hint().lower() > limit_bytes as u64 {
+            return Ok(false);
+        }
+        loop {
+            let frame = std::future::poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await;
+            let Some(frame) = frame else { return Ok(true) };
+            let Ok(data) = frame.map_err(|error| BodyError::Broken(error.into()))?.into_data() else { continue };
+            ahead.extend_from_slice(&data);
+            if ahead.len() > limit_bytes {
+                return Ok(false);
+            }
+        }
+    };
+    match tokio::time::timeout_at(Instant::from_std(deadline), reading).await {
+        Ok(Ok(true)) => Ok(ReadAhead::Whole(ahead.freeze())),
+        Ok(Ok(false)) => {
+            let stream = Stream { ahead: ahead.freeze(), incoming, lease: None, progress: None };
+            Ok(ReadAhead::Longer(ProxyBody(Kind::Stream(stream))))
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_elapsed) => Err(BodyError::Timeout),
+    }
 }
 
 /// Reads a body whole: at most `limit_bytes`, until `deadline`. A body that announces more is refused before it is read.

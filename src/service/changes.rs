@@ -23,7 +23,7 @@ use crate::domain::login::{AskedBy, LocalSide};
 use crate::domain::mode::Answerer;
 use crate::domain::password::Password;
 use crate::domain::password_life::{Apply, Change, ChangeWord, NewPassword, Whose, apply};
-use crate::domain::proof::VerifiedUser;
+use crate::domain::proof::{ToldBy, VerifiedUser};
 use crate::domain::user::{Standing, User, Version};
 use crate::telemetry::metrics::{Outcome, Source};
 
@@ -66,8 +66,13 @@ struct Asked {
 
 /// Whom a change seems to concern, and how sure that is.
 struct Subject {
+    /// Whom the body names.
     named: Option<Box<User>>,
+    /// Whose token it is, if the body names him or nobody.
     proven: Option<Box<User>>,
+    /// Whose token it is, if the body names somebody else: an operator who acts on another's account, or a legacy that goes by its session
+    /// whatever the body says. Nobody can tell which of the two was changed.
+    bystander: Option<Box<User>>,
 }
 
 impl Service {
@@ -87,7 +92,8 @@ impl Service {
         let login = request.login.as_deref().and_then(|login| RawIdentifier::new(login).ok());
         let names = login.as_ref().map(|login| self.policy.identifiers.candidates(login)).unwrap_or_default();
         let Some(answerer) = self.answerer_of(&names).await else { return Reply::send_on() };
-        let subject = match self.subject(tokens, request.token.as_deref(), &names).await {
+        let names_nobody = request.login.as_deref().is_none_or(str::is_empty);
+        let subject = match self.subject(tokens, request.token.as_deref(), &names, names_nobody).await {
             Ok(subject) => subject,
             Err(error) => return self.store_unreadable(&error),
         };
@@ -115,6 +121,7 @@ impl Service {
         tokens: Option<&dyn Tokens>,
         token: Option<&str>,
         names: &Candidates,
+        names_nobody: bool,
     ) -> Result<Subject, super::ports::StoreError> {
         let proven = match (tokens, token) {
             (Some(tokens), Some(token)) => self.user_of(tokens, token).await?.map(Box::new),
@@ -124,7 +131,13 @@ impl Service {
             Found::One(user) => Some(user),
             Found::Nobody | Found::Ambiguous => None,
         };
-        Ok(Subject { named, proven })
+        let is_his =
+            |user: &User| names_nobody || user.identifiers.iter().any(|alias| names.keys().contains(&alias.normalized));
+        let (proven, bystander) = match proven {
+            Some(user) if is_his(&user) => (Some(user), None),
+            other => (None, other),
+        };
+        Ok(Subject { named, proven, bystander })
     }
 
     // ------------------------------------------------------------------------------------------------------ at legacy
@@ -185,11 +198,23 @@ impl Service {
     }
 
     async fn apply_word(self: &Arc<Self>, asked: &Asked, subject: Subject, answer: &ChangeAnswer) {
-        let by_answer = match &answer.identity {
+        // Legacy's own word on whose account it was outweighs whatever the request says. What a search for the body's name found is not
+        // that: it is the body's word again.
+        let owner = answer.identity.as_ref().filter(|identity| identity.told_by == ToldBy::Owner);
+        let proven = match owner {
             Some(identity) => self.store.find_public(identity.id.as_key()).await.ok().flatten().map(Box::new),
-            None => None,
+            None => subject.proven,
         };
-        let (whose, user) = match (by_answer.or(subject.proven), subject.named) {
+        if let (Some(bystander), None) = (&subject.bystander, owner) {
+            // His password may be what was changed. That he is gone is never concluded.
+            match apply(asked.change, answer.word, Whose::Named, NewPassword::Hidden) {
+                Apply::DropPassword if asked.change != Change::DeleteUser && !is_unknown_to_legacy(bystander) => {
+                    self.write(bystander, UserChange::DropPassword).await;
+                }
+                Apply::DropPassword | Apply::SetPassword | Apply::Bury | Apply::Nothing => {}
+            }
+        }
+        let (whose, user) = match (proven, subject.named) {
             (Some(user), _) => (Whose::Proven, user),
             (None, Some(user)) => (Whose::Named, user),
             (None, None) => return,

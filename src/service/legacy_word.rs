@@ -117,14 +117,12 @@ impl Service {
         Told { decision, asked_by: question.asked_by, word, outage, accepted, relay: answer.relay }
     }
 
-    fn count_unsaved(&self, reason: NotSaved) {
+    pub(crate) fn count_unsaved(&self, reason: NotSaved) {
         match reason {
             NotSaved::OtherName => {
                 self.metrics.migration_failure("other_profile");
                 self.metrics.alarm("other_profile");
-                tracing::warn!(
-                    "legacy accepted a login and answered with the profile of another name; nothing was saved"
-                );
+                tracing::warn!("legacy said yes and answered with the profile of another name; nothing was saved");
             }
             NotSaved::Unconfirmed => {
                 self.metrics.migration_failure("unconfirmed_name");

@@ -260,9 +260,10 @@ impl Service {
                 }
             }
             (AfterCreated::ConfirmByLogin, _) => self.confirm_created(applicant, relay).await,
-            (AfterCreated::SaveNothing, CreateWord::Refused) => match relay {
-                Some(relay) => Reply::legacys(relay, None, Outcome::Exists),
-                None => Reply::ours(Ours::Exists, Source::Legacy),
+            (AfterCreated::SaveNothing, CreateWord::Refused) => match (relay, applicant.asked_by) {
+                (Some(relay), AskedBy::Forward) => Reply::legacys(relay, None, Outcome::Exists),
+                // What legacy says to a question of ours is between the two of us.
+                (_, AskedBy::Call | AskedBy::Forward) => Reply::ours(Ours::Exists, Source::Legacy),
             },
             (AfterCreated::SaveNothing, _) => match (relay, applicant.asked_by) {
                 (Some(relay), AskedBy::Forward) => Reply::legacys(relay, None, Outcome::Unrecognised),
@@ -304,7 +305,10 @@ impl Service {
     /// Observing: legacy answers. What it claims to have created is saved only if the name was free just before, or a login
     /// with the new password is accepted (R78a).
     async fn relay_and_learn(self: &Arc<Self>, applicant: Applicant) -> Reply {
-        let just_before = self.at_legacy(&applicant).await;
+        let just_before = match applicant.asked_by {
+            AskedBy::Forward => self.at_legacy(&applicant).await,
+            AskedBy::Call => AtLegacy::NotAsked,
+        };
         let (word, identity, relay) = match applicant.asked_by {
             AskedBy::Forward => {
                 let RegisterAnswer { word, identity, relay } = self.legacy.register(applicant.as_question()).await;
@@ -319,10 +323,6 @@ impl Service {
                 Ok(relay) => (CreateWord::Refused, None, Some(relay)),
                 Err(_outage) => (CreateWord::Unavailable, None, None),
             },
-        };
-        let just_before = match applicant.asked_by {
-            AskedBy::Forward => just_before,
-            AskedBy::Call => AtLegacy::Unknown,
         };
         match after_created(word, just_before) {
             AfterCreated::Save if applicant.is_another(identity.as_deref()) => self.other_profile(),

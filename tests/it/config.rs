@@ -976,3 +976,12 @@ fn the_configuration_of_djoser_says_what_its_author_meant() {
     assert_eq!((token.subject_claim.as_str(), token.named.len()), ("user_id", 1));
     assert_eq!((token.named[0].name.as_str(), token.named[0].ttl), ("refresh", Duration::from_secs(86_400)));
 }
+
+#[test]
+fn tokens_of_two_purposes_must_be_told_apart_by_a_fixed_claim() {
+    let alike = "\n[tokens.refresh]\nttl = \"24h\"\nclaims = { sub = \"{{ user.id }}\" }\n";
+    assert_tells(&format!("{}{alike}", contract()), "tokens.refresh", "taken for the other");
+    let only_one_side = "\n[tokens.refresh]\nttl = \"24h\"\nclaims = { sub = \"{{ user.id }}\", kind = \"refresh\" }\n";
+    let access = contract().replace(", admin = false", "");
+    assert_tells(&format!("{access}{only_one_side}"), "tokens.refresh", "taken for the other");
+}

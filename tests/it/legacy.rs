@@ -6,7 +6,7 @@ use std::sync::Arc;
 use authferry::domain::clock::{Clock as _, SystemClock};
 use authferry::domain::identifier::{IdentifierRules, RawIdentifier};
 use authferry::domain::password_life::{Change, ChangeWord};
-use authferry::domain::proof::Naming;
+use authferry::domain::proof::{Naming, ToldBy};
 use authferry::domain::registration::CreateWord;
 use authferry::legacy::settings::{CallRules, UserRules, UserSource};
 use authferry::legacy::{self, Clients, ConnectError, LegacySettings};
@@ -151,7 +151,8 @@ async fn a_registration_and_a_change_are_judged_alike() {
     let asked = anns().sent_to("/users/password", &change);
     let done = legacy.change(Change::ChangePassword, asked.forwarded(PASSWORD)).await;
     assert_eq!(done.word, ChangeWord::Done);
-    assert_eq!(done.identity.expect("get_user tells").id.to_json(), json!(7));
+    let found = done.identity.expect("get_user tells");
+    assert_eq!((found.id.to_json(), found.told_by), (json!(7), ToldBy::NameSearch), "the body's own word, found again");
     assert_eq!(done.relay.map(|relay| relay.status().as_u16()), Some(204));
     let again = legacy.change(Change::ChangePassword, asked.forwarded(PASSWORD)).await;
     assert_eq!((again.word, again.identity.is_none()), (ChangeWord::Refused, true));

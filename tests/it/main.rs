@@ -10,22 +10,30 @@
 )]
 
 mod admin;
+mod changes;
 mod cli;
 mod config;
 mod crash_disk;
 mod crash_store;
 mod demo;
+mod faults;
 mod forward;
 mod forward_faults;
+mod hostile_bodies;
 mod house;
 mod kill;
 mod legacy;
 mod legacy_load;
 mod login;
+mod modes;
 mod net;
 mod real_backends;
+mod registration;
+mod secrets;
 mod server;
+mod sessions;
 mod store;
 mod store_file;
 mod store_people;
 mod support;
+mod web_login;

@@ -156,7 +156,7 @@ pub(in crate::config) struct RawUser {
     /// His phone number.
     #[schemars(extend("x-value" = "an expression"))]
     pub(in crate::config) phone: Option<String>,
-    /// His profile, kept whole; left out: the whole answer.
+    /// His profile, kept whole but for passwords and tokens; left out: the whole answer.
     #[schemars(extend("x-value" = "an expression"))]
     pub(in crate::config) profile: Option<String>,
     /// Whether legacy has verified his email.

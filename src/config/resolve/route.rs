@@ -260,10 +260,16 @@ fn check_fields(key: &str, raw: &RawFields, action: Action, resolver: &mut Resol
             need("new_password", raw.new_password.is_some(), "a change has to say where the new password is");
         }
         Action::ResetPassword => {
-            if raw.new_password.is_none() || raw.login.is_none() {
-                let message =
-                    "where a reset does not show who and what, the local password is dropped and legacy asked next";
-                resolver.warning(key, message, "write `login` and `new_password`, if the request has them");
+            if raw.login.is_none() {
+                let message = "where a reset does not show who, his old password opens the account here until he logs in with the new one";
+                resolver.warning(
+                    key,
+                    message,
+                    "write `login` if the request has it, or `forward.user` if the answer tells",
+                );
+            } else if raw.new_password.is_none() {
+                let message = "where a reset does not show what, the local password is dropped and legacy asked next";
+                resolver.warning(key, message, "write `new_password`, if the request has it");
             }
         }
         Action::Refresh => need("token", raw.token.is_some(), "a refresh has to say where its token is"),

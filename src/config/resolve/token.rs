@@ -47,6 +47,11 @@ pub(super) fn resolve(
     if let Some(key) = &key {
         check_key(raw.algorithm, key, resolver);
     }
+    if let Some((main, _)) = &claims {
+        for other in &others {
+            tell_apart(main, other, resolver);
+        }
+    }
     let settings = key.zip(claims).map(|(key, (claims, subject_claim))| TokenSettings {
         algorithm: raw.algorithm,
         key,
@@ -64,6 +69,24 @@ fn named_token(name: String, raw: RawNamedToken, resolver: &mut Resolver<'_>) ->
     let ttl = raw.ttl.as_deref().map(|ttl| resolver.duration(&join(&key, "ttl"), ttl));
     let (claims, subject_claim) = claims(&join(&key, "claims"), raw.claims, resolver)?;
     Some(NamedToken { name, ttl: ttl?, claims, subject_claim })
+}
+
+/// A token is read back by its signature and its fixed claims. Two kinds under one key that share these are one kind (RFC 8725,
+/// section 3.12): a refresh token would open what an access token does, and the reverse.
+fn tell_apart(main: &[(String, ClaimValue)], other: &NamedToken, resolver: &mut Resolver<'_>) {
+    let has_own = |one: &[(String, ClaimValue)], another: &[(String, ClaimValue)]| {
+        one.iter().any(|(name, value)| match value {
+            ClaimValue::Fixed(fixed) => !another
+                .iter()
+                .any(|(same, value)| same == name && matches!(value, ClaimValue::Fixed(equal) if equal == fixed)),
+            ClaimValue::Text(_) | ClaimValue::Json(_) => false,
+        })
+    };
+    if !has_own(main, &other.claims) || !has_own(&other.claims, main) {
+        let message = "nothing tells this token from that of `[token]`: each would be taken for the other";
+        let help = "give both a claim without a template, as `token_type = \"access\"` and `token_type = \"refresh\"`";
+        resolver.problem(&join("tokens", &other.name), message, help);
+    }
 }
 
 /// RFC 7518, section 3.2: an HMAC key is at least as long as the hash. Legacy's own may be shorter, and has to be used.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use self::render::{Asked, Renderer};
@@ -39,7 +39,7 @@ use crate::domain::mode::Mode;
 use crate::domain::password_life::Change;
 use crate::domain::proof::UserView;
 use crate::net::ProxyBody;
-use crate::net::body::{BodyError, read_bounded};
+use crate::net::body::{BodyError, ReadAhead, read_ahead, read_bounded};
 use crate::service::Service;
 use crate::service::changes::ChangeRequest;
 use crate::service::login::LoginRequest;
@@ -182,16 +182,23 @@ impl Interceptor {
         if !route.action.needs_body() {
             return self.without_body(candidates, traffic, body).await;
         }
-        if mode == Mode::Observe && declared_length(&traffic.head.headers) > self.parts.bounds.auth_body_bytes {
-            self.parts.metrics.refused("observed");
-            return self.send_on(traffic, ProxyBody::from(body)).await;
-        }
         let EdgeBounds { auth_body_bytes, body_timeout, .. } = self.parts.bounds;
         // Where a path is many things, what is posted there may be a whole page; only its fields tell that it is no login.
         let most = if candidates.needs_body_fields() { auth_body_bytes.max(SHARED_PATH_BODY) } else { auth_body_bytes };
         let deadline = self.parts.clock.monotonic() + body_timeout;
-        let bytes = match read_bounded(body, most, deadline).await {
-            Ok(bytes) => bytes,
+        let read = match mode {
+            Mode::Observe => read_ahead(body, most, deadline).await,
+            Mode::Passthrough | Mode::Migrate | Mode::Retired => {
+                read_bounded(body, most, deadline).await.map(ReadAhead::Whole)
+            }
+        };
+        let bytes = match read {
+            Ok(ReadAhead::Whole(bytes)) => bytes,
+            Ok(ReadAhead::Longer(body)) => {
+                // Longer than any login that `migrate` takes; whatever it is, the app gets it.
+                self.parts.metrics.refused("observed");
+                return self.send_on(traffic, body).await;
+            }
             Err(error) => return self.unusable(mode, route, traffic, &unread(&error), None).await,
         };
         let decoded = match decode(&traffic.head.headers, &bytes) {
@@ -578,11 +585,6 @@ impl Action {
 struct Bodies {
     canonical: Arc<ClientRequest>,
     received: Bytes,
-}
-
-/// What a request says of its body's length; 0 where it says nothing.
-fn declared_length(headers: &HeaderMap) -> usize {
-    headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
 /// Why a body could not be read.

@@ -150,7 +150,8 @@ pub(crate) fn ann() -> DoubleUser {
 }
 
 impl DoubleUser {
-    fn profile(&self) -> Value {
+    /// What it says of the user.
+    pub(crate) fn profile(&self) -> Value {
         json!({
             "id": self.id, "email": self.email, "username": self.username, "phone": self.phone,
             "email_verified": true, "theme": "dark",
@@ -161,7 +162,8 @@ impl DoubleUser {
         [&self.email, &self.username, &self.phone].into_iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 
-    fn token(&self) -> String {
+    /// What its JSON login hands out.
+    pub(crate) fn token(&self) -> String {
         let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
         let claims = json!({ "sub": self.id.to_string(), "email": self.email });
         format!("{}.{}.c2lnbmVk", part(json!({ "alg": "HS256", "typ": "JWT" })), part(claims))
@@ -212,6 +214,10 @@ pub(crate) struct LegacyDouble {
 struct Shared {
     /// None: well behaved.
     misbehaviour: Mutex<Option<Misbehaviour>>,
+    /// Answers that were put in by [`LegacyDouble::say`]: method, path, bytes.
+    said: Mutex<Vec<(String, String, Vec<u8>)>>,
+    /// The path whose answers wait.
+    held: watch::Sender<Option<String>>,
     users: Mutex<Vec<DoubleUser>>,
     requests: Mutex<Vec<Recorded>>,
     calls: watch::Sender<usize>,
@@ -237,6 +243,8 @@ impl LegacyDouble {
         tokio::spawn(count_visitors(trap_listener, Arc::clone(&trapped)));
         let shared = Arc::new(Shared {
             misbehaviour: Mutex::new(misbehaviour),
+            said: Mutex::default(),
+            held: watch::Sender::new(None),
             users: Mutex::new(vec![ann()]),
             requests: Mutex::default(),
             calls: watch::Sender::new(0),
@@ -267,6 +275,23 @@ impl LegacyDouble {
     pub(crate) fn behave(&self, misbehaviour: Option<Misbehaviour>) {
         assert!(misbehaviour != Some(Misbehaviour::Refuses), "a socket that listens cannot refuse");
         *lock(&self.shared.misbehaviour) = misbehaviour;
+    }
+
+    /// Answers a method and path with exactly this from now on, as long as it is well behaved.
+    pub(crate) fn say(&self, method: &str, path: &str, status: u16, headers: &[(&str, &str)], body: &str) {
+        let mut said = lock(&self.shared.said);
+        said.retain(|(known_method, known_path, _)| (&**known_method, &**known_path) != (method, path));
+        said.push((method.to_owned(), path.to_owned(), answer(status, "Said", headers, body)));
+    }
+
+    /// Makes up its mind about requests for a path, and keeps the answers back until [`Self::release`].
+    pub(crate) fn hold(&self, path: &str) {
+        self.shared.held.send_replace(Some(path.to_owned()));
+    }
+
+    /// Lets the answers go that were kept back.
+    pub(crate) fn release(&self) {
+        self.shared.held.send_replace(None);
     }
 
     /// Adds a user, or replaces the one with his id.
@@ -357,15 +382,21 @@ async fn serve(mut stream: TcpStream, shared: &Shared) {
         let misbehaviour = *lock(&shared.misbehaviour);
         match misbehaviour {
             None => {
-                let answer = well_behaved(shared, &request);
+                let answer = said(shared, &request).unwrap_or_else(|| well_behaved(shared, &request));
+                let mut held = shared.held.subscribe();
+                let let_go = held.wait_for(|held| held.as_deref() != Some(request.path())).await.is_ok();
+                assert!(let_go, "the sender lives as long as the double");
                 send(&mut stream, &answer).await;
+                if request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+                    return;
+                }
             }
             Some(misbehaviour) => return misbehave(misbehaviour, stream, shared, &request).await,
         }
     }
 }
 
-/// Reads one request with a `Content-Length` or none. None when the client is gone.
+/// Reads one request, without trailers. None when the client is gone.
 async fn read_request(stream: &mut TcpStream) -> Option<Recorded> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -387,7 +418,27 @@ async fn read_request(stream: &mut TcpStream) -> Option<Recorded> {
     let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body).await.ok()?;
+    if headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked") {
+        body = read_chunks(stream).await?;
+    }
     Some(Recorded { method, target, headers, body })
+}
+
+async fn read_chunks(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            line.push(stream.read_u8().await.ok()?);
+        }
+        let size = usize::from_str_radix(std::str::from_utf8(&line).ok()?.trim(), 16).ok()?;
+        let mut chunk = vec![0; size + 2];
+        stream.read_exact(&mut chunk).await.ok()?;
+        body.extend_from_slice(&chunk[..size]);
+        if size == 0 {
+            return Some(body);
+        }
+    }
 }
 
 /// A peer that is gone meanwhile is none of our affair.
@@ -416,6 +467,12 @@ fn page(status: u16, headers: &[(&str, &str)], title: &str) -> Vec<u8> {
 }
 
 // ---------------------------------------------------------------------------------------------------- well behaved
+
+fn said(shared: &Shared, request: &Recorded) -> Option<Vec<u8>> {
+    let said = lock(&shared.said);
+    let found = said.iter().find(|(method, path, _)| *method == request.method && path == request.path());
+    found.map(|(_, _, answer)| answer.clone())
+}
 
 fn well_behaved(shared: &Shared, request: &Recorded) -> Vec<u8> {
     let mut users = lock(&shared.users);

@@ -5,6 +5,7 @@
 pub(crate) mod app;
 pub(crate) mod call_login;
 pub(crate) mod client;
+pub(crate) mod configs;
 pub(crate) mod connector;
 pub(crate) mod legacy;
 pub(crate) mod memory_store;
@@ -12,6 +13,7 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod raw_client;
 pub(crate) mod real;
+pub(crate) mod service;
 pub(crate) mod upstream;
 
 use std::time::Duration;

@@ -1,0 +1,158 @@
+//! The use cases over parts that a test holds in its hands: a store that can be told to fail, a clock that stands still, and the real
+//! connector, hash pool and limits.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use authferry::domain::clock::{Clock, SystemClock, UnixSeconds};
+use authferry::domain::identifier::IdentifierRules;
+use authferry::domain::login::AskedBy;
+use authferry::domain::mode::{LocalShare, Mode};
+use authferry::domain::password::{PasswordNormalization, PasswordPolicy};
+use authferry::limits::Limits;
+use authferry::limits::settings::{CountedAttempts, LimitSettings, Quota};
+use authferry::password::HashPool;
+use authferry::password::settings::PasswordSettings;
+use authferry::service::login::LoginRequest;
+use authferry::service::mode::ModeCell;
+use authferry::service::ports::{RouteIndex, UserStore};
+use authferry::service::reply::{Answer, Ours, Reply};
+use authferry::service::{OnMismatch, Parts, Policy, Service};
+use authferry::store::{self, StoreSettings};
+use authferry::telemetry::Metrics;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::connector::{client_request, connect_with, patient, settings};
+use super::legacy::LegacyDouble;
+use super::memory_store::MemoryStore;
+
+/// The calendar stands still until it is turned.
+pub(crate) struct Calendar(AtomicU64);
+
+impl Calendar {
+    pub(crate) fn turn(&self, by: Duration) {
+        self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for Calendar {
+    fn monotonic(&self) -> Instant {
+        SystemClock.monotonic()
+    }
+
+    fn wall(&self) -> UnixSeconds {
+        UnixSeconds(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Where its users are.
+#[derive(Clone, Copy)]
+pub(crate) enum Kept<'a> {
+    /// In memory: it fails when it is told to.
+    In(&'a Arc<MemoryStore>),
+    /// In a file of this folder.
+    On(&'a Path),
+}
+
+/// A service in `migrate` in front of a double.
+pub(crate) struct Rig {
+    pub(crate) service: Arc<Service>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) calendar: Arc<Calendar>,
+}
+
+pub(crate) async fn rig(double: &LegacyDouble, revalidate_after: Option<Duration>, kept: Kept<'_>) -> Rig {
+    let metrics = Arc::new(Metrics::new());
+    let calendar = Arc::new(Calendar(AtomicU64::new(1_800_000_000)));
+    let clock: Arc<dyn Clock> = Arc::clone(&calendar) as _;
+    let store: Arc<dyn UserStore> = match kept {
+        Kept::In(memory) => Arc::clone(memory) as _,
+        Kept::On(folder) => {
+            let settings = StoreSettings { path: folder.join("users.redb"), cache_bytes: 8 << 20 };
+            store::open(&settings, Arc::clone(&metrics), Arc::clone(&clock)).expect("a store")
+        }
+    };
+    let mode = ModeCell::start(Mode::Migrate, Arc::clone(&store), Arc::clone(&metrics)).await.expect("a mode");
+    let password = PasswordSettings {
+        memory_kib: 8 * 1_024,
+        iterations: 1,
+        parallelism: 1,
+        workers: NonZeroUsize::MIN,
+        queue: NonZeroUsize::new(64).expect("not zero"),
+        queue_deadline: Duration::from_secs(20),
+        normalization: PasswordNormalization::None,
+    };
+    let service = Service::new(Parts {
+        store,
+        legacy: connect_with(patient(settings(double)), &metrics, Arc::clone(&clock)),
+        hasher: Arc::new(HashPool::start(password, Arc::clone(&metrics), Arc::clone(&clock)).expect("a pool")),
+        accounts: Arc::new(Limits::new(limits(), Arc::clone(&clock), Arc::clone(&metrics))),
+        clock,
+        metrics: Arc::clone(&metrics),
+        mode,
+        policy: Policy {
+            local_share: LocalShare::ALL,
+            on_mismatch: OnMismatch::Recheck,
+            revalidate_after,
+            identifiers: IdentifierRules::default(),
+            passwords: PasswordPolicy { min_length: 8 },
+            retry_after: Duration::from_secs(5),
+        },
+    });
+    Rig { service: Arc::new(service), metrics, calendar }
+}
+
+fn limits() -> LimitSettings {
+    let quota = |count| {
+        let count = NonZeroU32::new(count).expect("not zero");
+        Quota { count, period: Duration::from_secs(3_600), burst: count }
+    };
+    LimitSettings {
+        per_ip: quota(10_000),
+        register_per_ip: quota(10_000),
+        ipv6_prefix: 64,
+        per_account: quota(100),
+        counted: CountedAttempts::Failures,
+        recheck: quota(3),
+        max_keys: NonZeroUsize::new(1_000).expect("not zero"),
+    }
+}
+
+impl Rig {
+    /// One composed login.
+    pub(crate) async fn login(&self, login: &str, password: &str) -> Reply {
+        let request = LoginRequest {
+            route: RouteIndex(0),
+            route_name: "login".into(),
+            login: login.to_owned(),
+            password: Zeroizing::new(password.to_owned()),
+            fields: json!({}),
+            asked_by: AskedBy::Call,
+            request: Arc::new(client_request("/login", "{}")),
+        };
+        self.service.login(request).await
+    }
+
+    /// The sum of a counter's lines that hold a label.
+    pub(crate) fn metric(&self, name: &str, label: &str) -> f64 {
+        let text = self.metrics.encode();
+        let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+}
+
+/// A reply in a word.
+pub(crate) fn word(reply: &Reply) -> &'static str {
+    match &reply.answer {
+        Answer::Ours(Ours::Ok(_)) => "ok",
+        Answer::Ours(Ours::Denied | Ours::Unknown) => "denied",
+        Answer::Ours(Ours::Unavailable(_)) => "unavailable",
+        Answer::Ours(_) => "another of ours",
+        Answer::Legacys { .. } => "legacy's",
+        Answer::SendOn => "sent on",
+    }
+}
