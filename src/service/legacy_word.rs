@@ -53,10 +53,7 @@ impl Told {
 
 impl LoginQuestion {
     fn as_question(&self) -> Question<'_> {
-        let by = match self.asked_by {
-            AskedBy::Call => AskBy::Call,
-            AskedBy::Forward => AskBy::Forward { route: self.route, request: &self.request },
-        };
+        let by = AskBy::of(self.asked_by, self.route, &self.request);
         Question {
             login: Some(&self.login),
             password: Some(&self.password),

@@ -13,6 +13,7 @@ use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::UnixSeconds;
 use crate::domain::credential::Credential;
 use crate::domain::identifier::{Candidates, Identifier, NormalizedIdentifier, RawIdentifier};
+use crate::domain::login::AskedBy;
 use crate::domain::mode::{ConfirmedMode, Mode};
 use crate::domain::password::Password;
 use crate::domain::password_life::{Change, ChangeWord};
@@ -451,6 +452,17 @@ pub enum AskBy<'a> {
         /// What is sent.
         request: &'a ClientRequest,
     },
+}
+
+impl<'a> AskBy<'a> {
+    /// The way that a route asks.
+    #[must_use]
+    pub fn of(asked_by: AskedBy, route: RouteIndex, request: &'a ClientRequest) -> Self {
+        match asked_by {
+            AskedBy::Call => Self::Call,
+            AskedBy::Forward => Self::Forward { route, request },
+        }
+    }
 }
 
 /// A route's place in the configuration.
