@@ -216,7 +216,7 @@ async fn r116_no_secret_is_ever_written_down_or_said() {
     let text = config(&double);
     let proxy = {
         let path = folder.path().to_owned();
-        tokio::task::spawn_blocking(move || Process::start(&path, &text)).await.expect("it starts")
+        tokio::task::block_in_place(move || Process::start(&path, &text))
     };
     let (public, admin) = (proxy.public(), proxy.admin());
     let mut statuses = std::collections::BTreeSet::new();
@@ -266,7 +266,7 @@ async fn r116_no_secret_is_ever_written_down_or_said() {
     }
 
     proxy.terminate();
-    let (ended, log) = tokio::task::spawn_blocking(move || proxy.wait()).await.expect("it ends");
+    let (ended, log) = tokio::task::block_in_place(move || proxy.wait());
     assert!(ended.success(), "{log}");
     for level in ["DEBUG", "INFO"] {
         assert!(log.contains(level), "it logs all it can: {level}");
