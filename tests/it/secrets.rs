@@ -78,7 +78,8 @@ fn eve() -> DoubleUser {
 fn config(double: &LegacyDouble) -> String {
     // Claims of the answer's token, and no word on a profile: then it is the whole answer, token included.
     let api = api_login(BY_CLAIMS);
-    let tables = [TOKEN, GET_USER, CALL_LOGIN, CALL_REGISTER, LOGIN, WEB_LOGIN, &api, ROUTES, FORWARDED_REGISTER];
+    let token = TOKEN.replace("claims = {", "claims = { token_type = \"access\",");
+    let tables = [&token, GET_USER, CALL_LOGIN, CALL_REGISTER, LOGIN, WEB_LOGIN, &api, ROUTES, FORWARDED_REGISTER];
     let tables = [&tables[..], &[&register("legacy_first")]].concat().concat();
     let more = format!(
         "[[listener]]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
