@@ -78,7 +78,8 @@ fn eve() -> DoubleUser {
 fn config(double: &LegacyDouble) -> String {
     // Claims of the answer's token, and no word on a profile: then it is the whole answer, token included.
     let api = api_login(BY_CLAIMS);
-    let tables = [TOKEN, GET_USER, CALL_LOGIN, CALL_REGISTER, LOGIN, WEB_LOGIN, &api, ROUTES, FORWARDED_REGISTER];
+    let token = TOKEN.replace("claims = {", "claims = { token_type = \"access\",");
+    let tables = [&token, GET_USER, CALL_LOGIN, CALL_REGISTER, LOGIN, WEB_LOGIN, &api, ROUTES, FORWARDED_REGISTER];
     let tables = [&tables[..], &[&register("legacy_first")]].concat().concat();
     let more = format!(
         "[[listener]]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
@@ -216,7 +217,7 @@ async fn r116_no_secret_is_ever_written_down_or_said() {
     let text = config(&double);
     let proxy = {
         let path = folder.path().to_owned();
-        tokio::task::spawn_blocking(move || Process::start(&path, &text)).await.expect("it starts")
+        tokio::task::block_in_place(move || Process::start(&path, &text))
     };
     let (public, admin) = (proxy.public(), proxy.admin());
     let mut statuses = std::collections::BTreeSet::new();
@@ -266,7 +267,7 @@ async fn r116_no_secret_is_ever_written_down_or_said() {
     }
 
     proxy.terminate();
-    let (ended, log) = tokio::task::spawn_blocking(move || proxy.wait()).await.expect("it ends");
+    let (ended, log) = tokio::task::block_in_place(move || proxy.wait());
     assert!(ended.success(), "{log}");
     for level in ["DEBUG", "INFO"] {
         assert!(log.contains(level), "it logs all it can: {level}");

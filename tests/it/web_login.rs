@@ -198,7 +198,8 @@ async fn r30_r39_credentials_in_the_query_and_overridden_methods_are_refused() {
     let form = ("Content-Type", "application/x-www-form-urlencoded");
     let overriding = format!("{good}&_method=put");
     let doubled = format!("{good}&user%5Bemail%5D=bea%40example.com");
-    let cases: [(&str, &str, &[(&str, &str)], &str); 9] = [
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+    let cases: [Case<'_>; 9] = [
         ("POST", "/users/sign_in?user%5Bemail%5D=bea%40example.com", &[form], good),
         ("POST", "/users/sign_in?user.email=bea", &[form], good),
         ("POST", "/users/sign_in?EMAIL=bea", &[form], good),
