@@ -985,3 +985,11 @@ fn tokens_of_two_purposes_must_be_told_apart_by_a_fixed_claim() {
     let access = contract().replace(", admin = false", "");
     assert_tells(&format!("{access}{only_one_side}"), "tokens.refresh", "taken for the other");
 }
+
+#[test]
+fn a_forwarded_login_proven_by_nothing_but_a_redirect_is_warned_of() {
+    let weak = contract().replace(" and set_cookies.remember is defined", "");
+    assert_ne!(weak, contract());
+    assert_warns(&weak, "route[2].forward.success", "signed in already");
+    assert!(valid(&contract()).warnings.iter().all(|warning| warning.key != "route[2].forward.success"));
+}

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::Resolver;
 use super::legacy::needs_answer;
 use super::route::legacy_way;
-use crate::config::raw::{RawConfig, RawMatch, RawRoute, RawTokenKind, RawUser};
+use crate::config::raw::{RawConfig, RawMatch, RawRoute, RawTokenKind, RawUser, RawUserFrom};
 use crate::domain::mode::Mode;
 use crate::domain::registration::WriteTo;
 use crate::http::settings::{Action, LegacyWay};
@@ -128,12 +128,33 @@ fn missing(key: &str, table: &str, message: &str, resolver: &mut Resolver<'_>) {
     }
 }
 
+/// A forwarded login whose user is looked up by the typed name rests on its success rule alone. Many apps redirect a client that is
+/// signed in already without judging the password, so status and location do not prove that it was right.
+fn warn_of_a_proof_by_name(
+    key: &str,
+    action: Action,
+    route: &RawRoute,
+    knows_names: bool,
+    resolver: &mut Resolver<'_>,
+) {
+    let (Action::Login, true, Some(forward)) = (action, knows_names, &route.forward) else { return };
+    let by_name = forward.user.as_ref().is_some_and(|user| user.from == Some(RawUserFrom::GetUser));
+    let success = forward.success.as_deref().unwrap_or_default();
+    if by_name && !["set_cookies", "json", "body"].iter().any(|word| success.contains(word)) {
+        let message =
+            "status and headers are the same for a client that is signed in already, whatever password it sends";
+        let help = "name what only a fresh login has, as `set_cookies.remember is defined`";
+        resolver.warning(&format!("{key}.forward.success"), message, help);
+    }
+}
+
 fn legacy_needs(key: &str, route: &RawRoute, raw: &RawConfig, resolver: &mut Resolver<'_>) {
     // After legacy's end nothing is asked any more.
     let (Some(action), true) = (route.action, raw.migration.mode != Mode::Retired) else { return };
     let way = legacy_way(action, route.legacy);
     let knows_names =
         raw.legacy.get_user.as_ref().is_some_and(|rules| !rules.request.as_ref().is_some_and(needs_answer));
+    warn_of_a_proof_by_name(key, action, route, knows_names, resolver);
     match (action, way, route.write) {
         (Action::Login, LegacyWay::Call, _) => {
             if raw.legacy.login.is_none() {
