@@ -41,7 +41,7 @@ pub(crate) const KEY: &str = "only-for-the-tests-change-me-32-bytes!";
 pub(crate) const TOKEN: &str = r#"
     [token]
     key = { value = "only-for-the-tests-change-me-32-bytes!" }
-    claims = { sub = "{{ user.id }}", email = "{{ user.email }}", token_type = "access" }
+    claims = { sub = "{{ user.id }}", email = "{{ user.email }}" }
 "#;
 
 pub(crate) const CALL_LOGIN: &str = r#"
