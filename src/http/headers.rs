@@ -5,39 +5,20 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
-use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT,
-    FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, InvalidHeaderName, LOCATION, ORIGIN, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
-};
+use http::header::{EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, VIA};
 use http::{StatusCode, Version};
 
 use super::connection::{Connection, address_value};
 use super::router::PATH_OVERRIDES;
 use super::settings::ForwardingHeader;
 use crate::domain::client_addr::ClientAddr;
+use crate::net::hop_by_hop;
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-
-/// What may not go on whatever `Connection` says.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    HTTP2_SETTINGS,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
 
 /// Why a request's headers cannot be sent on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -132,7 +113,7 @@ impl HeaderRules {
             return Err(HeaderFault::Loop);
         }
         strip_request_connection(headers)?;
-        strip_hop_by_hop(headers);
+        hop_by_hop::strip_fixed(headers);
         if let Some(expectation) = headers.remove(EXPECT)
             && !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")
         {
@@ -157,7 +138,7 @@ impl HeaderRules {
     /// Makes an answer's headers those that the client gets. `Set-Cookie` lines stay as they are (R126), and so do `Date` and
     /// `Server`.
     pub fn response(&self, headers: &mut HeaderMap) {
-        strip_response(headers);
+        hop_by_hop::strip(headers);
         headers.append(VIA, self.via_http1.clone());
     }
 
@@ -270,21 +251,9 @@ fn strip_x_forwarded(headers: &mut HeaderMap) {
     }
 }
 
-/// Strips from an answer what belongs to the hop it came over.
-pub fn strip_response(headers: &mut HeaderMap) {
-    for line in take_connection(headers) {
-        for name in options(&line).flatten() {
-            if !is_end_to_end(&name) {
-                headers.remove(name);
-            }
-        }
-    }
-    strip_hop_by_hop(headers);
-}
-
 fn strip_request_connection(headers: &mut HeaderMap) -> Result<(), HeaderFault> {
-    for line in take_connection(headers) {
-        for option in options(&line) {
+    for line in hop_by_hop::take_connection(headers) {
+        for option in hop_by_hop::options(&line) {
             let name = option.map_err(|_| HeaderFault::Connection)?;
             if is_protected_in_request(&name) {
                 return Err(HeaderFault::Connection);
@@ -295,51 +264,13 @@ fn strip_request_connection(headers: &mut HeaderMap) -> Result<(), HeaderFault> 
     Ok(())
 }
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
-}
-
-fn take_connection(headers: &mut HeaderMap) -> Vec<HeaderValue> {
-    let lines = headers.get_all(CONNECTION).iter().cloned().collect();
-    headers.remove(CONNECTION);
-    lines
-}
-
-/// The headers that a `Connection` line names. Its own options are no headers.
-fn options(line: &HeaderValue) -> impl Iterator<Item = Result<HeaderName, InvalidHeaderName>> {
-    let own = |option: &&[u8]| {
-        [&b""[..], b"keep-alive", b"close", b"upgrade"].iter().any(|own| own.eq_ignore_ascii_case(option))
-    };
-    let options = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    options.filter(move |option| !own(option)).map(HeaderName::from_bytes)
-}
-
 /// Headers that a client could want removed on the way so that the app sees another request than the one that was judged (R8).
 fn is_protected_in_request(name: &HeaderName) -> bool {
-    is_end_to_end(name)
+    hop_by_hop::is_end_to_end(name)
         || *name == FORWARDED
         || *name == VIA
         || *name == X_REAL_IP
         || name.as_str().starts_with("x-forwarded-")
-}
-
-/// Headers that no hop may remove, whoever asks.
-fn is_end_to_end(name: &HeaderName) -> bool {
-    const NAMES: [HeaderName; 10] = [
-        AUTHORIZATION,
-        CACHE_CONTROL,
-        CONTENT_ENCODING,
-        CONTENT_LENGTH,
-        CONTENT_TYPE,
-        COOKIE,
-        HOST,
-        LOCATION,
-        ORIGIN,
-        SET_COOKIE,
-    ];
-    NAMES.contains(name)
 }
 
 #[cfg(test)]
