@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use super::keys::{Debts, Fingerprint, Sharded, Tick, account_debts};
 use super::ticks::{Pace, Ticks};
-use crate::service::ports::{AccountPermit, AttemptOutcome, Limited};
+use crate::service::ports::{AccountPermit, AttemptOutcome, ClientStanding, Limited};
 
 /// How many attempts at one account may wait for those under way. Nobody logs in so often at once by himself.
 pub(super) const MAX_WAITERS_PER_ACCOUNT: usize = 512;
@@ -190,7 +190,7 @@ struct Place {
 impl Place {
     fn into_permit(mut self) -> AccountPermit {
         let (limit, account) = (self.limit.take(), self.account);
-        AccountPermit::new(move |outcome| {
+        AccountPermit::new(ClientStanding::Unknown, move |outcome| {
             if let Some(limit) = limit {
                 limit.settle(account, outcome);
             }

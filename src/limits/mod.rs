@@ -26,7 +26,9 @@ use self::keys::{Fingerprint, Fingerprints, Newcomer, States, Tick};
 use self::ticks::{Pace, Ticks};
 use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::Clock;
-use crate::service::ports::{AccountKey, AccountLimits, AccountPermit, AddressBucket, AddressLimits, Limited};
+use crate::service::ports::{
+    AccountKey, AccountLimits, AccountPermit, AddressBucket, AddressLimits, ClientStanding, Limited,
+};
 use crate::telemetry::Metrics;
 
 /// All limits of the process.
@@ -83,12 +85,14 @@ impl AddressLimits for Limits {
 }
 
 impl AccountLimits for Limits {
-    fn admit(&self, account: AccountKey) -> BoxFuture<'_, Result<AccountPermit, Limited>> {
+    fn admit(&self, account: AccountKey, _client: ClientAddr) -> BoxFuture<'_, Result<AccountPermit, Limited>> {
         let account = self.fingerprints.of(&account);
         Box::pin(async move {
             let admitted = match &self.accounts {
                 Accounts::Failures(limit) => limit.admit(account).await,
-                Accounts::All(attempts) => attempts.take(account).map(|()| AccountPermit::new(|_counted_already| ())),
+                Accounts::All(attempts) => {
+                    attempts.take(account).map(|()| AccountPermit::new(ClientStanding::Unknown, |_counted_already| ()))
+                }
             };
             admitted.inspect_err(|_| self.metrics.rate_limited("account"))
         })

@@ -44,8 +44,12 @@ impl Fixture {
     }
 
     async fn attempt(&self, account: &AccountKey, outcome: AttemptOutcome) -> Result<(), Limited> {
-        AccountLimits::admit(&self.limits, account.clone()).await.map(|permit| permit.settle(outcome))
+        AccountLimits::admit(&self.limits, account.clone(), client()).await.map(|permit| permit.settle(outcome))
     }
+}
+
+fn client() -> ClientAddr {
+    ClientAddr::assert_by_trusted_walk("192.0.2.1".parse().expect("an address"))
 }
 
 fn key(name: &str) -> AccountKey {

@@ -18,6 +18,7 @@ use super::ports::{
 use super::reply::{Ours, Reply};
 use super::saving::SaveReason;
 use super::{Service, account_key, is_unknown_to_legacy};
+use crate::domain::client_addr::ClientAddr;
 use crate::domain::identifier::{Candidates, RawIdentifier};
 use crate::domain::login::{AskedBy, LocalSide};
 use crate::domain::mode::Answerer;
@@ -32,6 +33,8 @@ const MAX_RETRIES: usize = 3;
 
 /// A change as the edge decoded it.
 pub struct ChangeRequest {
+    /// Where it came from.
+    pub client: ClientAddr,
     /// The route it came on.
     pub route: RouteIndex,
     /// The route's name, for counters.
@@ -54,6 +57,7 @@ pub struct ChangeRequest {
 
 /// A change whose parts can be looked at.
 struct Asked {
+    client: ClientAddr,
     route: RouteIndex,
     change: Change,
     login: Option<RawIdentifier>,
@@ -98,6 +102,7 @@ impl Service {
             Err(error) => return self.store_unreadable(&error),
         };
         let asked = Asked {
+            client: request.client,
             route: request.route,
             change: request.change,
             login,
@@ -150,7 +155,7 @@ impl Service {
             (None, name) => Some(AccountKey(name.into())),
         };
         let permit = match account.filter(|_| asked.password.is_some()) {
-            Some(account) => match self.accounts.admit(account).await {
+            Some(account) => match self.accounts.admit(account, asked.client).await {
                 Ok(permit) => Some(permit),
                 Err(Limited { retry_after }) => return Reply::ours(Ours::Limited(retry_after), Source::Edge),
             },
@@ -316,7 +321,7 @@ impl Service {
         let denied = || Reply::ours(Ours::Denied, Source::Local);
         let Some(password) = asked.password.clone() else { return Err(denied()) };
         let found = subject.proven.or(subject.named).map_or(Found::Nobody, Found::One);
-        let permit = match self.accounts.admit(account_key(&found, &asked.names)).await {
+        let permit = match self.accounts.admit(account_key(&found, &asked.names), asked.client).await {
             Ok(permit) => permit,
             Err(Limited { retry_after }) => return Err(Reply::ours(Ours::Limited(retry_after), Source::Edge)),
         };

@@ -19,6 +19,7 @@ use super::ports::{
 use super::reply::{Ours, Reply};
 use super::saving::SaveReason;
 use super::{OnMismatch, Service, account_key, is_unknown_to_legacy, known};
+use crate::domain::client_addr::ClientAddr;
 use crate::domain::credential::Credential;
 use crate::domain::identifier::{Candidates, RawIdentifier};
 use crate::domain::login::{
@@ -34,6 +35,8 @@ use crate::telemetry::metrics::{Outcome, Source};
 
 /// A login as the edge decoded it.
 pub struct LoginRequest {
+    /// Where it came from.
+    pub client: ClientAddr,
     /// The route it came on.
     pub route: RouteIndex,
     /// The route's name, for counters.
@@ -52,6 +55,7 @@ pub struct LoginRequest {
 
 /// A login whose name and password can be looked at.
 struct Attempt {
+    client: ClientAddr,
     route: RouteIndex,
     route_name: Arc<str>,
     login: RawIdentifier,
@@ -110,6 +114,7 @@ impl Service {
             };
         };
         let attempt = Attempt {
+            client: request.client,
             route: request.route,
             route_name: request.route_name,
             login,
@@ -133,7 +138,7 @@ impl Service {
             Err(error) => return self.store_unreadable(&error),
         };
         let account = account_key(&found, &attempt.names);
-        let mut permit = match self.accounts.admit(account.clone()).await {
+        let mut permit = match self.accounts.admit(account.clone(), attempt.client).await {
             Ok(permit) => permit,
             Err(Limited { retry_after }) => return Reply::ours(Ours::Limited(retry_after), Source::Edge),
         };
@@ -371,7 +376,7 @@ impl Service {
         match (known(&found), found) {
             (Known::Active, Found::One(user)) => {
                 // Under attack the comparison is dropped, so that observing costs no unbounded hashing.
-                let Ok(permit) = self.accounts.admit(account).await else { return Compared::Absent };
+                let Ok(permit) = self.accounts.admit(account, attempt.client).await else { return Compared::Absent };
                 let compared = match self.hasher.verify(&permit, user, Arc::clone(&attempt.password)).await {
                     Ok(Verification::Match(_)) => Compared::Match,
                     Ok(Verification::Mismatch(_)) => Compared::Mismatch,

@@ -339,7 +339,7 @@ pub trait AccountLimits: Send + Sync {
     /// Takes one attempt, to be settled with its outcome. With `count = "failures"` an attempt that may still turn out right
     /// holds a place rather than using it up, and more than the limit wait for a place instead of being refused (R64): the
     /// future is bounded by a deadline.
-    fn admit(&self, account: AccountKey) -> BoxFuture<'_, Result<AccountPermit, Limited>>;
+    fn admit(&self, account: AccountKey, client: ClientAddr) -> BoxFuture<'_, Result<AccountPermit, Limited>>;
 
     /// Takes one question to legacy about an account whose local password did not match. `false` when its budget is used up.
     fn take_recheck(&self, account: &AccountKey) -> bool;
@@ -352,11 +352,21 @@ pub trait AccountLimits: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AccountKey(pub Box<str>);
 
+/// What an account has had to do before with the network that an attempt comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientStanding {
+    /// Somebody logged in to this account from there, successfully.
+    Known,
+    /// Nobody did, or it is forgotten.
+    Unknown,
+}
+
 /// One admitted attempt. Hashing asks for it. Dropped unsettled it counts as a failure unless said otherwise: a client that hangs up early learns
 /// nothing cheaper.
 pub struct AccountPermit {
     settle: Option<Box<dyn FnOnce(AttemptOutcome) + Send + Sync>>,
     if_dropped: AttemptOutcome,
+    standing: ClientStanding,
 }
 
 /// How an attempt ended.
@@ -373,8 +383,14 @@ pub enum AttemptOutcome {
 impl AccountPermit {
     /// Made by a limiter; `settle` is called exactly once.
     #[must_use]
-    pub fn new(settle: impl FnOnce(AttemptOutcome) + Send + Sync + 'static) -> Self {
-        Self { settle: Some(Box::new(settle)), if_dropped: AttemptOutcome::Failed }
+    pub fn new(standing: ClientStanding, settle: impl FnOnce(AttemptOutcome) + Send + Sync + 'static) -> Self {
+        Self { settle: Some(Box::new(settle)), if_dropped: AttemptOutcome::Failed, standing }
+    }
+
+    /// Where the attempt comes from, seen from the account: under overload known networks are served first.
+    #[must_use]
+    pub fn standing(&self) -> ClientStanding {
+        self.standing
     }
 
     /// Ends the attempt.

@@ -351,6 +351,7 @@ impl Interceptor {
         let reply = match route.action {
             Action::Login => {
                 let login = LoginRequest {
+                    client: traffic.client,
                     route: index,
                     route_name: Arc::clone(&route.name),
                     login: login.clone(),
@@ -368,6 +369,7 @@ impl Interceptor {
                     (IdentifierKind::Phone, credentials.phone),
                 ];
                 let registration = RegisterRequest {
+                    client: traffic.client,
                     route: index,
                     route_name: Arc::clone(&route.name),
                     login: login.clone(),
@@ -394,6 +396,7 @@ impl Interceptor {
                     | Action::Refresh => Change::ChangePassword,
                 };
                 let change = ChangeRequest {
+                    client: traffic.client,
                     route: index,
                     route_name: Arc::clone(&route.name),
                     change,

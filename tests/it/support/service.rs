@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use authferry::domain::client_addr::ClientAddr;
 use authferry::domain::clock::{Clock, SystemClock, UnixSeconds};
 use authferry::domain::identifier::IdentifierRules;
 use authferry::domain::login::AskedBy;
@@ -126,6 +127,7 @@ impl Rig {
     /// One composed login.
     pub(crate) async fn login(&self, login: &str, password: &str) -> Reply {
         let request = LoginRequest {
+            client: ClientAddr::assert_by_trusted_walk(std::net::Ipv4Addr::LOCALHOST.into()),
             route: RouteIndex(0),
             route_name: "login".into(),
             login: login.to_owned(),
