@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::legacy_word::{LoginQuestion, Told};
 use super::ports::{
-    AccountKey, AccountPermit, AttemptOutcome, ClientRequest, Found, Limited, Lookup, Outage, RouteIndex, StoreError,
+    AccountKey, AccountPermit, AttemptOutcome, ClientRequest, Found, Lookup, Outage, RouteIndex, StoreError,
     UserChange, Verification,
 };
 use super::reply::{Ours, Reply};
@@ -140,7 +140,7 @@ impl Service {
         let account = account_key(&found, &attempt.names);
         let mut permit = match self.accounts.admit(account.clone(), attempt.client).await {
             Ok(permit) => permit,
-            Err(Limited { retry_after }) => return Reply::ours(Ours::Limited(retry_after), Source::Edge),
+            Err(limited) => return Reply::ours(Ours::Limited(limited), Source::Edge),
         };
         // He may have come over while this login waited for its permit: then legacy need not be asked again.
         let (found, revision) = match after_lookup(answerer, known(&found)) {
@@ -358,6 +358,7 @@ impl Service {
     async fn learn(self: &Arc<Self>, attempt: &Attempt, lookup: Option<Lookup>) -> Option<Arc<Told>> {
         let (standing, revision) =
             lookup.as_ref().map_or((Known::Nobody, Version(0)), |lookup| (known(&lookup.found), lookup.revision));
+        let account = lookup.as_ref().map(|lookup| account_key(&lookup.found, &attempt.names));
         let local = self.compare_locally(attempt, lookup).await;
         let side = match (standing, local) {
             (Known::Disabled | Known::Deleted, _) => LocalSide::Closed,
@@ -365,6 +366,9 @@ impl Service {
             (_, Compared::Mismatch | Compared::Unusable | Compared::Absent) => LocalSide::Open,
         };
         let told = self.put_to_legacy(attempt.question(side, revision, SaveReason::Login)).await?;
+        if let (AfterLegacy::SaveAndAccept, Some(account)) = (told.decision, &account) {
+            self.accounts.welcome(account, attempt.client);
+        }
         self.metrics.comparison(&attempt.route_name, local.as_str(), legacy_cell(told.word));
         Some(told)
     }

@@ -226,11 +226,11 @@ impl Interceptor {
     /// The answer to an address that is over its limit. Observing only counts.
     fn limited(&self, mode: Mode, route: &Route, traffic: &Traffic<'_>) -> Option<Response<ProxyBody>> {
         let (client, headers) = (traffic.client, &traffic.head.headers);
-        let Limited { retry_after } = self.admit(route, client).err()?;
+        let limited = self.admit(route, client).err()?;
         if mode == Mode::Observe {
             return None;
         }
-        let limited = Ours::Limited(retry_after);
+        let limited = Ours::Limited(limited);
         self.count(route, limited.outcome());
         Some(whole(self.renderer.answer(route, &limited, Asked { login: "", headers })))
     }
