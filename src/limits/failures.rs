@@ -208,12 +208,13 @@ impl FailureLimit {
 }
 
 impl Keys {
-    /// What is known of a key: its own, or what it would inherit.
+    /// What is known of a key: its own, or what it would inherit. A row of failures is nobody's inheritance: newcomers would carry it
+    /// on to each other until theirs were longer than that of an account under attack.
     fn slate(&self, key: Fingerprint, newcomer: Newcomer) -> Slate {
         let own = self.slates.find(key).map(|(_, slate)| slate);
         let slate = own.or_else(|| match newcomer {
             Newcomer::AtRest => None,
-            Newcomer::InheritsDebt => self.slates.predecessor().map(|(_, slate)| Slate { aimed_at: SEVERAL, ..slate }),
+            Newcomer::InheritsDebt => self.slates.predecessor().map(|(_, slate)| Slate { debt: slate.debt, ..Slate::default() }),
         });
         slate.unwrap_or_default()
     }

@@ -93,9 +93,13 @@ impl Rules {
         (slate.streak > 0 && slate.aimed_at == aimed_at).then_some(Slate { streak: 0, ..slate })
     }
 
-    /// Until when a slate is worth remembering: an attacked one as long as its row counts, another until it owes nothing.
+    /// Until when a slate is worth remembering, as far as there is room: one that owes nothing no longer, an attacked one as long as its
+    /// row counts, and before others the longer the row is.
     pub(super) fn rest(self, slate: Slate) -> Tick {
-        let row = if slate.streak >= self.after { slate.failed_at.saturating_add(self.forget) } else { 0 };
+        let row = slate.streak.checked_sub(self.after).map_or(0, |further| {
+            let longer = self.max.saturating_mul(u64::from(further));
+            slate.failed_at.saturating_add(self.forget).saturating_add(longer)
+        });
         slate.debt.max(row)
     }
 
@@ -239,6 +243,8 @@ mod tests {
         assert_eq!(rules.rest(slate), slate.debt);
         let slate = rules.failed(slate, now, 7);
         assert_eq!(rules.rest(slate), now + 86_400 * SECOND);
+        let longer = rules.failed(slate, now, 7);
+        assert!(rules.rest(longer) > rules.rest(slate));
     }
 
     proptest! {

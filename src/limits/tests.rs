@@ -490,7 +490,8 @@ async fn r68_ten_million_keys_take_at_most_64_mib() {
     let (bytes, grown) = (fixture.limits.bytes(), resident().saturating_sub(resident_before));
     println!("{keys} keys: {bytes} bytes in the limits, {grown} more in the process");
     assert!((most / 3..=most).contains(&bytes), "{bytes} bytes");
-    assert!(grown <= most, "{grown} bytes resident");
+    // A small process is mostly something else.
+    assert!(!long || grown <= most, "{grown} bytes resident");
 }
 
 /// The memory of this process that is in RAM, in bytes.
