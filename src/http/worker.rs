@@ -25,7 +25,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, InFlight, Order, Patience, Place, Places, Roster};
+use super::connection::{Connection, InFlight, Order, Patience, Place, Places, Roster, Stream};
+use super::frames::Metered;
 use super::io::Watched;
 use super::listener::Listening;
 use super::problem::problem;
@@ -284,15 +285,15 @@ impl<H: Handler> Front<H> {
             let session = session.clone();
             async move { Ok::<_, Infallible>(session.answer(request).await) }
         });
-        let socket = TokioIo::new(socket);
         let ended = match protocol {
             Protocol::Http1 => {
-                let serving = self.http1.serve_connection(socket, service).with_upgrades();
+                let serving = self.http1.serve_connection(TokioIo::new(socket), service).with_upgrades();
                 drive(serving, &connection, |serving| serving.graceful_shutdown()).await
             }
             Protocol::Http2 => {
                 connection.is_multiplexed();
-                let serving = self.http2.serve_connection(socket, service);
+                let socket = Metered::new(socket, connection.clone(), self.worker.metrics.clone());
+                let serving = self.http2.serve_connection(TokioIo::new(socket), service);
                 drive(serving, &connection, |serving| serving.graceful_shutdown()).await
             }
         };
@@ -390,7 +391,7 @@ impl<H: Handler> Session<H> {
                 problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", title).map(ProxyBody::full)
             }
         };
-        response.map(|body| Served { body, _under_way: under_way })
+        response.map(|body| Served { body, stream: self.connection.stream(), under_way })
     }
 }
 
@@ -402,7 +403,9 @@ fn panic_text(panic: &(dyn Any + Send)) -> &'static str {
 /// An answer's body, whose end is the end of its request.
 struct Served {
     body: ProxyBody,
-    _under_way: InFlight,
+    /// HTTP/2: how the client takes it.
+    stream: Option<Arc<Stream>>,
+    under_way: InFlight,
 }
 
 impl Body for Served {
@@ -410,7 +413,14 @@ impl Body for Served {
     type Error = StreamError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let Self { body, stream, under_way } = &mut *self;
+        let Some(stream) = stream else { return Pin::new(body).poll_frame(cx) };
+        stream.asked();
+        let frame = Pin::new(body).poll_frame(cx);
+        if frame.is_ready() {
+            stream.offered(under_way.now());
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
