@@ -334,7 +334,7 @@ impl Roster {
     }
 }
 
-/// How many connections may be open over all workers.
+/// How many of something there may be at once over all workers: open connections, requests under way.
 pub(super) struct Places {
     taken: AtomicUsize,
     most: usize,
@@ -346,7 +346,7 @@ impl Places {
         Arc::new(Self { taken: AtomicUsize::new(0), most, gauge })
     }
 
-    /// A place for one more connection, if there is one.
+    /// A place for one more, if there is one.
     pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
         if self.taken.fetch_add(1, Ordering::Relaxed) >= self.most {
             self.taken.fetch_sub(1, Ordering::Relaxed);
@@ -357,7 +357,7 @@ impl Places {
     }
 }
 
-/// A connection's place among those that may be open. Given up when dropped.
+/// One of those that there may be. Given up when dropped.
 pub(super) struct Place(Arc<Places>);
 
 impl Drop for Place {
