@@ -191,7 +191,7 @@ impl App {
                 identifiers: config.identity,
                 token: config.admin.token,
                 bound,
-                hosts: Vec::new(),
+                hosts: config.admin.hosts,
             });
             (listener, state)
         });

@@ -307,11 +307,14 @@ pub(super) struct RawAdmin {
     /// What opens the console and the API. Without it both are locked; metrics and health are served.
     #[serde(skip_serializing)]
     pub(super) token: Option<RawSecret>,
+    /// Further names that requests may have in `Host`, with or without a port, as a scraper in a cluster uses them. Addresses and
+    /// `localhost` need no entry.
+    pub(super) hosts: Vec<String>,
 }
 
 impl Default for RawAdmin {
     fn default() -> Self {
-        Self { bind: "127.0.0.1:9090".into(), token: None }
+        Self { bind: "127.0.0.1:9090".into(), token: None, hosts: Vec::new() }
     }
 }
 
