@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, AdminParts, AdminState, Readiness};
 use crate::config::Config;
 use crate::domain::clock::{Clock, SystemClock};
+use crate::http::descriptors::share_out;
 use crate::http::forward::Forwarder;
 use crate::http::gate::GatePolicy;
 use crate::http::headers::HeaderRules;
@@ -20,8 +21,10 @@ use crate::http::intercept::{Interceptor, InterceptorParts};
 use crate::http::listener::{BindError, BoundAddress};
 use crate::http::router::BadRoutePath;
 use crate::http::server::{BoundServer, ServeError, bind_all};
+use crate::http::settings::EdgeBounds;
 use crate::legacy::{self, Clients, ConnectError, LegacySettings};
 use crate::limits::Limits;
+use crate::net::body::LeastPace;
 use crate::net::tls::{TlsError, client_config, client_config_trusting_nobody};
 use crate::net::{Client, ClientSettings, Target};
 use crate::password::{HashPool, StartError};
@@ -114,7 +117,13 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         metrics.started_at(clock.wall().0);
         // Sockets first: a port that is taken is told before a store is touched.
-        let server = bind_all(&config.edge.listeners, config.edge.bounds)?;
+        // Legacy's connections may be twice those in flight: as many again are being closed.
+        let shares = share_out(&config.edge.bounds, 2 * config.legacy.max_in_flight.get());
+        if let Some(shortage) = shares.shortage {
+            tracing::warn!(key = "server.max_connections", "{shortage}");
+        }
+        let bounds = EdgeBounds { max_connections: shares.clients, ..config.edge.bounds };
+        let server = bind_all(&config.edge.listeners, bounds)?;
         let admin_listener = bind_admin(config.admin.bind).await?;
         let addresses =
             Addresses { public: server.addresses(), admin: admin_listener.as_ref().and_then(|l| l.local_addr().ok()) };
@@ -128,7 +137,13 @@ impl App {
         let jwks = minter.as_ref().and_then(|minter| minter.jwks());
 
         let upstream = config.edge.upstream;
-        let clients = clients(&upstream.target, &config.legacy, upstream.connect_timeout)?;
+        let clients = clients(
+            &upstream.target,
+            &config.legacy,
+            upstream.connect_timeout,
+            shares.upstream,
+            bounds.workers.max(1),
+        )?;
         let app_client = clients.upstream.clone();
         let legacy = legacy::connect(config.legacy, clients, Arc::clone(&metrics), Arc::clone(&clock))?;
 
@@ -160,6 +175,7 @@ impl App {
             app_client,
             Arc::clone(&headers),
             upstream.response_timeout,
+            LeastPace { patience: config.edge.bounds.body_timeout, rate: config.edge.bounds.min_body_rate },
             Arc::clone(&metrics),
             Arc::clone(&clock),
         );
@@ -253,17 +269,24 @@ async fn bind_admin(address: Option<SocketAddr>) -> Result<Option<TcpListener>, 
 }
 
 /// One client for the app and one for legacy; the same one where they are the same place.
-fn clients(upstream: &Target, legacy: &LegacySettings, connect_timeout: Duration) -> Result<Clients, TlsError> {
+fn clients(
+    upstream: &Target,
+    legacy: &LegacySettings,
+    connect_timeout: Duration,
+    to_upstream: usize,
+    workers: usize,
+) -> Result<Clients, TlsError> {
     // Reading the machine's certificates takes a while, and a machine without any is fine where nothing is TLS.
     let tls =
         if upstream.https || legacy.target.https { client_config(None)? } else { client_config_trusting_nobody()? };
     let settings = |connect_timeout| ClientSettings {
         connect_timeout,
         tls: Arc::clone(&tls),
-        max_idle_per_thread: IDLE_PER_THREAD,
+        // Idle connections must not take the room of those that are needed on another thread.
+        max_idle_per_thread: IDLE_PER_THREAD.min(to_upstream / (2 * workers)).max(1),
         idle_timeout: IDLE_TIMEOUT,
     };
-    let app = Client::new(upstream.clone(), settings(connect_timeout));
+    let app = Client::new(upstream.clone(), settings(connect_timeout)).with_at_most(to_upstream);
     let legacy_client = if legacy.target == *upstream && legacy.connect_timeout == connect_timeout {
         app.clone()
     } else {

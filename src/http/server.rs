@@ -3,14 +3,16 @@
 //! the [`Handler`]'s business.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, Places};
+use super::connection::Connection;
 use super::listener::{BindError, BindFault, Bound, BoundAddress, HandedOver, bind, shown};
+use super::places::Places;
 use super::settings::{EdgeBounds, ListenerSettings};
 use super::tls::server_config;
 use super::worker::{Door, Worker};
@@ -30,6 +32,11 @@ pub trait Handler: Send + Sync + 'static {
     /// on a worker ends with it.
     fn drain(&self) -> impl Future<Output = ()> + Send {
         async {}
+    }
+
+    /// Whether many clients stand behind this address, so that its connections are not held to the bound for one.
+    fn is_trusted_proxy(&self, _peer: IpAddr) -> bool {
+        false
     }
 }
 
@@ -89,7 +96,7 @@ impl BoundServer {
         metrics: Arc<Metrics>,
         shutdown: CancellationToken,
     ) -> Result<Drained, ServeError> {
-        let places = Places::new(self.bounds.max_connections, metrics.connections().clone());
+        let places = Places::of_connections(&self.bounds, metrics.connections().clone());
         let requests = Places::new(self.bounds.max_requests, metrics.requests().clone());
         let mut files = Vec::new();
         let mut shares: Vec<Vec<_>> = (0..self.bounds.workers).map(|_| Vec::new()).collect();

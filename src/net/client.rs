@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
+use tokio::sync::Semaphore;
 
 use super::body::ProxyBody;
 use super::connect::Connector;
@@ -34,6 +35,7 @@ pub struct ClientSettings {
 pub struct Client {
     connector: Arc<Connector>,
     pool: Arc<Pool>,
+    room: Arc<Semaphore>,
     authority: HeaderValue,
 }
 
@@ -45,7 +47,14 @@ impl Client {
         let authority = HeaderValue::try_from(target.authority()).unwrap_or(HeaderValue::from_static(""));
         let pool = Pool::new(settings.max_idle_per_thread, settings.idle_timeout);
         let connector = Arc::new(Connector::new(target, settings.connect_timeout, settings.tls));
-        Self { connector, pool, authority }
+        Self { connector, pool, room: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)), authority }
+    }
+
+    /// Lets at most so many connections be open, idle ones and tunnels included. A request for which there is none fails at once: what
+    /// would wait here would hold its client's connection as well.
+    #[must_use]
+    pub fn with_at_most(self, connections: usize) -> Self {
+        Self { room: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))), ..self }
     }
 
     /// Where requests go.
@@ -79,7 +88,8 @@ impl Client {
                 },
             }
         }
-        let mut sender = self.connector.connect().await?;
+        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_none| SendError::no_room())?;
+        let mut sender = self.connector.connect(room).await?;
         match sender.try_send_request(request).await {
             Ok(response) => self.keep(sender, response, to_head),
             Err(mut failure) => {

@@ -14,10 +14,13 @@ fn bounds() -> EdgeBounds {
         auth_body_bytes: 16 * 1024,
         head_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(10),
+        min_body_rate: 500,
         tls_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(30),
         drain_timeout: Duration::from_secs(30),
         max_connections: 1,
+        max_connections_per_ip: 1,
+        ipv6_prefix: 64,
         max_requests: 1,
         workers: 1,
     }

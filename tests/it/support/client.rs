@@ -57,6 +57,12 @@ impl RawClient {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
+    /// The connection itself, after nothing was read ahead.
+    pub(crate) fn into_stream(self) -> S {
+        assert!(self.ahead.is_empty(), "bytes would be lost");
+        self.stream
+    }
+
     pub(crate) fn over(stream: S) -> Self {
         Self { stream, ahead: Vec::new() }
     }
@@ -64,6 +70,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         soon("room to send", self.stream.write_all(bytes.as_ref())).await.expect("sent");
         soon("room to send", self.stream.flush()).await.expect("sent");
+    }
+
+    /// Sends, and does not mind if the other side has closed.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _closed = soon("room to send", self.stream.write_all(bytes.as_ref())).await;
+    }
+
+    /// What comes until it ends so, or the other side ends the connection.
+    pub(crate) async fn read_to_end_of(&mut self, end: &[u8]) -> Vec<u8> {
+        while !self.ahead.ends_with(end) && self.read_more().await {}
+        std::mem::take(&mut self.ahead)
     }
 
     /// Ends our side of the connection.
