@@ -29,6 +29,7 @@ mod limits;
 mod login;
 mod modes;
 mod net;
+mod overload;
 mod real_backends;
 mod registration;
 mod secrets;
