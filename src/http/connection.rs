@@ -56,8 +56,8 @@ struct Watch {
     waker: AtomicWaker,
 }
 
-/// How long a body may pause before its client counts as one that keeps us waiting.
-const PAUSE_OF_BODY: Duration = Duration::from_secs(1);
+/// Clients that have kept us waiting for less long are closed one by one only: most of them are just about to send.
+const SURELY_WAITING: Duration = Duration::from_secs(1);
 
 /// How many times the idle timeout one answer of several may wait for its client.
 const PAUSE: u32 = 10;
@@ -225,9 +225,8 @@ impl Connection {
             return None;
         }
         let since = self.upload().upgrade()?.starved_since()?;
-        let since = since.saturating_duration_since(self.worker.started);
-        (self.worker.started.elapsed() >= since + PAUSE_OF_BODY)
-            .then(|| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        let since = since.saturating_duration_since(self.worker.started).as_millis();
+        Some(u64::try_from(since).unwrap_or(u64::MAX).saturating_add(1))
     }
 
     /// Bytes came in.
@@ -371,23 +370,30 @@ impl Roster {
     }
 
     /// Makes room for new connections, of one network or for all: closes up to `most` of those whose clients have kept us waiting
-    /// longest, first come first. A request that we are about to answer is never given up. Says how many were closed; their places
+    /// longest, first come first; where it is not long for any, one. A request that we are about to answer is never given up. Says how many were closed; their places
     /// are free at once.
     pub(super) fn shed(&self, network: Option<IpAddr>, most: usize) -> usize {
         let mut waiting: Vec<(u64, usize, Arc<Connection>)> = Vec::new();
-        let connections = self.lock();
+        let mut connections = self.lock();
         if self.looked_at.fetch_add(connections.len(), Ordering::Relaxed) > LOOKED_AT {
             return 0;
         }
-        for (index, connection) in connections.iter().enumerate() {
-            if let Some(connection) = connection.upgrade()
-                && let Some(since) = connection.waits_since()
+        let mut index = 0;
+        // Those that are gone are forgotten on the way, or a flood would make each search longer than the one before.
+        connections.retain(|connection| {
+            let Some(connection) = connection.upgrade() else { return false };
+            index += 1;
+            if let Some(since) = connection.waits_since()
                 && (network.is_none() || connection.place.network() == network)
             {
                 waiting.push((since, index, connection));
             }
-        }
+            true
+        });
         drop(connections);
+        let long_ago = self.now().saturating_sub(u64::try_from(SURELY_WAITING.as_millis()).unwrap_or(u64::MAX));
+        let surely = waiting.iter().filter(|(since, _, _)| *since <= long_ago).count();
+        let most = most.min(surely.max(1));
         if waiting.len() > most {
             waiting.select_nth_unstable_by_key(most, |(since, index, _)| (*since, *index));
             waiting.truncate(most);
@@ -491,7 +497,7 @@ mod tests {
         let under_way = (serving.in_flight(), stuck.in_flight());
         roster.now.store(6, Ordering::Relaxed);
         stuck.note_write(true);
-        roster.now.store(7, Ordering::Relaxed);
+        roster.now.store(2_000, Ordering::Relaxed);
         reading.note_read();
         assert_eq!(roster.shed(None, 3), 3);
         let orders = [&serving, &reading, &idle, &fresh, &stuck].map(|connection| connection.order_in_force());
@@ -517,6 +523,22 @@ mod tests {
         let (theirs, ours) = (open([192, 0, 2, 1]), open([192, 0, 2, 2]));
         assert_eq!(roster.shed(Some([192, 0, 2, 2].into()), 5), 1);
         assert_eq!((theirs.order_in_force(), ours.order_in_force()), (Order::Run, Order::Cut));
+    }
+
+    #[test]
+    fn r23_clients_that_have_just_come_are_closed_one_by_one_and_never_before_older_ones() {
+        let _runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").enter();
+        let (roster, places) = (Roster::new(), places(5, 5));
+        let open = |at| {
+            roster.now.store(at, Ordering::Relaxed);
+            Connection::new(None, None, false, &roster, places.take().expect("a place"))
+        };
+        let connections = [1_000, 1_200, 1_900, 2_000, 2_100].map(open);
+        roster.now.store(2_200, Ordering::Relaxed);
+        let closed = || connections.iter().filter(|connection| connection.order_in_force() == Order::Cut).count();
+        assert_eq!((roster.shed(None, 4), closed()), (2, 2), "those who have waited for a second");
+        assert_eq!((roster.shed(None, 4), closed()), (1, 3), "one of the others");
+        assert_eq!(connections[3].order_in_force(), Order::Run, "not the newest");
     }
 
     #[test]

@@ -142,7 +142,6 @@ async fn r23_a_client_that_pauses_in_its_body_makes_room_for_another() {
     while !upstream.saw("half") {
         tokio::task::yield_now().await;
     }
-    // At first nobody can tell a pause from a moment between two packets, and whoever comes is turned away.
     let served = soon("room", async {
         loop {
             let mut next = RawClient::connect(proxy.address()).await;
