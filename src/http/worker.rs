@@ -8,12 +8,14 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http::{Request, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -26,7 +28,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, InFlight, Order, Patience, Place, Places, Roster};
-use super::io::Watched;
+use super::framing::{HeadRules, REFUSED_METHOD};
+use super::io::{Framing, Watched};
 use super::listener::Listening;
 use super::problem::problem;
 use super::proxy_protocol::{self, Origin};
@@ -60,6 +63,7 @@ pub(super) struct Worker<H> {
     pub(super) metrics: Arc<Metrics>,
     pub(super) places: Arc<Places>,
     pub(super) bounds: EdgeBounds,
+    pub(super) heads: HeadRules,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -151,8 +155,9 @@ impl<H: Handler> Front<H> {
             // The worker's watch keeps the time of heads and of idling for all connections at once; hyper's own timer would be
             // set anew for every request, and would count the idle time as part of the head.
             .header_read_timeout(None)
-            .max_header_size(bounds.head_bytes)
-            .max_buf_size(BUFFER.max(bounds.head_bytes));
+            // What the guard lets through is no longer, but for an empty line before it.
+            .max_header_size(bounds.head_bytes.saturating_add(b"\r\n".len()))
+            .max_buf_size(BUFFER.max(bounds.head_bytes.saturating_add(b"\r\n".len())));
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -279,7 +284,16 @@ impl<H: Handler> Front<H> {
                 None => return,
             },
         };
-        let session = Arc::new(Session { worker: self.worker.clone(), connection: connection.clone() });
+        let framing = match protocol {
+            Protocol::Http1 => Some(socket.guard(self.worker.heads)),
+            Protocol::Http2 => None,
+        };
+        let session = Arc::new(Session {
+            worker: self.worker.clone(),
+            connection: connection.clone(),
+            framing: framing.clone(),
+            requests: AtomicU64::new(0),
+        });
         let service = service_fn(move |request| {
             let session = session.clone();
             async move { Ok::<_, Infallible>(session.answer(request).await) }
@@ -296,6 +310,9 @@ impl<H: Handler> Front<H> {
                 drive(serving, &connection, |serving| serving.graceful_shutdown()).await
             }
         };
+        if let Some(fault) = framing.and_then(|framing| framing.broken()) {
+            self.worker.metrics.refused(fault.as_str());
+        }
         if let Err(error) = ended {
             tracing::debug!(error = %WithCauses(&error), peer = ?connection.peer, "a connection ended");
         }
@@ -375,13 +392,21 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
 struct Session<H> {
     worker: Arc<Worker<H>>,
     connection: Arc<Connection>,
+    /// On HTTP/1 only.
+    framing: Option<Arc<Framing>>,
+    /// How many came before, on HTTP/1.
+    requests: AtomicU64,
 }
 
 impl<H: Handler> Session<H> {
     async fn answer(&self, request: Request<Incoming>) -> Response<Served> {
         let under_way = self.connection.in_flight();
+        if let Some(refused) = self.refused(&request) {
+            return refused.map(|body| Served { body, _under_way: under_way });
+        }
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let handled = AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind().await;
-        let response = match handled {
+        let mut response = match handled {
             Ok(response) => response,
             Err(panic) => {
                 self.worker.metrics.panic();
@@ -390,7 +415,32 @@ impl<H: Handler> Session<H> {
                 problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", title).map(ProxyBody::full)
             }
         };
+        if let Some(framing) = &self.framing {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                framing.switch();
+            } else if framing.ends_with(number) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
         response.map(|body| Served { body, _under_way: under_way })
+    }
+
+    /// The answer to a head that was refused before hyper saw it, if this is the request that stands for it.
+    fn refused(&self, request: &Request<Incoming>) -> Option<Response<ProxyBody>> {
+        if request.method().as_str() != REFUSED_METHOD {
+            return None;
+        }
+        // Over HTTP/2 a client can send this method; there it is just an unknown one.
+        let (refusal, to_head) = self.framing.as_ref()?.refused()?;
+        self.worker.metrics.refused(refusal.reason);
+        let mut response = problem(refusal.status, refusal.reason, refusal.title).map(ProxyBody::full);
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        if to_head {
+            // hyper does not know that there must not be a body.
+            response.headers_mut().remove(CONTENT_LENGTH);
+            *response.body_mut() = ProxyBody::empty();
+        }
+        Some(response)
     }
 }
 
