@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -27,7 +27,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, InFlight, Order, Patience, Place, Places, Roster};
+use super::connection::{Connection, InFlight, Order, Patience, Place, Places, Roster, Stream};
+use super::frames::Metered;
 use super::framing::{HeadRules, REFUSED_METHOD};
 use super::io::{Framing, Watched};
 use super::listener::Listening;
@@ -62,6 +63,8 @@ pub(super) struct Worker<H> {
     pub(super) handler: Arc<H>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) places: Arc<Places>,
+    /// The requests under way over all connections.
+    pub(super) requests: Arc<Places>,
     pub(super) bounds: EdgeBounds,
     pub(super) heads: HeadRules,
     pub(super) shutdown: CancellationToken,
@@ -298,15 +301,15 @@ impl<H: Handler> Front<H> {
             let session = session.clone();
             async move { Ok::<_, Infallible>(session.answer(request).await) }
         });
-        let socket = TokioIo::new(socket);
         let ended = match protocol {
             Protocol::Http1 => {
-                let serving = self.http1.serve_connection(socket, service).with_upgrades();
+                let serving = self.http1.serve_connection(TokioIo::new(socket), service).with_upgrades();
                 drive(serving, &connection, |serving| serving.graceful_shutdown()).await
             }
             Protocol::Http2 => {
                 connection.is_multiplexed();
-                let serving = self.http2.serve_connection(socket, service);
+                let socket = Metered::new(socket, connection.clone(), self.worker.metrics.clone());
+                let serving = self.http2.serve_connection(TokioIo::new(socket), service);
                 drive(serving, &connection, |serving| serving.graceful_shutdown()).await
             }
         };
@@ -402,18 +405,13 @@ impl<H: Handler> Session<H> {
     async fn answer(&self, request: Request<Incoming>) -> Response<Served> {
         let under_way = self.connection.in_flight();
         if let Some(refused) = self.refused(&request) {
-            return refused.map(|body| Served { body, _under_way: under_way });
+            return refused.map(|body| Served { body, stream: None, under_way, _place: None });
         }
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let handled = AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind().await;
-        let mut response = match handled {
-            Ok(response) => response,
-            Err(panic) => {
-                self.worker.metrics.panic();
-                tracing::error!(panic = panic_text(&*panic), "a bug ended a request");
-                let title = "Something went wrong here";
-                problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", title).map(ProxyBody::full)
-            }
+        let place = self.worker.requests.take();
+        let mut response = match &place {
+            Some(_) => self.handle(request).await,
+            None => self.busy(),
         };
         if let Some(framing) = &self.framing {
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -422,7 +420,28 @@ impl<H: Handler> Session<H> {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
         }
-        response.map(|body| Served { body, _under_way: under_way })
+        let stream = place.as_ref().and_then(|_| self.connection.stream());
+        response.map(|body| Served { body, stream, under_way, _place: place })
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> Response<ProxyBody> {
+        match AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind().await {
+            Ok(response) => response,
+            Err(panic) => {
+                self.worker.metrics.panic();
+                tracing::error!(panic = panic_text(&*panic), "a bug ended a request");
+                let title = "Something went wrong here";
+                problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", title).map(ProxyBody::full)
+            }
+        }
+    }
+
+    fn busy(&self) -> Response<ProxyBody> {
+        self.worker.metrics.refused("requests");
+        let title = "There are too many requests at once, try again";
+        let mut busy = problem(StatusCode::SERVICE_UNAVAILABLE, "busy", title).map(ProxyBody::full);
+        busy.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        busy
     }
 
     /// The answer to a head that was refused before hyper saw it, if this is the request that stands for it.
@@ -452,7 +471,11 @@ fn panic_text(panic: &(dyn Any + Send)) -> &'static str {
 /// An answer's body, whose end is the end of its request.
 struct Served {
     body: ProxyBody,
-    _under_way: InFlight,
+    /// HTTP/2: how the client takes it.
+    stream: Option<Arc<Stream>>,
+    under_way: InFlight,
+    /// Among the requests under way; none for one that is turned away.
+    _place: Option<Place>,
 }
 
 impl Body for Served {
@@ -460,7 +483,14 @@ impl Body for Served {
     type Error = StreamError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let Self { body, stream, under_way, .. } = &mut *self;
+        let Some(stream) = stream else { return Pin::new(body).poll_frame(cx) };
+        stream.asked();
+        let frame = Pin::new(body).poll_frame(cx);
+        if frame.is_ready() {
+            stream.offered(under_way.now());
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -20,6 +20,7 @@ mod faults;
 mod forward;
 mod forward_faults;
 mod framing;
+mod h2;
 mod hostile_bodies;
 mod house;
 mod kill;
