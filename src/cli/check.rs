@@ -192,7 +192,16 @@ fn bounds(config: &Config, page: &mut Page) {
     };
     page.line("limits", format!("{} from one address (IPv6: one /{})", quota(&limits.per_ip), limits.ipv6_prefix));
     page.more(format!("{} registrations from one address", quota(&limits.register_per_ip)));
-    page.more(format!("{} {counted} at one account", quota(&limits.per_account)));
+    page.more(format!("{} {counted} at one account, beside those from networks it knows", quota(&limits.per_account)));
+    page.more(format!("{} {counted} at one account from one network", quota(&limits.per_ip_account)));
+    let backoff = &limits.backoff;
+    let (first, longest) = (backoff.after, time(backoff.max));
+    page.more(format!(
+        "after {first} in a row each waits twice as long, up to {longest}; after {} {}",
+        backoff.give_up,
+        time(backoff.give_up_for)
+    ));
+    page.more(format!("{} wrong passwords from unknown networks in all", quota(&limits.global)));
     let bounds = &config.edge.bounds;
     page.more(format!("{} connections on {} I/O threads", bounds.max_connections, bounds.workers));
     let (head, body) = (size(bounds.head_bytes as u64), size(bounds.auth_body_bytes as u64));

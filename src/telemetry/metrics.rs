@@ -173,6 +173,8 @@ pub struct Metrics {
     password_duration: Family<Labels<1>, Histogram>,
     forwarded: Counters<1>,
     rate_limited: Counters<1>,
+    attempts: Counters<1>,
+    attack_signals: Tally<1>,
     refused: Counters<1>,
     connections: Gauge,
     requests: Gauge,
@@ -206,6 +208,11 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_password_duration_seconds", "How long hashing took, without the wait"),
     ("authferry_forwarded_requests", "Requests forwarded to the upstream, by the class of the answer"),
     ("authferry_rate_limited", "Requests refused by a limit"),
+    (
+        "authferry_password_attempts",
+        "Passwords that were tried at an account, by how that ended; the rest were refused by a limit",
+    ),
+    ("authferry_attack_signals", "Signs of credential stuffing, each once in ten minutes"),
     ("authferry_refused_requests", "Requests refused as malformed before any use was made of them"),
     ("authferry_connections", "Open downstream connections"),
     ("authferry_requests", "Requests under way, up to the last byte of the answer"),
@@ -274,6 +281,8 @@ impl Metrics {
             ),
             forwarded: register!(registry, "authferry_forwarded_requests", Family::default()),
             rate_limited: register!(registry, "authferry_rate_limited", Family::default()),
+            attempts: register!(registry, "authferry_password_attempts", Family::default()),
+            attack_signals: tally!(registry, "authferry_attack_signals"),
             refused: register!(registry, "authferry_refused_requests", Family::default()),
             connections: register!(registry, "authferry_connections", Gauge::default()),
             requests: register!(registry, "authferry_requests", Gauge::default()),
@@ -437,6 +446,22 @@ impl Metrics {
     /// A limit refused: `address`, `account` or `registration`.
     pub fn rate_limited(&self, scope: &'static str) {
         self.rate_limited.get_or_create(&Labels { names: ["scope"], values: [scope.into()] }).inc();
+    }
+
+    /// A password was tried at an account.
+    pub fn attempt(&self, outcome: &'static str) {
+        self.attempts.get_or_create(&Labels { names: ["outcome"], values: [outcome.into()] }).inc();
+    }
+
+    /// The attempts to log in look like an attack.
+    pub fn attack_signal(&self, signal: &'static str) {
+        self.attack_signals.count(["signal"], [signal.into()]);
+    }
+
+    /// Every sign of an attack so far: which.
+    #[must_use]
+    pub fn attack_signals_so_far(&self) -> Vec<Counted<1>> {
+        self.attack_signals.list()
     }
 
     /// A request was refused at the edge, for a reason out of the gate's list.

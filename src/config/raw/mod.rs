@@ -12,7 +12,7 @@ mod token;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::bounds::{RawAuto, RawCount, RawLimits, RawPassword};
+pub(super) use self::bounds::{RawAuto, RawBackoff, RawCount, RawLimits, RawPassword};
 pub(super) use self::legacy::{RawCall, RawGetUser, RawLegacy, RawRequest, RawUser, RawUserFrom};
 pub(super) use self::route::{RawFields, RawForward, RawMatch, RawReplies, RawReply, RawRoute};
 pub(super) use self::secret::RawSecret;

@@ -232,11 +232,11 @@ impl Interceptor {
     /// The answer to an address that is over its limit. Observing only counts.
     fn limited(&self, mode: Mode, route: &Route, traffic: &Traffic<'_>) -> Option<Response<ProxyBody>> {
         let (client, headers) = (traffic.client, &traffic.head.headers);
-        let Limited { retry_after } = self.admit(route, client).err()?;
+        let limited = self.admit(route, client).err()?;
         if mode == Mode::Observe {
             return None;
         }
-        let limited = Ours::Limited(retry_after);
+        let limited = Ours::Limited(limited);
         self.count(route, limited.outcome());
         Some(whole(self.renderer.answer(route, &limited, Asked { login: "", headers })))
     }
@@ -357,6 +357,7 @@ impl Interceptor {
         let reply = match route.action {
             Action::Login => {
                 let login = LoginRequest {
+                    client: traffic.client,
                     route: index,
                     route_name: Arc::clone(&route.name),
                     login: login.clone(),
@@ -374,6 +375,7 @@ impl Interceptor {
                     (IdentifierKind::Phone, credentials.phone),
                 ];
                 let registration = RegisterRequest {
+                    client: traffic.client,
                     route: index,
                     route_name: Arc::clone(&route.name),
                     login: login.clone(),
@@ -400,6 +402,7 @@ impl Interceptor {
                     | Action::Refresh => Change::ChangePassword,
                 };
                 let change = ChangeRequest {
+                    client: traffic.client,
                     route: index,
                     route_name: Arc::clone(&route.name),
                     change,
