@@ -82,7 +82,7 @@ pub enum BindFault {
     #[error("the system refuses it ({0})")]
     Io(#[source] io::Error),
     /// Certificate or key.
-    #[error("{0}")]
+    #[error("{}", crate::telemetry::WithCauses(.0))]
     Tls(#[source] super::tls::TlsFileError),
 }
 

@@ -10,6 +10,8 @@ use ipnet::IpNet;
 
 use crate::domain::registration::WriteTo;
 use crate::net::Target;
+pub use crate::net::pem::TlsFiles;
+use crate::net::tls::TlsSettings;
 use crate::template::Template;
 
 /// The whole edge, resolved.
@@ -33,8 +35,8 @@ pub struct ListenerSettings {
     pub bind: Bind,
     /// Whether a PROXY protocol header is mandatory.
     pub proxy_protocol: bool,
-    /// Certificate and key, PEM.
-    pub tls: Option<TlsFiles>,
+    /// Certificates, and whether clients have to show one.
+    pub tls: Option<ListenerTls>,
 }
 
 /// `bind` of a listener.
@@ -48,19 +50,56 @@ pub enum Bind {
     Systemd(String),
 }
 
-/// Files of a listener's TLS.
+/// `tls` of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Certificate chain, PEM.
-    pub cert: PathBuf,
-    /// Private key, PEM.
-    pub key: PathBuf,
+pub struct ListenerTls {
+    /// For clients that name no server, or one that no certificate is for.
+    pub default: TlsFiles,
+    /// Chosen by the name that a client asks for.
+    pub also: Vec<TlsFiles>,
+    /// Whether clients are asked who they are.
+    pub clients: Option<ClientCertificates>,
+}
+
+impl ListenerTls {
+    /// All of its certificates, the default first.
+    pub fn certificates(&self) -> impl Iterator<Item = &TlsFiles> {
+        std::iter::once(&self.default).chain(&self.also)
+    }
+}
+
+impl From<TlsFiles> for ListenerTls {
+    /// One certificate for everybody.
+    fn from(default: TlsFiles) -> Self {
+        Self { default, also: Vec::new(), clients: None }
+    }
+}
+
+/// Certificates of clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// Who has to have issued them, PEM.
+    pub ca: PathBuf,
+    /// Whether there has to be one.
+    pub demand: ClientAuth,
+}
+
+/// Whether a client has to show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    /// It may come without; one that it shows has to be right.
+    Optional,
+    /// Without one there is no connection.
+    Required,
 }
 
 /// `[upstream]`.
 pub struct UpstreamSettings {
     /// Where the app is.
     pub target: Target,
+    /// What is trusted and shown there, if it is `https`.
+    pub tls: TlsSettings,
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// How long the head of an answer may take.
