@@ -75,7 +75,8 @@ impl TlsFault {
             Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
                 Some(Self::WrongName)
             }
-            Error::InvalidCertificate(Bad::UnknownIssuer) => Some(Self::UnknownCa),
+            // A CA of the right name with another key shows itself by a bad signature.
+            Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => Some(Self::UnknownCa),
             Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => Some(Self::Expired),
             Error::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => Some(Self::NotYetValid),
             Error::InvalidCertificate(_) => Some(Self::OtherwiseInvalid),
@@ -156,8 +157,10 @@ impl SendError {
     /// A failure that hyper reports. `written` tells whether the request had left our hands.
     pub(super) fn from_hyper(error: hyper::Error, written: bool) -> Self {
         if let Some(fault) = TlsFault::behind(&error) {
+            // Once the request was on its way nobody can say any more that nothing of it has arrived.
+            let kind = if written { SendErrorKind::Broken } else { SendErrorKind::Tls };
             let source = TlsCause { fault, source: error.into() };
-            return Self { kind: SendErrorKind::Tls, safe_to_retry: !written, source: Some(source.into()) };
+            return Self { kind, safe_to_retry: !written, source: Some(source.into()) };
         }
         let kind = if error.is_user() {
             // The only things of ours that hyper can stumble over are the body and a dispatcher that went away with its runtime.
