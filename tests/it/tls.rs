@@ -2,7 +2,8 @@
 //! headers before the handshake, and upstreams and legacies that are verified or not spoken to.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::support::certificates::{Ca, Issued, When, client, client_speaking, shake_hands, shown};
 use crate::support::client::RawClient;
-use crate::support::process::{Process, authferry, run};
+use crate::support::process::{Process, authferry, finish, run};
 use crate::support::proxy::{Proxy, Wanted};
 use crate::support::raw_client::send;
 use crate::support::upstream::{Upstream, answer, echoed};
@@ -90,7 +91,8 @@ async fn r120_clients_show_a_good_certificate_where_one_is_required_and_never_a_
             }
         }
     }
-    assert_eq!(upstream.recorded().len(), 6, "nobody else came through");
+    let came = upstream.recorded().concat();
+    assert_eq!(came.windows(5).filter(|window| window == b"GET /").count(), 6, "nobody else came through");
 }
 
 #[tokio::test]
@@ -135,6 +137,36 @@ async fn r23_a_handshake_under_way_takes_a_connections_place() {
     drop(stalling);
     proxy.until_metric("authferry_connections", "0").await;
     assert!(shake_hands(proxy.address(), &client, "app.example").await.is_ok());
+}
+
+/// What a judge from outside says of a listener as it is configured by default.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r120_sslyze_finds_nothing() {
+    if std::env::var_os("AUTHFERRY_SKIP_REAL").is_some_and(|value| !value.is_empty()) {
+        println!("AUTHFERRY_SKIP_REAL is set: sslyze was not asked");
+        return;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let installed =
+        std::env::var_os("AUTHFERRY_SSLYZE_DIR").map_or_else(|| root.join("target/edge/sslyze"), PathBuf::from);
+    assert!(
+        installed.join("stamp").exists(),
+        "sslyze is not installed in {}: run `tests/run`, or once `tests/edge/sslyze/install`; AUTHFERRY_SKIP_REAL=1 leaves it out",
+        installed.display()
+    );
+    let (folder, ca, upstream) = (TempDir::new().expect("a folder"), Ca::new("public"), Upstream::echo().await);
+    std::fs::write(folder.path().join("ca.pem"), &ca.pem).expect("written");
+    ca.issue_for(&["app.example"], When::Shortly).write_as(folder.path(), "tls");
+    let listener = "tls = { cert = \"tls.pem\", key = \"tls.key\" }";
+    let process = Process::start(folder.path(), &config(&upstream, listener));
+    let mut judge = Command::new(installed.join("venv/bin/python"));
+    judge.arg("-W").arg("ignore").arg(root.join("tests/edge/sslyze/judge"));
+    judge.arg("127.0.0.1").arg(process.public().port().to_string()).args(["app.example", "ca.pem"]);
+    judge.current_dir(folder.path());
+    let judged = finish(judge, "");
+    println!("{}", judged.stdout);
+    assert_eq!(judged.code, Some(0), "{}{}", judged.stdout, judged.stderr);
+    assert!(judged.stdout.lines().count() > 12 && !judged.stdout.contains("FINDING"));
 }
 
 // ------------------------------------------------------------------------------------------- files that change, by process

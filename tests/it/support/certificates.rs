@@ -3,8 +3,12 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use authferry::domain::clock::{Clock as _, SystemClock};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
@@ -31,6 +35,8 @@ pub(crate) enum When {
     Now,
     Past,
     Future,
+    /// Now, and for ninety days.
+    Shortly,
 }
 
 impl Ca {
@@ -39,6 +45,7 @@ impl Ca {
         let key = KeyPair::generate().expect("a key");
         let mut parameters = CertificateParams::new(vec![]).expect("parameters");
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         parameters.distinguished_name.push(DnType::CommonName, name);
         let pem = parameters.self_signed(&key).expect("a CA").pem();
         Self { issuer: Issuer::new(parameters, key), pem }
@@ -51,13 +58,19 @@ impl Ca {
     pub(crate) fn issue_for(&self, names: &[&str], when: When) -> Issued {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut parameters = CertificateParams::new(names).expect("names");
-        let (from, until) = match when {
-            When::Now => (2020, 2090),
-            When::Past => (2001, 2002),
-            When::Future => (2089, 2090),
+        parameters.use_authority_key_identifier_extension = true;
+        let day = |year| rcgen::date_time_ymd(year, 1, 1);
+        (parameters.not_before, parameters.not_after) = match when {
+            When::Now => (day(2020), day(2090)),
+            When::Past => (day(2001), day(2002)),
+            When::Future => (day(2089), day(2090)),
+            When::Shortly => {
+                // As a public CA makes them.
+                parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+                let now = day(1970) + Duration::from_secs(SystemClock.wall().0);
+                (now - Duration::from_secs(3600), now + Duration::from_secs(90 * 86_400))
+            }
         };
-        (parameters.not_before, parameters.not_after) =
-            (rcgen::date_time_ymd(from, 1, 1), rcgen::date_time_ymd(until, 1, 1));
         let key = KeyPair::generate().expect("a key");
         let cert = parameters.signed_by(&key, &self.issuer).expect("a certificate");
         Issued { cert: cert.pem(), key: key.serialize_pem() }
