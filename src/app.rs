@@ -15,12 +15,12 @@ use crate::config::Config;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::http::forward::Forwarder;
 use crate::http::gate::GatePolicy;
-use crate::http::headers::HeaderRules;
+use crate::http::headers::{CLIENT_CERTIFICATE, HeaderRules};
 use crate::http::intercept::{Interceptor, InterceptorParts};
 use crate::http::listener::{BindError, BoundAddress};
 use crate::http::router::BadRoutePath;
 use crate::http::server::{BoundServer, ServeError, bind_all};
-use crate::http::settings::UpstreamSettings;
+use crate::http::settings::{ListenerSettings, UpstreamSettings};
 use crate::http::tls::Reload;
 use crate::legacy::{self, Clients, ConnectError, LegacySettings};
 use crate::limits::Limits;
@@ -154,7 +154,10 @@ impl App {
         }));
 
         let replace_host = (!upstream.preserve_host).then(|| app_client.authority().clone());
-        let identity_names = upstream.identity_headers.iter().map(|(name, _)| name.clone()).collect();
+        let mut identity_names: Vec<_> = upstream.identity_headers.iter().map(|(name, _)| name.clone()).collect();
+        if config.edge.listeners.iter().any(ListenerSettings::asks_for_certificates) {
+            identity_names.extend(CLIENT_CERTIFICATE);
+        }
         let instance = uuid::Uuid::now_v7().as_fields().0 ^ std::process::id();
         let headers =
             Arc::new(HeaderRules::new(replace_host, identity_names, config.edge.trusted_proxies.header, instance));

@@ -39,6 +39,14 @@ pub struct ListenerSettings {
     pub tls: Option<ListenerTls>,
 }
 
+impl ListenerSettings {
+    /// Whether clients are asked for a certificate here.
+    #[must_use]
+    pub fn asks_for_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.clients.is_some())
+    }
+}
+
 /// `bind` of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bind {
@@ -149,6 +157,8 @@ pub struct EdgeBounds {
     pub drain_timeout: Duration,
     /// Open connections over all.
     pub max_connections: usize,
+    /// Requests under way over all connections; HTTP/2 brings a hundred on each.
+    pub max_requests: usize,
     /// I/O threads.
     pub workers: usize,
 }

@@ -177,6 +177,7 @@ pub struct Metrics {
     connections: Gauge,
     tls_reloads: Counters<1>,
     tls_not_after: Family<Labels<1>, Gauge>,
+    requests: Gauge,
     alarms: Tally<1>,
     panics: Counter,
     store_ready: Gauge,
@@ -211,6 +212,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_connections", "Open downstream connections"),
     ("authferry_tls_reloads", "Times that the TLS files of the listeners were read again, by result"),
     ("authferry_tls_not_after_seconds", "When a certificate in use expires, in seconds since the epoch"),
+    ("authferry_requests", "Requests under way, up to the last byte of the answer"),
     ("authferry_alarms", "Things that an operator has to look at"),
     ("authferry_panics", "Bugs that ended one request with 500"),
     ("authferry_store_ready", "1 while the store takes writes"),
@@ -280,6 +282,7 @@ impl Metrics {
             connections: register!(registry, "authferry_connections", Gauge::default()),
             tls_reloads: register!(registry, "authferry_tls_reloads", Family::default()),
             tls_not_after: register!(registry, "authferry_tls_not_after_seconds", Family::default()),
+            requests: register!(registry, "authferry_requests", Gauge::default()),
             alarms: tally!(registry, "authferry_alarms"),
             panics: register!(registry, "authferry_panics", Counter::default()),
             store_ready: register!(registry, "authferry_store_ready", Gauge::default()),
@@ -445,6 +448,12 @@ impl Metrics {
     /// A request was refused at the edge, for a reason out of the gate's list.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&Labels { names: ["reason"], values: [reason.into()] }).inc();
+    }
+
+    /// Requests under way.
+    #[must_use]
+    pub fn requests(&self) -> &Gauge {
+        &self.requests
     }
 
     /// Open downstream connections.

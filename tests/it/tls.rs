@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use authferry::http::settings::{ClientAuth, ClientCertificates, ListenerTls, TlsFiles};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rustls::{ClientConfig, HandshakeKind};
 use serde_json::json;
 use tempfile::TempDir;
@@ -137,6 +139,32 @@ async fn r23_a_handshake_under_way_takes_a_connections_place() {
     drop(stalling);
     proxy.until_metric("authferry_connections", "0").await;
     assert!(shake_hands(proxy.address(), &client, "app.example").await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r125_the_app_hears_of_a_verified_certificate_and_never_of_one_that_a_client_writes_itself() {
+    let (folder, ca, upstream) = (TempDir::new().expect("a folder"), Ca::new("public"), Upstream::echo().await);
+    ca.issue(&["app.example"]).write_as(folder.path(), "tls");
+    std::fs::write(folder.path().join("ca.pem"), &ca.pem).expect("written");
+    let tls = "tls = { cert = \"tls.pem\", key = \"tls.key\", client_ca = \"ca.pem\", client_auth = \"optional\" }";
+    let process = Process::start(
+        folder.path(),
+        &config(&upstream, &format!("{tls}\n[[listener]]\nbind = \"unix:{}/plain\"", folder.path().display())),
+    );
+    let somebody = ca.issue(&["somebody"]);
+    let forged = "GET / HTTP/1.1\r\nhost: app\r\nclient-cert: :Zm9yZ2Vk:\r\nCLIENT-CERT-CHAIN: :Zm9yZ2Vk:\r\n\r\n";
+    let expected = format!(":{}:", BASE64_STANDARD.encode(somebody.der()));
+    for (shows, expected) in [(None, vec![]), (Some(&somebody), vec![expected.as_str()])] {
+        let client = Arc::new(client(&ca, shows));
+        let stream = shake_hands(process.public(), &client, "app.example").await.expect("a handshake");
+        let seen = RawClient::over(stream).ask(forged).await.json();
+        assert_eq!(echoed(&seen, "client-cert"), expected);
+        assert!(echoed(&seen, "client-cert-chain").is_empty());
+    }
+    // A listener beside it that asks nobody strips them all the same.
+    let plain = tokio::net::UnixStream::connect(folder.path().join("plain")).await.expect("connected");
+    let seen = RawClient::over(plain).ask(forged).await.json();
+    assert!(echoed(&seen, "client-cert").is_empty() && echoed(&seen, "client-cert-chain").is_empty());
 }
 
 /// What a judge from outside says of a listener as it is configured by default.

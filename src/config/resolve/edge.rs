@@ -148,7 +148,9 @@ pub(super) fn upstream(raw: Option<RawUpstream>, resolver: &mut Resolver<'_>) ->
 
 /// Headers that a proxy writes or that frame a message.
 fn is_the_proxys(name: &http::HeaderName) -> bool {
-    const OWN: [&str; 13] = [
+    const OWN: [&str; 15] = [
+        "client-cert",
+        "client-cert-chain",
         "host",
         "connection",
         "content-length",
@@ -202,6 +204,7 @@ fn bounds(raw: &RawServer, resolver: &mut Resolver<'_>) -> EdgeBounds {
         idle_timeout: resolver.duration("server.idle_timeout", &raw.idle_timeout),
         drain_timeout: resolver.duration("server.drain_timeout", &raw.drain_timeout),
         max_connections: non_zero(raw.max_connections).get(),
+        max_requests: non_zero(raw.max_requests).get(),
         workers: resolver.count(raw.workers).get(),
     }
 }
