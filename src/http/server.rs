@@ -69,7 +69,7 @@ pub fn bind_all(listeners: &[ListenerSettings], bounds: EdgeBounds) -> Result<Bo
     for (index, settings) in listeners.iter().enumerate() {
         let failed = |key, fault| BindError { index, key, address: shown(&settings.bind), fault };
         let tls = settings.tls.as_ref().map(|tls| all_tls.add(tls)).transpose();
-        let tls = tls.map_err(|error| failed("tls", BindFault::Tls(error)))?;
+        let tls = tls.map_err(|error| failed("tls", BindFault::Tls(Box::new(error))))?;
         let bound = bind(&settings.bind, bounds.workers, &mut handed_over).map_err(|fault| failed("bind", fault))?;
         ready.push((bound, Door { tls, proxy_protocol: settings.proxy_protocol }));
     }

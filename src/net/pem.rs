@@ -36,6 +36,12 @@ pub enum PemError {
         #[source]
         source: io::Error,
     },
+    /// It is a folder, a pipe or a device, which could hold up whoever reads it.
+    #[error("{path} is no regular file")]
+    NotAFile {
+        /// Which.
+        path: PathBuf,
+    },
     /// It is larger than what is read.
     #[error("{path} is larger than 1 MiB")]
     TooLarge {
@@ -80,6 +86,7 @@ pub struct PemFiles(BTreeMap<PathBuf, Result<Zeroizing<Vec<u8>>, Unread>>);
 
 enum Unread {
     Io(io::Error),
+    NotAFile,
     TooLarge,
 }
 
@@ -105,6 +112,7 @@ impl PemFiles {
                 Err(Unread::Io(error)) if error.kind() == io::ErrorKind::NotFound => (2, 0, &[]),
                 Err(Unread::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => (3, 0, &[]),
                 Err(Unread::Io(_)) => (4, 0, &[]),
+                Err(Unread::NotAFile) => (5, 0, &[]),
             };
             all.update(&[kind]);
             all.update(&length.to_be_bytes());
@@ -158,6 +166,7 @@ impl PemFiles {
         match self.0.get(&path) {
             Some(Ok(bytes)) => Ok(bytes),
             Some(Err(Unread::TooLarge)) => Err(PemError::TooLarge { path }),
+            Some(Err(Unread::NotAFile)) => Err(PemError::NotAFile { path }),
             Some(Err(Unread::Io(error))) => {
                 let again = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
                 Err(PemError::Unreadable { path, source: again })
@@ -168,9 +177,14 @@ impl PemFiles {
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unread> {
+    // Opening a pipe would wait for whoever writes into it.
+    let found = std::fs::metadata(path).map_err(Unread::Io)?;
+    if !found.is_file() {
+        return Err(Unread::NotAFile);
+    }
     let file = std::fs::File::open(path).map_err(Unread::Io)?;
     // Read into the room that is there from the start: what a growing buffer leaves behind nobody wipes.
-    let expected = file.metadata().map_err(Unread::Io)?.len().min(MAX_BYTES);
+    let expected = found.len().min(MAX_BYTES);
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(expected).unwrap_or_default() + 64));
     let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(Unread::Io)?;
     if read as u64 > MAX_BYTES { Err(Unread::TooLarge) } else { Ok(bytes) }
@@ -237,6 +251,8 @@ mod tests {
         assert!(matches!(snapshot(&path).certificates(&path), Err(PemError::TooLarge { .. })));
         let (_kept, path) = holding("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
         assert!(matches!(snapshot(&path).roots(&path), Err(PemError::NoAuthority { .. })));
+        let folder = path.parent().expect("a folder");
+        assert!(matches!(snapshot(folder).roots(folder), Err(PemError::NotAFile { .. })));
         let (_kept, path) = holding("no pem");
         assert!(matches!(snapshot(&path).roots(&path), Err(PemError::Missing { .. })));
     }

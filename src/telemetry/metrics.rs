@@ -473,7 +473,8 @@ impl Metrics {
         gauge.set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
 
-    /// Something that an operator has to look at: `unusable_hash`, `other_profile`, `conflict`, `store`.
+    /// Something that an operator has to look at: `unusable_hash`, `other_profile`, `conflict`, `store`,
+    /// `tls_files`.
     pub fn alarm(&self, what: &'static str) {
         self.alarms.count(["what"], [what.into()]);
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use authferry::http::settings::{ClientAuth, ClientCertificates, ListenerTls, TlsFiles};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use rcgen::KeyPair;
 use rustls::{ClientConfig, HandshakeKind};
 use serde_json::json;
 use tempfile::TempDir;
@@ -184,17 +185,21 @@ async fn r120_sslyze_finds_nothing() {
     );
     let (folder, ca, upstream) = (TempDir::new().expect("a folder"), Ca::new("public"), Upstream::echo().await);
     std::fs::write(folder.path().join("ca.pem"), &ca.pem).expect("written");
-    ca.issue_for(&["app.example"], When::Shortly).write_as(folder.path(), "tls");
-    let listener = "tls = { cert = \"tls.pem\", key = \"tls.key\" }";
-    let process = Process::start(folder.path(), &config(&upstream, listener));
-    let mut judge = Command::new(installed.join("venv/bin/python"));
-    judge.arg("-W").arg("ignore").arg(root.join("tests/edge/sslyze/judge"));
-    judge.arg("127.0.0.1").arg(process.public().port().to_string()).args(["app.example", "ca.pem"]);
-    judge.current_dir(folder.path());
-    let judged = finish(judge, "");
-    println!("{}", judged.stdout);
-    assert_eq!(judged.code, Some(0), "{}{}", judged.stdout, judged.stderr);
-    assert!(judged.stdout.lines().count() > 12 && !judged.stdout.contains("FINDING"));
+    let ecdsa = KeyPair::generate().expect("a key");
+    let rsa = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).expect("a key");
+    for (kind, key) in [("ECDSA", ecdsa), ("RSA", rsa)] {
+        ca.issue_to(key, &["app.example"], When::Shortly).write_as(folder.path(), "tls");
+        let listener = "tls = { cert = \"tls.pem\", key = \"tls.key\" }";
+        let process = Process::start(folder.path(), &config(&upstream, listener));
+        let mut judge = Command::new(installed.join("venv/bin/python"));
+        judge.arg("-W").arg("ignore").arg(root.join("tests/edge/sslyze/judge"));
+        judge.arg("127.0.0.1").arg(process.public().port().to_string()).args(["app.example", "ca.pem"]);
+        judge.current_dir(folder.path());
+        let judged = finish(judge, "");
+        println!("{kind}\n{}", judged.stdout);
+        assert_eq!(judged.code, Some(0), "{}{}", judged.stdout, judged.stderr);
+        assert!(judged.stdout.lines().count() > 12 && !judged.stdout.contains("FINDING"));
+    }
 }
 
 // ------------------------------------------------------------------------------------------- files that change, by process
@@ -231,17 +236,18 @@ async fn r120_certificates_are_replaced_under_way_and_bad_ones_are_told_and_not_
 
     // The new certificate without its key, as between two writes.
     std::fs::write(&cert, &two.cert).expect("written");
-    let told = process.wait_for("cannot be used");
-    assert!(told.contains("tls.key") && told.contains("is not the key of the certificate"), "{told}");
+    process.wait_for("the key tls.key is not the key of the certificate tls.pem");
     assert_eq!(now_shown().await, one.der());
     // Half a file, and none.
     std::fs::write(&cert, &two.cert[..two.cert.len() / 2]).expect("written");
-    assert!(process.wait_for("cannot be used").contains("tls.pem holds a broken certificate"));
+    process.wait_for("tls.pem holds a broken certificate");
     std::fs::remove_file(&key).expect("removed");
     two.write(&cert, &folder.path().join("elsewhere"));
-    assert!(process.wait_for("cannot be used").contains("tls.key cannot be read"));
+    process.wait_for("tls.key cannot be read");
     assert_eq!(now_shown().await, one.der());
-    assert_eq!(reloads(&process, "failed").await, 3.0);
+    // A slow machine may have looked between two of our writes.
+    let failed = reloads(&process, "failed").await;
+    assert!(failed >= 3.0, "{failed}");
     // Complete, by a rename.
     std::fs::rename(folder.path().join("elsewhere"), &key).expect("renamed");
     process.wait_for("are in use");
@@ -258,12 +264,12 @@ async fn r120_certificates_are_replaced_under_way_and_bad_ones_are_told_and_not_
     process.wait_for("hold what is in use already");
 
     assert_eq!(from_before.ask(GET).await.status, 200, "what was open stays open");
-    let counted =
-        [reloads(&process, "ok").await, reloads(&process, "failed").await, reloads(&process, "unchanged").await];
-    assert_eq!(counted, [2.0, 3.0, 1.0]);
+    assert_eq!(reloads(&process, "ok").await, 2.0);
+    assert!(reloads(&process, "unchanged").await >= 1.0);
     let operator = app::Operator { admin: process.admin() };
     let not_after = operator.metric("authferry_tls_not_after_seconds", &["tls.pem"]).await;
     assert_eq!(not_after, 3_786_912_000.0, "2090-01-01");
+    assert!(operator.metric("authferry_alarms_total", &["tls_files"]).await >= 3.0);
     process.terminate();
     let (status, log) = process.wait();
     assert!(status.success(), "{log}");

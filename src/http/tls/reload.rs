@@ -182,6 +182,7 @@ impl Watch {
             Err(error) => {
                 self.last = Outcome::Refused;
                 self.metrics.tls_reload("failed");
+                self.metrics.alarm("tls_files");
                 let message = "the TLS files have changed and cannot be used: those before stay in use";
                 tracing::error!(error = %WithCauses(&error), "{message}");
             }

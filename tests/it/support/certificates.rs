@@ -56,6 +56,11 @@ impl Ca {
     }
 
     pub(crate) fn issue_for(&self, names: &[&str], when: When) -> Issued {
+        self.issue_to(KeyPair::generate().expect("a key"), names, when)
+    }
+
+    /// For a key of some kind.
+    pub(crate) fn issue_to(&self, key: KeyPair, names: &[&str], when: When) -> Issued {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut parameters = CertificateParams::new(names).expect("names");
         parameters.use_authority_key_identifier_extension = true;
@@ -71,7 +76,6 @@ impl Ca {
                 (now - Duration::from_secs(3600), now + Duration::from_secs(90 * 86_400))
             }
         };
-        let key = KeyPair::generate().expect("a key");
         let cert = parameters.signed_by(&key, &self.issuer).expect("a certificate");
         Issued { cert: cert.pem(), key: key.serialize_pem() }
     }
