@@ -7,7 +7,7 @@
 //! reload       what is in use, and how it is replaced
 //! ```
 //!
-//! Called by [`super::server`] at the start, by [`super::worker`] for each handshake, and by `config` and `cli` to check files.
+//! Called by [`super::server`] at the start, by `worker` for each handshake, and by `config` and `cli` to check files.
 
 mod certificate;
 mod reload;
