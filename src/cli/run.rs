@@ -1,6 +1,7 @@
 //! `authferry run`: builds the application, says where it listens, and serves until a signal asks it to stop.
 //!
 //! The first SIGTERM or SIGINT drains: no new connection is taken, open requests and saves are finished. A second one stops at once.
+//! SIGHUP has the TLS files read again and ends nothing.
 
 use std::future::Future;
 use std::pin::pin;
@@ -53,7 +54,15 @@ enum Stopped {
 async fn serve(config: Config) -> Result<Stopped, Failure> {
     // Before anything is bound: a signal during the start is a wish to stop as well.
     let mut signals = Signals::listen().map_err(Failure::of)?;
+    let mut hangups = signal(SignalKind::hangup()).map_err(Failure::of)?;
     let app = App::build(config).await.map_err(Failure::of)?;
+    let reload = app.reload();
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            tracing::info!(signal = "SIGHUP", "reading the TLS files again");
+            reload.now();
+        }
+    });
     let addresses = app.addresses();
     for address in &addresses.public {
         tracing::info!(listener = "public", %address, "listening");

@@ -20,6 +20,11 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
+/// A client's certificate and its chain, as a proxy tells the app of them (RFC 9440). Where a listener asks for certificates these are
+/// among the identity headers: whatever a client itself writes there is stripped, on every listener.
+pub const CLIENT_CERTIFICATE: [HeaderName; 2] =
+    [HeaderName::from_static("client-cert"), HeaderName::from_static("client-cert-chain")];
+
 /// Why a request's headers cannot be sent on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum HeaderFault {
@@ -83,7 +88,7 @@ pub struct HeaderRules {
 
 impl HeaderRules {
     /// `replace_host` is the `Host` that every request gets; without it the client's goes on. `identity` are the names of
-    /// `identity_headers`. `instance` tells this process from every other authferry on a request's way, so that only a real
+    /// `identity_headers`, and [`CLIENT_CERTIFICATE`] where clients are asked for one. `instance` tells this process from every other authferry on a request's way, so that only a real
     /// loop is taken for one: several in a row are no loop.
     #[must_use]
     pub fn new(
@@ -121,6 +126,9 @@ impl HeaderRules {
         }
         for name in &self.identity {
             headers.remove(name);
+        }
+        if let Some(certificate) = from.connection.client_certificate() {
+            headers.insert(CLIENT_CERTIFICATE[0].clone(), certificate.clone());
         }
         // A path in a header would take a request past the route that its own path is judged by (R30).
         for name in PATH_OVERRIDES {

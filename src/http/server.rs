@@ -14,7 +14,7 @@ use super::framing::HeadRules;
 use super::gate::GatePolicy;
 use super::listener::{BindError, BindFault, Bound, BoundAddress, HandedOver, bind, shown};
 use super::settings::{EdgeBounds, ListenerSettings};
-use super::tls::server_config;
+use super::tls::{Reload, TlsListeners};
 use super::worker::{Door, Worker};
 use crate::net::ProxyBody;
 use crate::telemetry::Metrics;
@@ -63,6 +63,7 @@ pub enum ServeError {
 /// A server whose listeners are bound and which accepts nothing yet.
 pub struct BoundServer {
     listeners: Vec<(Bound, Door)>,
+    tls: TlsListeners,
     bounds: EdgeBounds,
 }
 
@@ -71,14 +72,15 @@ pub fn bind_all(listeners: &[ListenerSettings], bounds: EdgeBounds) -> Result<Bo
     let bounds = EdgeBounds { workers: bounds.workers.max(1), ..bounds };
     let mut handed_over = HandedOver::from_env();
     let mut ready = Vec::with_capacity(listeners.len());
+    let mut all_tls = TlsListeners::read(listeners.iter().filter_map(|listener| listener.tls.as_ref()));
     for (index, settings) in listeners.iter().enumerate() {
         let failed = |key, fault| BindError { index, key, address: shown(&settings.bind), fault };
-        let tls = settings.tls.as_ref().map(server_config).transpose();
-        let tls = tls.map_err(|error| failed("tls", BindFault::Tls(error)))?;
+        let tls = settings.tls.as_ref().map(|tls| all_tls.add(tls)).transpose();
+        let tls = tls.map_err(|error| failed("tls", BindFault::Tls(Box::new(error))))?;
         let bound = bind(&settings.bind, bounds.workers, &mut handed_over).map_err(|fault| failed("bind", fault))?;
         ready.push((bound, Door { tls, proxy_protocol: settings.proxy_protocol }));
     }
-    Ok(BoundServer { listeners: ready, bounds })
+    Ok(BoundServer { listeners: ready, tls: all_tls, bounds })
 }
 
 impl BoundServer {
@@ -86,6 +88,12 @@ impl BoundServer {
     #[must_use]
     pub fn addresses(&self) -> Vec<BoundAddress> {
         self.listeners.iter().map(|(bound, _)| bound.address.clone()).collect()
+    }
+
+    /// Has the TLS files read again, at any time from now on.
+    #[must_use]
+    pub fn reload(&self) -> Reload {
+        self.tls.reload()
     }
 
     /// Serves until `shutdown`, then accepts nothing more, finishes what is under way within `drain_timeout`, and returns when all
@@ -96,6 +104,7 @@ impl BoundServer {
         metrics: Arc<Metrics>,
         shutdown: CancellationToken,
     ) -> Result<Drained, ServeError> {
+        self.tls.watch(metrics.clone(), shutdown.clone()).map_err(ServeError::Start)?;
         let places = Places::new(self.bounds.max_connections, metrics.connections().clone());
         let requests = Places::new(self.bounds.max_requests, metrics.requests().clone());
         let mut files = Vec::new();

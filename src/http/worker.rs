@@ -24,7 +24,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, InFlight, Order, Patience, Place, Places, Roster, Stream};
@@ -36,6 +35,7 @@ use super::problem::problem;
 use super::proxy_protocol::{self, Origin};
 use super::server::{Drained, Handler};
 use super::settings::EdgeBounds;
+use super::tls::LiveConfig;
 use crate::net::ProxyBody;
 use crate::net::body::StreamError;
 use crate::telemetry::{Metrics, WithCauses};
@@ -54,7 +54,7 @@ const LAST_ACCEPTS: usize = 1024;
 /// What distinguishes one listener's connections.
 #[derive(Clone)]
 pub(super) struct Door {
-    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) tls: Option<LiveConfig>,
     pub(super) proxy_protocol: bool,
 }
 
@@ -136,7 +136,7 @@ struct Front<H> {
     worker: Arc<Worker<H>>,
     roster: Arc<Roster>,
     local: Option<SocketAddr>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<LiveConfig>,
     proxy_protocol: bool,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
@@ -171,9 +171,8 @@ impl<H: Handler> Front<H> {
             .max_send_buf_size(BUFFER)
             .keep_alive_interval(bounds.idle_timeout)
             .keep_alive_timeout(bounds.head_timeout);
-        let tls = door.tls.map(TlsAcceptor::from);
         let (worker, roster) = (worker.clone(), roster.clone());
-        Self { worker, roster, local, tls, proxy_protocol: door.proxy_protocol, http1, http2 }
+        Self { worker, roster, local, tls: door.tls, proxy_protocol: door.proxy_protocol, http1, http2 }
     }
 
     async fn accept_tcp(self: Arc<Self>, listener: TcpListener) {
@@ -253,17 +252,20 @@ impl<H: Handler> Front<H> {
                 Err(_elapsed) => return self.worker.metrics.refused("proxy_header"),
             }
         }
-        let Some(acceptor) = &self.tls else {
+        let Some(tls) = &self.tls else {
             let connection = Connection::new(peer, local, false, &self.roster, place);
             return self.speak(Watched::new(socket, connection), None).await;
         };
-        match timeout(bounds.tls_timeout, Box::pin(acceptor.accept(socket))).await {
+        match timeout(bounds.tls_timeout, Box::pin(tls.acceptor().accept(socket))).await {
             Ok(Ok(socket)) => {
                 let protocol = match socket.get_ref().1.alpn_protocol() {
                     Some(b"h2") => Protocol::Http2,
                     Some(_) | None => Protocol::Http1,
                 };
                 let connection = Connection::new(peer, local, true, &self.roster, place);
+                if let Some([certificate, ..]) = socket.get_ref().1.peer_certificates() {
+                    connection.has_shown(certificate);
+                }
                 self.speak(Watched::new(socket, connection), Some(protocol)).await;
             }
             Ok(Err(error)) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
+use rustls::pki_types::ServerName;
 
 use super::body::ProxyBody;
 use super::connect::Connector;
@@ -41,10 +42,16 @@ impl Client {
     /// A client that connects to `target` and to nothing else (R81). Opens no connection yet.
     #[must_use]
     pub fn new(target: Target, settings: ClientSettings) -> Self {
+        Self::verifying(target, settings, None)
+    }
+
+    /// The same for a target whose certificate is for another name than its host; none for the host.
+    #[must_use]
+    pub fn verifying(target: Target, settings: ClientSettings, server_name: Option<ServerName<'static>>) -> Self {
         // A parsed URL's host is made of visible ASCII; should it not be, an empty Host is refused by every server.
         let authority = HeaderValue::try_from(target.authority()).unwrap_or(HeaderValue::from_static(""));
         let pool = Pool::new(settings.max_idle_per_thread, settings.idle_timeout);
-        let connector = Arc::new(Connector::new(target, settings.connect_timeout, settings.tls));
+        let connector = Arc::new(Connector::new(target, settings.connect_timeout, settings.tls, server_name));
         Self { connector, pool, authority }
     }
 

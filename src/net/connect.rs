@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::error::{SendError, SendErrorKind};
+use super::error::{SendError, SendErrorKind, TlsFault};
 use super::pool::Sender;
 use super::target::Target;
 use crate::telemetry::WithCauses;
@@ -31,11 +31,17 @@ pub(super) struct Connector {
     target: Target,
     timeout: Duration,
     tls: TlsConnector,
+    server_name: Option<ServerName<'static>>,
 }
 
 impl Connector {
-    pub(super) fn new(target: Target, timeout: Duration, tls: Arc<rustls::ClientConfig>) -> Self {
-        Self { target, timeout, tls: tls.into() }
+    pub(super) fn new(
+        target: Target,
+        timeout: Duration,
+        tls: Arc<rustls::ClientConfig>,
+        server_name: Option<ServerName<'static>>,
+    ) -> Self {
+        Self { target, timeout, tls: tls.into(), server_name }
     }
 
     pub(super) fn target(&self) -> &Target {
@@ -58,11 +64,14 @@ impl Connector {
         if !self.target.https {
             return drive(stream).await;
         }
-        let name = ServerName::try_from(self.target.host.clone())
-            .map_err(|error| SendError::before_sending(SendErrorKind::Tls, error))?;
+        let name = match &self.server_name {
+            Some(name) => name.clone(),
+            None => ServerName::try_from(self.target.host.clone())
+                .map_err(|error| SendError::before_sending(SendErrorKind::Tls, error))?,
+        };
         match self.tls.connect(name, stream).await {
             Ok(stream) => drive(stream).await,
-            Err(error) => Err(SendError::before_sending(SendErrorKind::Tls, error)),
+            Err(error) => Err(SendError::before_sending(SendErrorKind::Tls, TlsFault::of(error))),
         }
     }
 

@@ -6,6 +6,7 @@ pub mod client;
 mod connect;
 pub mod error;
 pub mod hop_by_hop;
+pub mod pem;
 mod pool;
 pub mod target;
 pub mod tls;

@@ -1,6 +1,6 @@
 //! Every metric: its name, help and labels in one place, and one method for each thing that can be counted.
 //!
-//! Labels are route names from the configuration and words of closed enums, so their number is bounded (R117).
+//! Labels are names from the configuration and words of closed enums, so their number is bounded (R117).
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,11 +22,11 @@ struct Labels<const N: usize> {
     values: [Label; N],
 }
 
-/// One label value: a word of ours, or a route's name.
+/// One label value: a word of ours, or a name out of the configuration: a route's, a file's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Label {
     Word(&'static str),
-    Route(Arc<str>),
+    Name(Arc<str>),
 }
 
 impl From<&'static str> for Label {
@@ -37,7 +37,7 @@ impl From<&'static str> for Label {
 
 impl From<&Arc<str>> for Label {
     fn from(name: &Arc<str>) -> Self {
-        Self::Route(Arc::clone(name))
+        Self::Name(Arc::clone(name))
     }
 }
 
@@ -45,7 +45,7 @@ impl Label {
     fn as_str(&self) -> &str {
         match self {
             Self::Word(word) => word,
-            Self::Route(name) => name,
+            Self::Name(name) => name,
         }
     }
 }
@@ -177,6 +177,8 @@ pub struct Metrics {
     attack_signals: Tally<1>,
     refused: Counters<1>,
     connections: Gauge,
+    tls_reloads: Counters<1>,
+    tls_not_after: Family<Labels<1>, Gauge>,
     requests: Gauge,
     alarms: Tally<1>,
     panics: Counter,
@@ -215,6 +217,8 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_attack_signals", "Signs of credential stuffing, each once in ten minutes"),
     ("authferry_refused_requests", "Requests refused as malformed before any use was made of them"),
     ("authferry_connections", "Open downstream connections"),
+    ("authferry_tls_reloads", "Times that the TLS files of the listeners were read again, by result"),
+    ("authferry_tls_not_after_seconds", "When a certificate in use expires, in seconds since the epoch"),
     ("authferry_requests", "Requests under way, up to the last byte of the answer"),
     ("authferry_alarms", "Things that an operator has to look at"),
     ("authferry_panics", "Bugs that ended one request with 500"),
@@ -285,6 +289,8 @@ impl Metrics {
             attack_signals: tally!(registry, "authferry_attack_signals"),
             refused: register!(registry, "authferry_refused_requests", Family::default()),
             connections: register!(registry, "authferry_connections", Gauge::default()),
+            tls_reloads: register!(registry, "authferry_tls_reloads", Family::default()),
+            tls_not_after: register!(registry, "authferry_tls_not_after_seconds", Family::default()),
             requests: register!(registry, "authferry_requests", Gauge::default()),
             alarms: tally!(registry, "authferry_alarms"),
             panics: register!(registry, "authferry_panics", Counter::default()),
@@ -481,7 +487,19 @@ impl Metrics {
         &self.connections
     }
 
-    /// Something that an operator has to look at: `unusable_hash`, `other_profile`, `conflict`, `store`.
+    /// The TLS files were read again: `ok`, `failed` or `unchanged`.
+    pub fn tls_reload(&self, result: &'static str) {
+        self.tls_reloads.get_or_create(&Labels { names: ["result"], values: [result.into()] }).inc();
+    }
+
+    /// When the certificate of a configured file expires, seconds since the epoch.
+    pub fn tls_not_after(&self, cert: &Arc<str>, seconds: u64) {
+        let gauge = self.tls_not_after.get_or_create_owned(&Labels { names: ["cert"], values: [cert.into()] });
+        gauge.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+
+    /// Something that an operator has to look at: `unusable_hash`, `other_profile`, `conflict`, `store`,
+    /// `tls_files`.
     pub fn alarm(&self, what: &'static str) {
         self.alarms.count(["what"], [what.into()]);
     }

@@ -38,4 +38,5 @@ mod store;
 mod store_file;
 mod store_people;
 mod support;
+mod tls;
 mod web_login;
