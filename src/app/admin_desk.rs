@@ -2,9 +2,9 @@
 //! comes to nothing.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use axum::Router;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,8 @@ use crate::http::server::NamedSockets;
 pub(super) struct AdminDesk {
     desk: Option<(TcpListener, Router)>,
     serving: TaskTracker,
-    stop: Mutex<CancellationToken>,
+    /// Of the task that serves now, if one does.
+    stop: Mutex<Option<CancellationToken>>,
 }
 
 impl AdminDesk {
@@ -26,20 +27,26 @@ impl AdminDesk {
         Self { desk, serving: TaskTracker::new(), stop: Mutex::default() }
     }
 
-    /// Serves on the current runtime.
+    /// Serves on the current runtime, unless it does already.
     pub(super) fn open(&self) -> io::Result<()> {
         let Some((listener, router)) = &self.desk else { return Ok(()) };
+        let mut serving = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+        if serving.is_some() {
+            return Ok(());
+        }
         // A handle stays here: what waits in the socket outlives a pause.
         let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
         let (router, stop) = (router.clone(), CancellationToken::new());
-        *self.stop.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = stop.clone();
+        *serving = Some(stop.clone());
         self.serving.spawn(async move { admin::serve(listener, router, stop.cancelled_owned()).await });
         Ok(())
     }
 
     /// Accepts nothing more. Requests under way are answered.
     pub(super) fn close(&self) {
-        self.stop.lock().unwrap_or_else(std::sync::PoisonError::into_inner).cancel();
+        if let Some(stop) = self.stop.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            stop.cancel();
+        }
     }
 
     /// Closes, and waits for the requests under way.
@@ -50,7 +57,7 @@ impl AdminDesk {
     }
 
     /// A handle of its socket, under the name that the next process knows it by.
-    pub(super) fn sockets(&self, configured: Option<std::net::SocketAddr>) -> io::Result<NamedSockets> {
+    pub(super) fn sockets(&self, configured: Option<SocketAddr>) -> io::Result<NamedSockets> {
         let Some(((listener, _), address)) = self.desk.as_ref().zip(configured) else { return Ok(Vec::new()) };
         Ok(vec![(admin_name(address), vec![OwnedFd::from(listener.try_clone()?)])])
     }

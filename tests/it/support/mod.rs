@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub(crate) mod configs;
 pub(crate) mod connector;
 pub(crate) mod legacy;
+pub(crate) mod load;
 pub(crate) mod memory_store;
 pub(crate) mod process;
 pub(crate) mod proxy;
