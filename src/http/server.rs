@@ -202,6 +202,7 @@ impl BoundServer {
         shutdown: CancellationToken,
     ) -> Result<Drained, ServeError> {
         let places = Places::new(self.bounds.max_connections, metrics.connections().clone());
+        let requests = Places::new(self.bounds.max_requests, metrics.requests().clone());
         let mut files = Vec::new();
         let mut shares: Vec<Vec<_>> = (0..self.bounds.workers).map(|_| Vec::new()).collect();
         for (bound, door) in self.listeners {
@@ -220,6 +221,7 @@ impl BoundServer {
                 handler: handler.clone(),
                 metrics: metrics.clone(),
                 places: places.clone(),
+                requests: requests.clone(),
                 bounds: self.bounds,
                 roster: roster.clone(),
                 accepting: steering.accepting.subscribe(),

@@ -233,6 +233,7 @@ fn bounds(raw: &RawServer, resolver: &mut Resolver<'_>) -> EdgeBounds {
         linger: resolver.duration("server.linger", &raw.linger),
         drain_tunnels: resolver.duration("server.drain_tunnels", &raw.drain_tunnels),
         max_connections: non_zero(raw.max_connections).get(),
+        max_requests: non_zero(raw.max_requests).get(),
         workers: resolver.count(raw.workers).get(),
     }
 }

@@ -20,6 +20,7 @@ fn bounds() -> EdgeBounds {
         linger: Duration::ZERO,
         drain_tunnels: Duration::ZERO,
         max_connections: 1,
+        max_requests: 1,
         workers: 1,
     }
 }

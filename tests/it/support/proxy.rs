@@ -59,6 +59,7 @@ impl Wanted {
                 linger: Duration::from_millis(100),
                 drain_tunnels: long,
                 max_connections: 1000,
+                max_requests: 1000,
                 workers: 2,
             },
             connect_timeout: long,
