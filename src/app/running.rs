@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -60,11 +61,16 @@ impl App {
             notifier,
             linger: self.linger,
         };
+        // Whether the sockets and the store are this process's yet.
+        let settled = AtomicBool::new(predecessor.is_none());
         // Who was before, and who comes after.
         let steward = async {
             if let Some(predecessor) = predecessor {
                 match predecessor.succeed(&self.store, &self.open_store, &self.mode).await {
-                    Ok(()) => {}
+                    Ok(()) => {
+                        controls.claim();
+                        settled.store(true, Ordering::Release);
+                    }
                     Err(error) => return End::Failed(error),
                 }
             }
@@ -95,11 +101,17 @@ impl App {
             tracing::info!("draining");
             let failed = match end {
                 End::Asked => {
+                    if !settled.load(Ordering::Acquire) {
+                        // The process that ran before takes everything back.
+                        controls.pause();
+                        self.store.give_up();
+                    }
                     notifier.stopping(self.drain_timeout + LAST_SAVES + LAST_STEPS);
                     None
                 }
                 End::HandedOver => None,
                 End::Failed(error) => {
+                    controls.give_away();
                     // Whatever waits in the sockets is for the process that goes on; what waits here gets no store any more.
                     controls.pause();
                     self.store.give_up();

@@ -134,6 +134,8 @@ pub(super) struct Bound {
     pub(super) sockets: Vec<Listening>,
     /// Removes the socket's file in the end.
     pub(super) file: Option<SocketFile>,
+    /// Where the file of an adopted Unix socket is. It belongs to the process that passed the socket on until that one has left.
+    pub(super) inherited_file: Option<PathBuf>,
 }
 
 /// The sockets of a service manager (`sd_listen_fds(3)`). Taken from the environment once: it is cleared by that.
@@ -168,7 +170,8 @@ pub(super) fn bind(bind: &Bind, workers: usize, handed_over: &mut HandedOver) ->
             let listener = bind_unix(path)?;
             let file = SocketFile::of(path)?;
             let address = BoundAddress::Unix(path.clone());
-            Ok(Bound { address, sockets: share(Listening::Unix(listener), workers)?, file: Some(file) })
+            let sockets = share(Listening::Unix(listener), workers)?;
+            Ok(Bound { address, sockets, file: Some(file), inherited_file: None })
         }
         Bind::Systemd(name) => {
             let listening = handed_over.take(name)?;
@@ -182,7 +185,7 @@ pub(super) fn bind(bind: &Bind, workers: usize, handed_over: &mut HandedOver) ->
                     BoundAddress::Unix(address.as_pathname().map(Path::to_owned).unwrap_or_default())
                 }
             };
-            Ok(Bound { address, sockets: share(listening, workers)?, file: None })
+            Ok(Bound { address, sockets: share(listening, workers)?, file: None, inherited_file: None })
         }
     }
 }
@@ -207,7 +210,7 @@ pub(super) fn adopt(bind: &Bind, sockets: Vec<OwnedFd>, workers: usize) -> Resul
             while listening.len() < workers {
                 listening.push(Listening::Tcp(join_group(real)?.into()));
             }
-            Ok(Bound { address: BoundAddress::Tcp(real), sockets: listening, file: None })
+            Ok(Bound { address: BoundAddress::Tcp(real), sockets: listening, file: None, inherited_file: None })
         }
         Bind::Unix(_) | Bind::Systemd(_) => {
             // All handles are of one socket.
@@ -218,12 +221,12 @@ pub(super) fn adopt(bind: &Bind, sockets: Vec<OwnedFd>, workers: usize) -> Resul
                     (Listening::Unix(OwnedFd::from(only).into()), BoundAddress::Unix(path.map(Path::to_owned).unwrap_or_default()))
                 }
             };
-            let file = match (bind, &address) {
-                (Bind::Unix(wanted), BoundAddress::Unix(path)) if wanted == path => Some(SocketFile::of(path)?),
+            let inherited_file = match (bind, &address) {
+                (Bind::Unix(wanted), BoundAddress::Unix(path)) if wanted == path => Some(path.clone()),
                 (Bind::Unix(_), BoundAddress::Unix(_) | BoundAddress::Tcp(_)) => return Err(BindFault::Mismatched),
                 (Bind::Systemd(_) | Bind::Tcp(_), _) => None,
             };
-            Ok(Bound { address, sockets: share(listening, workers)?, file })
+            Ok(Bound { address, sockets: share(listening, workers)?, file: None, inherited_file })
         }
     }
 }
@@ -251,7 +254,7 @@ fn bind_tcp(address: SocketAddr, workers: usize) -> Result<Bound, BindFault> {
     for _ in 1..workers {
         sockets.push(Listening::Tcp(join_group(real)?.into()));
     }
-    Ok(Bound { address: BoundAddress::Tcp(real), sockets, file: None })
+    Ok(Bound { address: BoundAddress::Tcp(real), sockets, file: None, inherited_file: None })
 }
 
 /// One more socket on a port of ours.
@@ -304,7 +307,7 @@ pub(super) struct SocketFile {
 }
 
 impl SocketFile {
-    fn of(path: &Path) -> io::Result<Self> {
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
         let made = std::fs::symlink_metadata(path)?;
         Ok(Self { path: path.to_owned(), made: Some((made.dev(), made.ino())) })
     }
@@ -417,16 +420,17 @@ mod tests {
     }
 
     #[test]
-    fn r25_the_file_of_a_unix_socket_that_was_passed_on_is_left_to_the_new_owner() {
+    fn r25_the_file_of_a_unix_socket_that_was_passed_on_is_left_alone_by_both_until_it_is_settled_whose_it_is() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("s");
         let wanted = Bind::Unix(path.clone());
         let old = bind(&wanted, 2, &mut nothing_handed_over()).expect("bound");
         let new = adopt(&wanted, handles(&old), 3).expect("adopted");
-        old.file.expect("a file").leave();
-        assert!(path.exists());
+        assert_eq!(new.inherited_file.as_ref(), Some(&path));
         drop(new);
-        assert!(!path.exists());
+        assert!(path.exists(), "the new one came to nothing");
+        old.file.expect("a file").leave();
+        assert!(path.exists(), "it is the new one's");
     }
 
     #[test]

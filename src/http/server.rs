@@ -110,7 +110,12 @@ impl Controls {
         self.0.given_away.store(true, Ordering::Release);
     }
 
-    /// Whether they do.
+    /// Sockets that were adopted belong to this process from now on.
+    pub fn claim(&self) {
+        self.0.given_away.store(false, Ordering::Release);
+    }
+
+    /// Whether another process is the service: the one that the sockets were given to, or the one that they are still to come from.
     #[must_use]
     pub fn is_given_away(&self) -> bool {
         self.0.given_away.load(Ordering::Acquire)
@@ -146,7 +151,8 @@ pub fn bind_all(listeners: &[ListenerSettings], bounds: EdgeBounds) -> Result<Bo
     bind_or_adopt(listeners, bounds, &mut NamedSockets::new())
 }
 
-/// The same, taking those listeners out of `inherited` that a running process has passed on under the same addresses.
+/// The same, taking those listeners out of `inherited` that a running process has passed on under the same addresses. Until
+/// [`Controls::claim`] they are that process's.
 pub fn bind_or_adopt(
     listeners: &[ListenerSettings],
     bounds: EdgeBounds,
@@ -154,6 +160,7 @@ pub fn bind_or_adopt(
 ) -> Result<BoundServer, BindError> {
     let bounds = EdgeBounds { workers: bounds.workers.max(1), ..bounds };
     let mut handed_over = HandedOver::from_env();
+    let controls = Controls::new(bounds.workers);
     let mut ready = Vec::with_capacity(listeners.len());
     for (index, settings) in listeners.iter().enumerate() {
         let failed = |key, fault| BindError { index, key, address: shown(&settings.bind), fault };
@@ -161,13 +168,16 @@ pub fn bind_or_adopt(
         let tls = tls.map_err(|error| failed("tls", BindFault::Tls(error)))?;
         let name = shown(&settings.bind);
         let bound = match inherited.iter().position(|(known, _)| *known == name) {
-            Some(position) => adopt(&settings.bind, inherited.remove(position).1, bounds.workers),
+            Some(position) => {
+                controls.give_away();
+                adopt(&settings.bind, inherited.remove(position).1, bounds.workers)
+            }
             None => bind(&settings.bind, bounds.workers, &mut handed_over),
         };
         let bound = bound.map_err(|fault| failed("bind", fault))?;
         ready.push((bound, Door { tls, proxy_protocol: settings.proxy_protocol }));
     }
-    Ok(BoundServer { listeners: ready, bounds, controls: Controls::new(bounds.workers) })
+    Ok(BoundServer { listeners: ready, bounds, controls })
 }
 
 impl BoundServer {
@@ -203,10 +213,11 @@ impl BoundServer {
     ) -> Result<Drained, ServeError> {
         let places = Places::new(self.bounds.max_connections, metrics.connections().clone());
         let requests = Places::new(self.bounds.max_requests, metrics.requests().clone());
-        let mut files = Vec::new();
+        let (mut files, mut inherited_files) = (Vec::new(), Vec::new());
         let mut shares: Vec<Vec<_>> = (0..self.bounds.workers).map(|_| Vec::new()).collect();
         for (bound, door) in self.listeners {
             files.extend(bound.file);
+            inherited_files.extend(bound.inherited_file);
             // Sockets of a process that had more workers are shared out: each has connections waiting in it.
             for (index, socket) in bound.sockets.into_iter().enumerate() {
                 if let Some(share) = shares.get_mut(index % self.bounds.workers) {
@@ -262,8 +273,11 @@ impl BoundServer {
                 (Ok(Drained::CutOff), Ok(_)) => Ok(Drained::CutOff),
             };
         }
-        if steering.given_away.load(Ordering::Acquire) {
+        if self.controls.is_given_away() {
             files.into_iter().for_each(SocketFile::leave);
+        } else {
+            // Dropped at once, the files go. One that is gone already is no fault.
+            inherited_files.iter().filter_map(|path| SocketFile::of(path).ok()).for_each(drop);
         }
         outcome
     }

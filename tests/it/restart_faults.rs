@@ -1,5 +1,6 @@
 //! Takeovers that go wrong: the service goes on, with every user and every request.
 
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -132,6 +133,35 @@ async fn r25_a_process_that_cannot_be_built_leaves_the_running_one_alone() {
     assert_eq!(send(process.admin(), "GET", "/health/ready", &[], "").await.status, 200);
     process.terminate();
     assert!(process.wait().0.success());
+}
+
+/// The answer's first line from a Unix socket.
+fn asked(socket: &Path) -> String {
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).expect("a listener");
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: app\r\nconnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn r25_a_unix_socket_changes_hands_with_its_file() {
+    let folder = TempDir::new().expect("a folder");
+    let socket = folder.path().join("edge.sock");
+    let bind = format!("unix:{}", socket.display());
+    let text = format!("[upstream]\nurl = \"http://127.0.0.1:1\"\n{}", own(folder.path(), &bind));
+    let mut old = Process::start(folder.path(), &text);
+    let blocked = takes_over(folder.path(), &format!("[[listener]]\nbind = \"{}\"\n{text}", old.admin()));
+    assert_eq!(blocked.code, Some(1), "{blocked:?}");
+    old.wait_for("this process goes on");
+    // Nobody is behind the proxy.
+    assert_eq!(asked(&socket), "HTTP/1.1 502 Bad Gateway");
+    let new = Process::spawn(authferry(folder.path(), &["run", "--takeover"]));
+    assert!(old.wait().0.success());
+    assert_eq!(asked(&socket), "HTTP/1.1 502 Bad Gateway");
+    new.terminate();
+    assert!(new.wait().0.success());
+    assert!(!socket.exists(), "it goes with its last owner");
 }
 
 #[tokio::test]

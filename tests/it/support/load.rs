@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use authferry::net::ProxyBody;
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::CONTENT_LENGTH;
@@ -19,6 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use super::client::{HttpClient, whole};
 use super::legacy::LegacyDouble;
 use super::upstream::{AppBody, Upstream, answer};
 use crate::kill::user;
@@ -171,6 +173,8 @@ impl Load {
             let (seen, double, next) = (seen.clone(), double.clone(), next.clone());
             visitors.spawn(async move { visit(to, wish, connections, number as u64, &seen, &double, &next).await });
         }
+        let by_http2 = seen.clone();
+        visitors.spawn(async move { visit_by_http2(to, &by_http2).await });
         Self { seen, visitors }
     }
 
@@ -239,14 +243,50 @@ async fn visit(
     }
 }
 
+/// Pages and logins in turn over one connection, and over another one when that has gone.
+async fn visit_by_http2(to: SocketAddr, seen: &Seen) {
+    let mut client = HttpClient::h2(to).await;
+    let mut turn = 0;
+    while seen.goes_on() {
+        turn += 1;
+        let page = turn % 4 != 0;
+        let request = if page {
+            Request::get("http://app/page").body(ProxyBody::empty())
+        } else {
+            let body = login_body(turn % KNOWN + 1);
+            let request = Request::post("http://app/login").header("content-type", "application/json");
+            request.body(ProxyBody::full(Bytes::from(body)))
+        };
+        let count = if page { &seen.pages } else { &seen.logins };
+        match client.start(request.expect("a request")).await {
+            Ok(response) if response.status() == 200 => {
+                whole(response.into_body()).await;
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            Ok(response) => seen.failed(format!("HTTP/2: status {}", response.status())),
+            // Never sent: the connection had been told to go away. The same request again, on another.
+            Err(error) if error.is_canceled() || error.is_closed() => {
+                client = HttpClient::h2(to).await;
+                turn -= 1;
+            }
+            Err(error) => seen.failed(format!("HTTP/2: {error:?}")),
+        }
+        tokio::time::sleep(THINKING).await;
+    }
+}
+
 fn get(path: &str, connections: Connections) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: app\r\n{}\r\n", close(connections)).into_bytes()
 }
 
 fn login(id: u64, connections: Connections) -> Vec<u8> {
-    let body = format!(r#"{{"email":"user{id}@example.com","password":"correct horse battery"}}"#);
+    let body = login_body(id);
     let head = format!("POST /login HTTP/1.1\r\nhost: app\r\ncontent-type: application/json\r\n{}", close(connections));
     format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+fn login_body(id: u64) -> String {
+    format!(r#"{{"email":"user{id}@example.com","password":"correct horse battery"}}"#)
 }
 
 fn close(connections: Connections) -> &'static str {
