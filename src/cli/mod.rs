@@ -22,6 +22,7 @@ mod options;
 mod run;
 pub mod schema;
 mod status;
+mod successor;
 mod terminal;
 mod text;
 mod users;

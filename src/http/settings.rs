@@ -163,6 +163,10 @@ pub struct EdgeBounds {
     pub idle_timeout: Duration,
     /// How long a drain may take.
     pub drain_timeout: Duration,
+    /// How long an idle HTTP/1 connection may still bring a request once a drain has begun.
+    pub linger: Duration,
+    /// How long WebSockets may go on once a drain has begun.
+    pub drain_tunnels: Duration,
     /// Open connections over all.
     pub max_connections: usize,
     /// Requests under way over all connections; HTTP/2 brings a hundred on each.

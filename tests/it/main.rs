@@ -31,6 +31,8 @@ mod modes;
 mod net;
 mod real_backends;
 mod registration;
+mod restart_faults;
+mod restarts;
 mod secrets;
 mod server;
 mod sessions;

@@ -282,6 +282,16 @@ pub(super) struct RawServer {
     /// How long requests under way may take to finish when authferry is stopped.
     #[schemars(extend("x-value" = "a duration"))]
     pub(super) drain_timeout: String,
+    /// How long an idle connection may still bring one request when authferry is stopped or replaced, before it is closed. Also about
+    /// as long as logins wait while another process takes over.
+    #[schemars(extend("x-value" = "a duration"))]
+    pub(super) linger: String,
+    /// How long WebSockets may go on when authferry is stopped or replaced.
+    #[schemars(extend("x-value" = "a duration"))]
+    pub(super) drain_tunnels: String,
+    /// A Unix socket on which `authferry run --takeover` takes the place of the running process without failing a request. For
+    /// the eyes of the own user alone.
+    pub(super) takeover: Option<String>,
 }
 
 impl Default for RawServer {
@@ -301,6 +311,9 @@ impl Default for RawServer {
             tls_timeout: "5s".into(),
             idle_timeout: "30s".into(),
             drain_timeout: "30s".into(),
+            linger: "500ms".into(),
+            drain_tunnels: "10s".into(),
+            takeover: None,
         }
     }
 }

@@ -235,6 +235,8 @@ fn bounds(raw: &RawServer, resolver: &mut Resolver<'_>) -> EdgeBounds {
         tls_timeout: resolver.duration("server.tls_timeout", &raw.tls_timeout),
         idle_timeout: resolver.duration("server.idle_timeout", &raw.idle_timeout),
         drain_timeout: resolver.duration("server.drain_timeout", &raw.drain_timeout),
+        linger: resolver.duration("server.linger", &raw.linger),
+        drain_tunnels: resolver.duration("server.drain_tunnels", &raw.drain_tunnels),
         max_connections: non_zero(raw.max_connections).get(),
         max_requests: non_zero(raw.max_requests).get(),
         workers: resolver.count(raw.workers).get(),

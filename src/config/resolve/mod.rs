@@ -44,6 +44,7 @@ pub(super) fn resolve(raw: RawConfig, resolver: &mut Resolver<'_>) -> Option<Con
     let forward = legacy::forward_rules(&raw.route, resolver);
     let app = upstream.as_ref().map(|upstream| (upstream.target.clone(), upstream.tls.clone()));
     let legacy = legacy::resolve(&raw.legacy, app, forward, identity, resolver);
+    let takeover = plain::takeover(&raw.server, resolver);
     let (trusted_proxies, server) = (&raw.trusted_proxies, &raw.server);
     let edge = edge::Parts { listeners: raw.listener, upstream, routes, trusted_proxies, server };
     let edge = edge::resolve(edge, resolver);
@@ -60,6 +61,7 @@ pub(super) fn resolve(raw: RawConfig, resolver: &mut Resolver<'_>) -> Option<Con
         identity,
         admin,
         log,
+        takeover,
         warnings: Vec::new(),
     })
 }

@@ -17,6 +17,8 @@ fn bounds() -> EdgeBounds {
         tls_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(30),
         drain_timeout: Duration::from_secs(30),
+        linger: Duration::ZERO,
+        drain_tunnels: Duration::ZERO,
         max_connections: 1,
         max_requests: 1,
         workers: 1,

@@ -178,6 +178,7 @@ impl Interceptor {
         let Some(route) = self.route(candidates.first()) else {
             return self.send_on(traffic, ProxyBody::from(body)).await;
         };
+        let _needs_the_store = self.parts.service.intercepts();
         // Before the body is read: whoever is over his limit costs no more than his request's head. Where only the body tells whether
         // this is a login at all, everything else on the path must not use the limit up.
         if !candidates.needs_body_fields()

@@ -10,6 +10,7 @@ pub(crate) mod configs;
 pub(crate) mod connector;
 pub(crate) mod h2;
 pub(crate) mod legacy;
+pub(crate) mod load;
 pub(crate) mod memory_store;
 pub(crate) mod process;
 pub(crate) mod proxy;
