@@ -214,7 +214,9 @@ impl Keys {
         let own = self.slates.find(key).map(|(_, slate)| slate);
         let slate = own.or_else(|| match newcomer {
             Newcomer::AtRest => None,
-            Newcomer::InheritsDebt => self.slates.predecessor().map(|(_, slate)| Slate { debt: slate.debt, ..Slate::default() }),
+            Newcomer::InheritsDebt => {
+                self.slates.predecessor().map(|(_, slate)| Slate { debt: slate.debt, ..Slate::default() })
+            }
         });
         slate.unwrap_or_default()
     }

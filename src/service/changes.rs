@@ -149,14 +149,16 @@ impl Service {
 
     async fn change_at_legacy(self: &Arc<Self>, answerer: Answerer, asked: Asked, subject: Subject) -> Reply {
         let mut permits = Vec::new();
-        for account in guessed_at(answerer, &asked, &subject) {
+        for GuessedAt { account, is_surely_his } in guessed_at(answerer, &asked, &subject) {
             match self.accounts.admit(account, asked.client).await {
-                Ok(permit) => permits.push(permit),
-                Err(limited) => return Reply::ours(Ours::Limited(limited), Source::Edge),
+                Ok(permit) => permits.push((permit, is_surely_his)),
+                Err(limited) => {
+                    // Those before it were not even tried.
+                    permits.into_iter().for_each(|(permit, _)| permit.settle(AttemptOutcome::NoVerdict));
+                    return Reply::ours(Ours::Limited(limited), Source::Edge);
+                }
             }
         }
-        // Whose account was changed is only sure if his token says so: a name in the body is in nobody's favour.
-        let proven = subject.proven.is_some();
         let service = Arc::clone(self);
         // What legacy did has to reach our record even if the client is gone by then (R91).
         let task = self.background.run(async move {
@@ -169,12 +171,13 @@ impl Service {
             };
             let answer = service.legacy.change(asked.change, question).await;
             service.apply_word(&asked, subject, &answer).await;
-            let counts = match answer.word {
-                ChangeWord::Done if proven && asked.password.is_some() => AttemptOutcome::Succeeded,
-                ChangeWord::Refused => AttemptOutcome::Failed,
-                ChangeWord::Done | ChangeWord::Unrecognised | ChangeWord::Unavailable => AttemptOutcome::NoVerdict,
-            };
-            permits.into_iter().for_each(|permit| permit.settle(counts));
+            for (permit, is_surely_his) in permits {
+                permit.settle(match answer.word {
+                    ChangeWord::Done if is_surely_his => AttemptOutcome::Succeeded,
+                    ChangeWord::Refused => AttemptOutcome::Failed,
+                    ChangeWord::Done | ChangeWord::Unrecognised | ChangeWord::Unavailable => AttemptOutcome::NoVerdict,
+                });
+            }
             answer
         });
         let answer = match task {
@@ -347,23 +350,38 @@ impl Service {
     }
 }
 
+/// An account whose password a change may guess.
+struct GuessedAt {
+    account: AccountKey,
+    /// Whether what legacy carries out is certainly done to this account.
+    is_surely_his: bool,
+}
+
 /// The accounts at which a change that legacy judges is counted: the current password can be guessed there as at a login, and so
 /// can the code of a reset.
 ///
 /// Without a token that we can read nobody knows whose session it is. Whoever holds a stolen one could name another account with each guess,
 /// so that where it comes from is counted as well.
-fn guessed_at(answerer: Answerer, asked: &Asked, subject: &Subject) -> Vec<AccountKey> {
+fn guessed_at(answerer: Answerer, asked: &Asked, subject: &Subject) -> Vec<GuessedAt> {
     let guessable = asked.password.is_some() || asked.change == Change::ResetPassword;
     match answerer {
         Answerer::LocalFirst | Answerer::LocalOnly if guessable => {}
         // Legacy alone answers these users, logins included: nothing of ours stands in the way.
         Answerer::LocalFirst | Answerer::LocalOnly | Answerer::Legacy => return Vec::new(),
     }
-    let of_client = AccountKey::of_client(asked.client);
+    let surely = |account| GuessedAt { account, is_surely_his: true };
+    let perhaps = |account| GuessedAt { account, is_surely_his: false };
+    let of_client = surely(AccountKey::of_client(asked.client));
     match (&subject.proven, &subject.named) {
-        (Some(user), _) => vec![AccountKey::of_user(user, &asked.names)],
-        (None, Some(user)) => vec![AccountKey::of_user(user, &asked.names), of_client],
+        // A reset is judged by its code, whoever is logged in.
+        (Some(user), _) => {
+            vec![GuessedAt {
+                account: AccountKey::of_user(user, &asked.names),
+                is_surely_his: asked.password.is_some(),
+            }]
+        }
+        (None, Some(user)) => vec![perhaps(AccountKey::of_user(user, &asked.names)), of_client],
         (None, None) if asked.names.keys().is_empty() => vec![of_client],
-        (None, None) => vec![AccountKey::of_name(&asked.names), of_client],
+        (None, None) => vec![perhaps(AccountKey::of_name(&asked.names)), of_client],
     }
 }

@@ -26,6 +26,7 @@ mod house;
 mod kill;
 mod legacy;
 mod legacy_load;
+mod limits;
 mod login;
 mod modes;
 mod net;

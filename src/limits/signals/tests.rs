@@ -38,7 +38,7 @@ impl Replay {
 
 /// One in so many is wrong.
 fn mostly_right(number: u32, one_in: u32) -> AttemptOutcome {
-    if number % one_in == 0 { AttemptOutcome::Failed } else { AttemptOutcome::Succeeded }
+    if number.is_multiple_of(one_in) { AttemptOutcome::Failed } else { AttemptOutcome::Succeeded }
 }
 
 #[test]
