@@ -273,7 +273,9 @@ impl BoundServer {
                 (Ok(Drained::CutOff), Ok(_)) => Ok(Drained::CutOff),
             };
         }
-        if self.controls.is_given_away() {
+        // Whoever ends in the middle of a handover cannot know whose they are in the end.
+        let undecided = *steering.accepting.borrow() == Accepting::Elsewhere;
+        if undecided || self.controls.is_given_away() {
             files.into_iter().for_each(SocketFile::leave);
         } else {
             // Dropped at once, the files go. One that is gone already is no fault.
