@@ -22,6 +22,8 @@ use crate::telemetry::WithCauses;
 
 /// How long the new process may take to build itself. Until then nothing here changes.
 const PREPARE: Duration = Duration::from_secs(60);
+/// How long idle connections may take to end once they were told to, on a machine that is very busy.
+const QUIET: Duration = Duration::from_secs(2);
 /// How long intercepted requests may take to finish. Those that take longer find no store, and are told to try again.
 const LOGINS: Duration = Duration::from_secs(10);
 /// How long the new process may take to open the store.
@@ -122,8 +124,15 @@ impl Estate<'_> {
                 tokio::time::sleep(LOOK).await;
             }
         };
-        // An idle connection is closed after this; a stream goes on, and its connection ends with it.
-        let _streams_are_left = timeout(self.linger, deserted).await;
+        if timeout(self.linger, deserted).await.is_err() {
+            // Idle connections are being closed now. Streams go on, and their connections end with them.
+            let quiet = async {
+                while !self.controls.is_quiet() {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            let _as_far_as_it_went = timeout(QUIET, quiet).await;
+        }
         if timeout(LOGINS, self.service.settle()).await.is_err() {
             tracing::warn!("some logins take long to finish; they are told to try again");
         }

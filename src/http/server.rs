@@ -127,6 +127,12 @@ impl Controls {
         self.0.rosters.iter().all(|roster| roster.tasks.is_empty())
     }
 
+    /// Whether none of the connections that are left can bring another request, as far as that can be told.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.0.rosters.iter().all(|roster| roster.is_quiet())
+    }
+
     /// How long the slowest worker has not been through its loop. Usually well under a second.
     #[must_use]
     pub fn lag(&self) -> Duration {
