@@ -109,6 +109,9 @@ pub enum RunError {
     /// The public edge.
     #[error("the public listener ended")]
     Serve(#[from] ServeError),
+    /// The public edge, without being told to.
+    #[error("the public listener ended by itself")]
+    Ended,
     /// The admin listener cannot be served.
     #[error("the admin listener cannot be served")]
     Admin(#[source] io::Error),

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -11,15 +12,18 @@ use tokio::time::timeout;
 use super::admin_desk::AdminDesk;
 use super::takeover::open;
 use super::{OpenStore, RunError};
-use crate::http::server::Controls;
+use crate::http::server::{Controls, NamedSockets};
 use crate::notify::Notifier;
 use crate::service::Service;
+use crate::service::mode::ModeCell;
 use crate::store::HandoverStore;
 use crate::takeover::{Door, Fault, Link, Message};
 use crate::telemetry::WithCauses;
 
 /// How long the new process may take to build itself. Until then nothing here changes.
 const PREPARE: Duration = Duration::from_secs(60);
+/// How long idle connections may take to end once they were told to, on a machine that is very busy.
+const QUIET: Duration = Duration::from_secs(2);
 /// How long intercepted requests may take to finish. Those that take longer find no store, and are told to try again.
 const LOGINS: Duration = Duration::from_secs(10);
 /// How long the new process may take to open the store.
@@ -36,11 +40,14 @@ pub(super) struct Estate<'a> {
     /// Where the admin listener is configured to be.
     pub(super) admin_bind: Option<SocketAddr>,
     pub(super) service: Arc<Service>,
+    pub(super) mode: Arc<ModeCell>,
     pub(super) store: Arc<HandoverStore>,
     pub(super) open_store: OpenStore,
     pub(super) notifier: &'a Notifier,
     /// How long idle connections may still bring a request.
     pub(super) linger: Duration,
+    /// Whether all this is this process's yet, and not still that of the one before.
+    pub(super) settled: AtomicBool,
 }
 
 impl Estate<'_> {
@@ -66,6 +73,13 @@ impl Estate<'_> {
             drop(link);
             self.take_back().await?;
         }
+    }
+
+    /// This process must not go on: whatever waits in the sockets is for another one, and what waits here gets no store any more.
+    pub(super) fn leave_to_others(&self) {
+        self.controls.give_away();
+        self.controls.pause();
+        self.store.give_up();
     }
 
     async fn hand_over(&self, link: &mut Link) -> Result<(), Fault> {
@@ -97,7 +111,7 @@ impl Estate<'_> {
         Ok(())
     }
 
-    fn sockets(&self) -> io::Result<crate::http::server::NamedSockets> {
+    fn sockets(&self) -> io::Result<NamedSockets> {
         let mut sockets = self.controls.sockets()?;
         sockets.extend(self.admin.sockets(self.admin_bind)?);
         Ok(sockets)
@@ -110,8 +124,15 @@ impl Estate<'_> {
                 tokio::time::sleep(LOOK).await;
             }
         };
-        // An idle connection is closed after this; a stream goes on, and its connection ends with it.
-        let _streams_are_left = timeout(self.linger, deserted).await;
+        if timeout(self.linger, deserted).await.is_err() {
+            // Idle connections are being closed now. Streams go on, and their connections end with them.
+            let quiet = async {
+                while !self.controls.is_quiet() {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            let _as_far_as_it_went = timeout(QUIET, quiet).await;
+        }
         if timeout(LOGINS, self.service.settle()).await.is_err() {
             tracing::warn!("some logins take long to finish; they are told to try again");
         }

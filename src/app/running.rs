@@ -1,6 +1,7 @@
 //! A built proxy runs: takes another process's place if it was built to, serves, hands over to a third, drains.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::handover::Estate;
+use super::takeover::Predecessor;
 use super::vitals::Vitals;
 use super::{App, RunError};
 use crate::notify::Notifier;
@@ -47,95 +49,76 @@ impl App {
         }
         self.admin.open().map_err(RunError::Admin)?;
         self.readiness.set_started();
-        let stop = CancellationToken::new();
-        let controls = self.server.controls();
-        let vitals =
-            Vitals { controls: controls.clone(), hasher: self.hasher.clone(), store: self.store.clone() };
+        let (stop, controls) = (CancellationToken::new(), self.server.controls());
+        let vitals = Vitals { controls: controls.clone(), hasher: self.hasher, store: self.store.clone() };
         let estate = Estate {
-            controls: controls.clone(),
+            controls,
             admin: &self.admin,
             admin_bind: self.admin_bind,
             service: self.service.clone(),
-            store: self.store.clone(),
-            open_store: self.open_store.clone(),
+            mode: self.mode,
+            store: self.store,
+            open_store: self.open_store,
             notifier,
             linger: self.linger,
-        };
-        // Whether the sockets and the store are this process's yet.
-        let settled = AtomicBool::new(predecessor.is_none());
-        // Who was before, and who comes after.
-        let steward = async {
-            if let Some(predecessor) = predecessor {
-                match predecessor.succeed(&self.store, &self.open_store, &self.mode).await {
-                    Ok(()) => {
-                        controls.claim();
-                        settled.store(true, Ordering::Release);
-                    }
-                    Err(error) => return End::Failed(error),
-                }
-            }
-            let door = match self.takeover.as_deref().map(Door::open).transpose() {
-                Ok(door) => door,
-                Err(error) => {
-                    tracing::error!(%error, "no other process will be able to take over");
-                    None
-                }
-            };
-            tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
-            notifier.ready("serving");
-            let Some(door) = door else { return std::future::pending().await };
-            match estate.attend(door).await {
-                Ok(()) => End::HandedOver,
-                Err(error) => End::Failed(error),
-            }
+            settled: AtomicBool::new(predecessor.is_none()),
         };
         let serving = self.server.run(self.interceptor, self.metrics, stop.clone());
         let whole = async {
             let mut serving = pin!(serving);
             let end = tokio::select! {
-                ended = &mut serving => return (ended, None),
+                ended = &mut serving => End::Failed(ended.err().map_or(RunError::Ended, RunError::Serve)),
                 () = shutdown => End::Asked,
-                end = steward => end,
+                end = steward(&estate, predecessor, self.takeover.as_deref()) => end,
             };
             self.readiness.set_draining();
             tracing::info!("draining");
-            let failed = match end {
-                End::Asked => {
-                    if !settled.load(Ordering::Acquire) {
-                        // The process that ran before takes everything back.
-                        controls.pause();
-                        self.store.give_up();
-                    }
-                    notifier.stopping(self.drain_timeout + LAST_SAVES + LAST_STEPS);
-                    None
-                }
-                End::HandedOver => None,
-                End::Failed(error) => {
-                    controls.give_away();
-                    // Whatever waits in the sockets is for the process that goes on; what waits here gets no store any more.
-                    controls.pause();
-                    self.store.give_up();
-                    Some(error)
-                }
-            };
+            match end {
+                End::Asked => notifier.stopping(self.drain_timeout + LAST_SAVES + LAST_STEPS),
+                End::HandedOver | End::Failed(_) => {}
+            }
+            if matches!(end, End::Failed(_)) || !estate.settled.load(Ordering::Acquire) {
+                estate.leave_to_others();
+            }
             stop.cancel();
-            let ended = serving.await;
+            let ended = match end {
+                End::Failed(error @ (RunError::Ended | RunError::Serve(_))) => Err(error),
+                End::Failed(error) => serving.await.map_err(RunError::Serve).and(Err(error)),
+                End::Asked | End::HandedOver => serving.await.map_err(RunError::Serve),
+            };
             // What was begun elsewhere than on a worker, within bounds: a save that hangs must not hold the process.
             drop(tokio::time::timeout(LAST_SAVES, self.service.drain()).await);
-            (ended, failed)
+            ended
         };
-        let (ended, failed) = tokio::select! {
+        let ended = tokio::select! {
             ended = whole => ended,
             never = vitals.watch(notifier) => match never {},
         };
         self.admin.end().await;
         let drained = ended?;
-        match failed {
-            Some(error) => Err(error),
-            None => {
-                tracing::info!(?drained, "stopped");
-                Ok(())
-            }
-        }
+        tracing::info!(?drained, "stopped");
+        Ok(())
+    }
+}
+
+/// Takes the place of who was before, then waits for who comes after.
+async fn steward(estate: &Estate<'_>, predecessor: Option<Predecessor>, takeover: Option<&Path>) -> End {
+    if let Some(predecessor) = predecessor
+        && let Err(error) = predecessor.succeed(&estate.store, &estate.open_store, &estate.mode).await
+    {
+        return End::Failed(error);
+    }
+    estate.controls.claim();
+    estate.settled.store(true, Ordering::Release);
+    let door = takeover.map(Door::open).transpose().unwrap_or_else(|error| {
+        tracing::error!(%error, "no other process will be able to take over");
+        None
+    });
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    estate.notifier.ready("serving");
+    let Some(door) = door else { return std::future::pending().await };
+    match estate.attend(door).await {
+        Ok(()) => End::HandedOver,
+        Err(error) => End::Failed(error),
     }
 }

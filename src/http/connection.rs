@@ -403,6 +403,17 @@ impl Roster {
         self.draining_since.load(Ordering::Acquire) != 0
     }
 
+    /// Whether no connection is left but those whose last answer is under way: none that could still bring a request, and none that
+    /// is just shaking hands.
+    pub(super) fn is_quiet(&self) -> bool {
+        let (mut open, mut idle) = (0, 0);
+        self.each(|connection| {
+            open += 1;
+            idle += usize::from(connection.watch.in_flight.load(Ordering::Relaxed) == 0);
+        });
+        idle == 0 && self.tasks.len() <= open
+    }
+
     /// Ready when a drain begins.
     pub(super) async fn drain_begins(&self) {
         self.drain_begins.notified().await;
@@ -635,6 +646,21 @@ mod tests {
         assert_eq!(connection.due(3_011, PATIENCE), Order::Cut, "no film pauses for ever");
         drop(film);
         assert_eq!(connection.due(3_011, PATIENCE), Order::Run);
+    }
+
+    #[test]
+    fn r25_a_worker_is_quiet_when_only_answers_under_way_are_left() {
+        let (connection, roster) = connection();
+        assert!(!roster.is_quiet(), "it may bring a request");
+        let request = connection.in_flight();
+        assert!(roster.is_quiet());
+        let shaking_hands = roster.tasks.token();
+        let serving = roster.tasks.token();
+        assert!(!roster.is_quiet());
+        drop(shaking_hands);
+        assert!(roster.is_quiet());
+        drop((request, connection, serving));
+        assert!(roster.is_quiet());
     }
 
     #[test]

@@ -217,9 +217,10 @@ pub(super) fn adopt(bind: &Bind, sockets: Vec<OwnedFd>, workers: usize) -> Resul
             let only = sockets.into_iter().next().ok_or(BindFault::Mismatched)?;
             let (listening, address) = match (first.as_socket(), first.as_pathname()) {
                 (Some(address), _) => (Listening::Tcp(only.into()), BoundAddress::Tcp(address)),
-                (None, path) => {
-                    (Listening::Unix(OwnedFd::from(only).into()), BoundAddress::Unix(path.map(Path::to_owned).unwrap_or_default()))
-                }
+                (None, path) => (
+                    Listening::Unix(OwnedFd::from(only).into()),
+                    BoundAddress::Unix(path.map(Path::to_owned).unwrap_or_default()),
+                ),
             };
             let inherited_file = match (bind, &address) {
                 (Bind::Unix(wanted), BoundAddress::Unix(path)) if wanted == path => Some(path.clone()),
@@ -320,7 +321,8 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let still_ours = std::fs::symlink_metadata(&self.path).is_ok_and(|now| Some((now.dev(), now.ino())) == self.made);
+        let still_ours =
+            std::fs::symlink_metadata(&self.path).is_ok_and(|now| Some((now.dev(), now.ino())) == self.made);
         if still_ours && let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!(%error, path = %self.path.display(), "the socket's file could not be removed");
         }

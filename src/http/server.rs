@@ -135,6 +135,12 @@ impl Controls {
         self.0.rosters.iter().all(|roster| roster.tasks.is_empty())
     }
 
+    /// Whether none of the connections that are left can bring another request, as far as that can be told.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.0.rosters.iter().all(|roster| roster.is_quiet())
+    }
+
     /// How long the slowest worker has not been through its loop. Usually well under a second.
     #[must_use]
     pub fn lag(&self) -> Duration {
@@ -290,7 +296,9 @@ impl BoundServer {
                 (Ok(Drained::CutOff), Ok(_)) => Ok(Drained::CutOff),
             };
         }
-        if self.controls.is_given_away() {
+        // Whoever ends in the middle of a handover cannot know whose they are in the end.
+        let undecided = *steering.accepting.borrow() == Accepting::Elsewhere;
+        if undecided || self.controls.is_given_away() {
             files.into_iter().for_each(SocketFile::leave);
         } else {
             // Dropped at once, the files go. One that is gone already is no fault.

@@ -73,7 +73,11 @@ async fn r25_a_drain_answers_what_is_under_way_and_takes_nothing_new() {
     soon("the request", here.recv()).await.expect("there");
     let mut idle = RawClient::connect(address).await;
     server.shutdown.cancel();
-    assert_eq!(idle.read_to_end().await, b"", "idle connections are closed once they have had the time for a last request");
+    assert_eq!(
+        idle.read_to_end().await,
+        b"",
+        "idle connections are closed once they have had the time for a last request"
+    );
     // The listener is gone before that: connecting is refused from then on.
     soon("connections to be refused", async {
         while TcpStream::connect(address).await.is_ok() {

@@ -36,9 +36,11 @@ const KNOWN: u64 = 16;
 
 /// An app with pages and downloads.
 pub(crate) async fn app() -> Upstream {
-    Upstream::app(async |request: Request<Incoming>| {
-        if request.uri().path() == "/download" { download() } else { answer("a page") }
-    })
+    Upstream::app(
+        async |request: Request<Incoming>| {
+            if request.uri().path() == "/download" { download() } else { answer("a page") }
+        },
+    )
     .await
 }
 
@@ -107,7 +109,10 @@ pub(crate) struct Seen {
 impl Seen {
     /// All requests that were answered as they should be.
     pub(crate) fn answered(&self) -> u64 {
-        [&self.pages, &self.logins, &self.first_logins, &self.downloads].iter().map(|of| of.load(Ordering::SeqCst)).sum()
+        [&self.pages, &self.logins, &self.first_logins, &self.downloads]
+            .iter()
+            .map(|of| of.load(Ordering::SeqCst))
+            .sum()
     }
 
     pub(crate) fn failures(&self) -> Vec<String> {
@@ -149,7 +154,12 @@ impl Load {
         let seen = Arc::new(Seen::default());
         for id in 1..=KNOWN {
             double.put_user(user(id));
-            let (status, _) = Wire::connect(to).await.expect("connected").ask(&login(id, Connections::Fresh)).await.expect("an answer");
+            let (status, _) = Wire::connect(to)
+                .await
+                .expect("connected")
+                .ask(&login(id, Connections::Fresh))
+                .await
+                .expect("an answer");
             assert_eq!(status, 200);
         }
         seen.first_logins.store(KNOWN, Ordering::SeqCst);
@@ -232,7 +242,10 @@ async fn visit(
             Ok((wire, 200, body)) if !matches!(wish, Wish::Download) || body == PARTS * PART => {
                 count.fetch_add(1, Ordering::SeqCst);
                 if let Some(slowest) = slowest {
-                    slowest.fetch_max(u64::try_from(begun.elapsed().as_millis()).expect("not that long"), Ordering::SeqCst);
+                    slowest.fetch_max(
+                        u64::try_from(begun.elapsed().as_millis()).expect("not that long"),
+                        Ordering::SeqCst,
+                    );
                 }
                 kept = (connections == Connections::Kept && !wire.last).then_some(wire);
             }
