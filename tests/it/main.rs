@@ -20,6 +20,7 @@ mod faults;
 mod forward;
 mod forward_faults;
 mod hostile_bodies;
+mod interception;
 mod house;
 mod kill;
 mod legacy;
