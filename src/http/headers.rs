@@ -9,7 +9,7 @@ use http::header::{EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, 
 use http::{StatusCode, Version};
 
 use super::connection::{Connection, address_value};
-use super::router::PATH_OVERRIDES;
+use super::router::{PATH_HINTS, PATH_OVERRIDES};
 use super::settings::ForwardingHeader;
 use crate::domain::client_addr::ClientAddr;
 use crate::net::hop_by_hop;
@@ -123,7 +123,7 @@ impl HeaderRules {
             headers.remove(name);
         }
         // A path in a header would take a request past the route that its own path is judged by (R30).
-        for name in PATH_OVERRIDES {
+        for name in PATH_OVERRIDES.iter().chain(&PATH_HINTS).copied() {
             headers.remove(name);
         }
         self.forwarding(headers, from);

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::decode::names::{FieldName, pointer_keys};
-use super::decode::{Decoded, form, path_names_credential, query_names_credential, query_names_password};
+use super::decode::{
+    Decoded, form, parameter_names, path_names_credential, query_names_credential, query_names_password,
+    strip_credential_cookies,
+};
 use super::gate::Refusal;
 use super::path::{CanonicalTarget, PathError};
 use super::settings::{Action, RequestShape, Route, RouteMatch};
@@ -22,6 +25,21 @@ pub const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-metho
 /// Headers by which a client asks for another path than it sent. Refused on routes; elsewhere the forwarder strips them, since
 /// an app that follows them would find a route's path there (R30).
 pub const PATH_OVERRIDES: [&str; 2] = ["x-original-url", "x-rewrite-url"];
+
+/// Headers in which proxies say what a path was before they changed it, and apps believe them: by a prefix to be cut off (a
+/// snippet of Flask's; gunicorn's own names), or by the whole path. Never sent on, on routes or elsewhere (R30).
+pub const PATH_HINTS: [&str; 10] = [
+    "x-original-uri",
+    "x-original-path",
+    "x-envoy-original-path",
+    "x-replaced-path",
+    "x-override-url",
+    "x-request-uri",
+    "x-script-name",
+    "script-name",
+    "script_name",
+    "path_info",
+];
 
 /// All routes, by the keys of their paths.
 pub struct Router {
@@ -54,8 +72,10 @@ pub struct BadRoutePath {
 
 /// What to do with a request.
 pub enum Routed {
-    /// It is for no route: it is forwarded untouched.
+    /// Its path is no route's that takes a password: it is forwarded untouched.
     Pass,
+    /// Its path is one of these routes', and it only reads there: it is forwarded without what could make it a login.
+    Read(Candidates),
     /// It is for one of these routes, if its body says so.
     Take(Candidates),
     /// The path is a route's, the method nobody's: 405 (R31).
@@ -97,6 +117,16 @@ const QUERY_CREDENTIAL: Refusal = Refusal {
     status: StatusCode::BAD_REQUEST,
     reason: "query_credential",
     title: "Credentials do not belong in the URL",
+};
+const READ_WITH_BODY: Refusal = Refusal {
+    status: StatusCode::BAD_REQUEST,
+    reason: "read_with_body",
+    title: "This method has no body here",
+};
+const MISPLACED_CREDENTIAL: Refusal = Refusal {
+    status: StatusCode::BAD_REQUEST,
+    reason: "misplaced_credential",
+    title: "The credentials do not stand where they belong",
 };
 const WRONG_FORMAT: Refusal = Refusal {
     status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -188,7 +218,8 @@ fn by_method(method: &Method, target: &CanonicalTarget, asked: &[&Arc<Place>]) -
     if target.query().is_some_and(named) {
         return Routed::Refused(place.index, QUERY_CREDENTIAL);
     }
-    Routed::Pass
+    let others = asked.iter().filter(|other| other.index != place.index).map(|place| Arc::clone(place)).collect();
+    Routed::Read(Candidates { first: Arc::clone(place), others })
 }
 
 impl Place {
@@ -231,10 +262,26 @@ impl Candidates {
         !self.first.fields.is_empty()
     }
 
+    fn places(&self) -> impl Iterator<Item = &Arc<Place>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// What becomes of a read that comes with a body: an app that takes a route for every method may read a login there (R31).
+    #[must_use]
+    pub fn read_with_body(&self) -> (RouteIndex, Refusal) {
+        (self.first.index, READ_WITH_BODY)
+    }
+
+    /// Removes the cookies that bear a credential's name. PHP without a php.ini, and others, read cookies after the body, over
+    /// fields of the same name: the app would judge another user than the one whose password is saved (R39, R41).
+    pub fn strip_credential_cookies(&self, headers: &mut HeaderMap) {
+        strip_credential_cookies(headers, &self.places().map(|place| &place.shape).collect::<Vec<_>>());
+    }
+
     /// Which route the body is for. A body that has a route's fields in another format or spelling than the route's is refused:
-    /// some backends read both.
+    /// some backends read both. So is a request that has them in several places: some backends read all.
     pub fn select(&self, target: &CanonicalTarget, decoded: &Decoded) -> Result<Selection, Refusal> {
-        for place in std::iter::once(&self.first).chain(&self.others) {
+        for place in self.places() {
             if !place.fields.iter().all(|field| decoded.has_field(field)) {
                 continue;
             }
@@ -244,11 +291,21 @@ impl Candidates {
             place.refuse_overrides(target, decoded)?;
             return Ok(Selection::Route(place.index));
         }
-        Ok(Selection::Pass)
+        match self.places().any(|place| place.is_scattered_over(target, decoded)) {
+            true => Err(MISPLACED_CREDENTIAL),
+            false => Ok(Selection::Pass),
+        }
     }
 }
 
 impl Place {
+    /// Whether all the fields that the route asks for are there, but not all in the body, or below or above where they belong: for
+    /// `$_REQUEST`, or for parameters that are wrapped and unwrapped, that is the same.
+    fn is_scattered_over(&self, target: &CanonicalTarget, decoded: &Decoded) -> bool {
+        let elsewhere = parameter_names(target);
+        self.fields.iter().all(|field| decoded.has_field_like(field) || elsewhere.iter().any(|name| name.is_like(field)))
+    }
+
     /// Method overrides in the query or a form (R30), and credentials outside the body (R39).
     fn refuse_overrides(&self, target: &CanonicalTarget, decoded: &Decoded) -> Result<(), Refusal> {
         let expected = self.matcher.fields.iter().any(|field| is_method_override(field));

@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::DecodeError;
-use super::names::{FieldName, fold};
+use super::names::fold;
 
 /// How deep arrays and objects may nest.
 pub const MAX_DEPTH: usize = 8;
@@ -112,15 +112,15 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 }
 
-/// Whether a field is there, in whatever spelling some backend reads it. Each key is folded once, so that long keys over many
-/// values cost no more than the body's length.
-pub(super) fn has_field(value: &Value, path: &mut Vec<String>, wanted: &FieldName) -> bool {
+/// Whether a field for which this holds is there, given its folded keys from the root. Each key is folded once, so that long keys
+/// over many values cost no more than the body's length.
+pub(super) fn has_field(value: &Value, path: &mut Vec<String>, holds: &dyn Fn(&[String]) -> bool) -> bool {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-        Value::Array(items) => items.iter().any(|item| has_field(item, path, wanted)),
+        Value::Array(items) => items.iter().any(|item| has_field(item, path, holds)),
         Value::Object(entries) => entries.iter().any(|(key, value)| {
             path.push(fold(key));
-            let found = wanted.is_under(path) || has_field(value, path, wanted);
+            let found = holds(path) || has_field(value, path, holds);
             path.pop();
             found
         }),

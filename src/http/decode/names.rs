@@ -67,15 +67,47 @@ impl FieldName {
         begins(&self.nested) || begins(&self.flat)
     }
 
-    /// Whether this is an outer or inner part of the other's name too: `email` of `user[email]`.
+    /// Whether this is an outer or inner part of the other's name too: `user` or `email` of `user[email]`.
     #[must_use]
     pub fn resembles(&self, other: &Self) -> bool {
-        let one_ends_the_other =
-            |a: &[String], b: &[String]| !a.is_empty() && (b.ends_with(a) || (!b.is_empty() && a.ends_with(b)));
-        self.may_be(other)
-            || one_ends_the_other(&self.nested, &other.nested)
-            || one_ends_the_other(&self.flat, &other.flat)
+        self.may_be(other) || self.is_tail(other)
     }
+
+    /// Whether some backend finds `wanted` under this name, or would if parameters were wrapped in a group (Rails does it to JSON)
+    /// or taken out of one: `email` for `user[email]`, and the other way about.
+    #[must_use]
+    pub fn is_like(&self, wanted: &Self) -> bool {
+        self.holds(wanted) || self.is_tail(wanted)
+    }
+
+    /// Whether one of the two names is the other in a group.
+    #[must_use]
+    pub fn is_tail(&self, other: &Self) -> bool {
+        one_ends_the_other(&self.nested, &other.nested) || one_ends_the_other(&self.flat, &other.flat)
+    }
+
+    /// [`Self::is_like`] the other way about: whether a value in a JSON document, given by its folded keys from the root, is like
+    /// this field.
+    #[must_use]
+    pub fn is_like_folded(&self, folded: &[String]) -> bool {
+        self.is_under(folded) || self.is_tail_folded(folded)
+    }
+
+    /// [`Self::is_tail`] for a value in a JSON document.
+    #[must_use]
+    pub fn is_tail_folded(&self, folded: &[String]) -> bool {
+        one_ends_the_other(folded, &self.nested) || one_ends_the_other(folded, &self.flat)
+    }
+
+    /// Whether a value in a JSON document is this field.
+    #[must_use]
+    pub fn is_folded(&self, folded: &[String]) -> bool {
+        self.nested == folded
+    }
+}
+
+fn one_ends_the_other(a: &[String], b: &[String]) -> bool {
+    !a.is_empty() && !b.is_empty() && (a.ends_with(b) || b.ends_with(a))
 }
 
 fn one_begins_the_other(a: &[String], b: &[String]) -> bool {

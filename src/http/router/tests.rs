@@ -64,7 +64,7 @@ fn outcome(router: &Router, method: &Method, raw: &str) -> String {
 
 fn outcome_with(router: &Router, method: &Method, raw: &str, headers: &HeaderMap) -> String {
     match router.route(method, &target(raw), headers) {
-        Routed::Pass => "pass".to_owned(),
+        Routed::Pass | Routed::Read(_) => "pass".to_owned(),
         Routed::Take(candidates) => format!("take {}", candidates.first().0),
         Routed::MethodNotAllowed(_) => "405".to_owned(),
         Routed::Refused(_, refusal) => refusal.reason.to_owned(),
@@ -84,7 +84,7 @@ fn typed(content_type: &'static str, body: &str) -> Decoded {
 fn selected(router: &Router, raw: &str, body: &Decoded) -> Result<Selection, &'static str> {
     match router.route(&Method::POST, &target(raw), &HeaderMap::new()) {
         Routed::Take(candidates) => candidates.select(&target(raw), body).map_err(|refusal| refusal.reason),
-        Routed::Pass => Ok(Selection::Pass),
+        Routed::Pass | Routed::Read(_) => Ok(Selection::Pass),
         Routed::MethodNotAllowed(_) => Err("405"),
         Routed::Refused(_, refusal) => Err(refusal.reason),
     }
@@ -372,7 +372,7 @@ fn one_path_is_many_things_told_apart_by_fields() {
     assert_eq!(select(&typed("application/json", r#"{"log":"a"}"#)), Ok(Selection::Pass));
     match router.route(&Method::POST, &target("/wp-login.php"), &HeaderMap::new()) {
         Routed::Take(candidates) => assert!(candidates.needs_body_fields()),
-        Routed::Pass | Routed::MethodNotAllowed(_) | Routed::Refused(..) => panic!("not taken"),
+        Routed::Pass | Routed::Read(_) | Routed::MethodNotAllowed(_) | Routed::Refused(..) => panic!("not taken"),
     }
 }
 

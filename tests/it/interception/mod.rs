@@ -188,6 +188,7 @@ async fn run(backend: &Backend, proxies: &Proxies, app: App, choices: Vec<Choice
         next: AtomicUsize::new(0),
         figures: Mutex::new(Figures::default()),
     });
+    println!("{} {} {} {}", backend.address, proxies.call.public, proxies.fields.public, proxies.forward.public);
     let to = [backend.address, proxies.call.public, proxies.fields.public, proxies.forward.public];
     let runners: Vec<_> = (0..CONNECTIONS).map(|_| tokio::spawn(Arc::clone(&shared).work(to))).collect();
     for runner in runners {

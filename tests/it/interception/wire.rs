@@ -58,6 +58,7 @@ impl Wire {
     }
 
     async fn once(&mut self, method: &str, request: &[u8]) -> Back {
+        let kept = self.stream.is_some();
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => BufReader::new(TcpStream::connect(self.to).await.expect("a listener")),
@@ -68,7 +69,7 @@ impl Wire {
             answer(&mut stream, method).await
         };
         let read = tokio::time::timeout(PATIENCE, exchange).await;
-        let read = read.unwrap_or_else(|_| panic!("no answer in time to {}", String::from_utf8_lossy(request)));
+        let read = read.unwrap_or_else(|_| panic!("no answer in time from {} (kept: {kept}) to {}", self.to, String::from_utf8_lossy(request)));
         let Some((head, reusable)) = read else { return Back::Closed };
         if reusable {
             self.stream = Some(stream);

@@ -73,7 +73,7 @@ if (lenient) {
         body = {};
       }
     }
-    const given = { ...fold(request.query), ...fold(body), ...fold(body && body.user) };
+    const given = { ...fold(request.query), ...fold((body && body.user) || body) };
     answer(response, given.email, given.password);
   });
 } else {
