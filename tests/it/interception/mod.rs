@@ -24,7 +24,7 @@ use http::{HeaderMap, HeaderValue};
 
 use self::backends::{APPS, App, Backend, Format};
 use self::variants::{Catalogue, Choice, Variant};
-use self::wire::{Back, Head, Wire};
+use self::wire::{Back, Head, Peer, Wire};
 use crate::support::app::{Running, start};
 
 /// How many connections each side of a run has.
@@ -188,7 +188,6 @@ async fn run(backend: &Backend, proxies: &Proxies, app: App, choices: Vec<Choice
         next: AtomicUsize::new(0),
         figures: Mutex::new(Figures::default()),
     });
-    println!("{} {} {} {}", backend.address, proxies.call.public, proxies.fields.public, proxies.forward.public);
     let to = [backend.address, proxies.call.public, proxies.fields.public, proxies.forward.public];
     let runners: Vec<_> = (0..CONNECTIONS).map(|_| tokio::spawn(Arc::clone(&shared).work(to))).collect();
     for runner in runners {
@@ -208,7 +207,9 @@ struct Shared {
 
 impl Shared {
     async fn work(self: Arc<Self>, to: [SocketAddr; 4]) {
-        let [mut direct, mut call, mut fields, mut forward] = to.map(Wire::new);
+        let [app, proxies @ ..] = to;
+        let mut direct = Wire::new(app, Peer::App);
+        let [mut call, mut fields, mut forward] = proxies.map(|proxy| Wire::new(proxy, Peer::Proxy));
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(choice) = self.choices.get(number) else { return };
@@ -263,7 +264,7 @@ impl Shared {
             Format::Json => (BodyFormat::Json, "/"),
             Format::Form => (BodyFormat::Form, ""),
         };
-        let field = |name: &str| Some(FieldRef(format!("{prefix}{name}").into()));
+        let field = |name: &str| Some(FieldRef(format!("{prefix}{name}")));
         let shape = RequestShape {
             format,
             login: field("email"),

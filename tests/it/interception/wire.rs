@@ -10,6 +10,18 @@ use tokio::net::TcpStream;
 /// How long one exchange may take: only a server that hangs needs more.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long an app may take. Node's answer to what it cannot parse is not always sent where an answer went before.
+const PATIENCE_WITH_APPS: Duration = Duration::from_secs(6);
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// An app of somebody else's, which may hang: that is no answer.
+    App,
+    /// The proxy, which may not.
+    Proxy,
+}
+
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Back {
@@ -40,12 +52,13 @@ impl Head {
 /// A connection that is opened when it is needed.
 pub(super) struct Wire {
     to: SocketAddr,
+    peer: Peer,
     stream: Option<BufReader<TcpStream>>,
 }
 
 impl Wire {
-    pub(super) fn new(to: SocketAddr) -> Self {
-        Self { to, stream: None }
+    pub(super) fn new(to: SocketAddr, peer: Peer) -> Self {
+        Self { to, peer, stream: None }
     }
 
     /// Sends a request, of this method, and reads its answer. A kept connection that had been closed meanwhile is not held against it.
@@ -58,7 +71,6 @@ impl Wire {
     }
 
     async fn once(&mut self, method: &str, request: &[u8]) -> Back {
-        let kept = self.stream.is_some();
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => BufReader::new(TcpStream::connect(self.to).await.expect("a listener")),
@@ -68,8 +80,13 @@ impl Wire {
             let _ = stream.get_mut().write_all(request).await;
             answer(&mut stream, method).await
         };
-        let read = tokio::time::timeout(PATIENCE, exchange).await;
-        let read = read.unwrap_or_else(|_| panic!("no answer in time from {} (kept: {kept}) to {}", self.to, String::from_utf8_lossy(request)));
+        let read = match self.peer {
+            Peer::App => tokio::time::timeout(PATIENCE_WITH_APPS, exchange).await.unwrap_or(None),
+            Peer::Proxy => {
+                let read = tokio::time::timeout(PATIENCE, exchange).await;
+                read.unwrap_or_else(|_| panic!("no answer in time to {}", String::from_utf8_lossy(request)))
+            }
+        };
         let Some((head, reusable)) = read else { return Back::Closed };
         if reusable {
             self.stream = Some(stream);
