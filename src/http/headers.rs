@@ -350,6 +350,18 @@ mod tests {
         lines.join(" | ")
     }
 
+    /// R30.
+    #[test]
+    fn r30_what_claims_another_path_is_never_sent_on() {
+        let connection = connection(Some("198.51.100.1:4000"), false);
+        let claims: Vec<(&str, &str)> =
+            PATH_OVERRIDES.iter().chain(&PATH_HINTS).map(|name| (*name, "/api/login")).collect();
+        for trusted in [None, Some(ForwardingHeader::XForwardedFor), Some(ForwardingHeader::Forwarded)] {
+            let seen = seen(&claims, &connection, "198.51.100.1", trusted);
+            assert!(claims.iter().all(|(name, _)| !seen.contains_key(*name)), "{seen:?}");
+        }
+    }
+
     #[test]
     fn r8_headers_of_one_hop_stay_here_and_so_does_what_connection_names() {
         let connection = connection(Some("192.0.2.1:5000"), false);

@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode};
+use percent_encoding::percent_decode;
 
 use super::decode::names::{FieldName, pointer_keys};
 use super::decode::{
-    Decoded, form, parameter_names, path_names_credential, query_names_credential, query_names_password,
+    Decoded, decode, form, parameter_names, path_names_credential, query_names_credential, query_names_password,
     strip_credential_cookies,
 };
 use super::gate::Refusal;
@@ -78,6 +79,9 @@ pub enum Routed {
     Read(Candidates),
     /// It is for one of these routes, if its body says so.
     Take(Candidates),
+    /// It is for none of these routes, since it has not the query that they ask for; but for an app that reads those parameters from
+    /// the body as well, its body may make it one: see [`Candidates::may_be_named_by`].
+    Doubt(Candidates),
     /// The path is a route's, the method nobody's: 405 (R31).
     MethodNotAllowed(RouteIndex),
     /// It could be taken for a route's by some backend and not by us.
@@ -89,6 +93,8 @@ pub enum Routed {
 pub struct Candidates {
     first: Arc<Place>,
     others: Vec<Arc<Place>>,
+    /// Routes at this path and of this method whose query is not there.
+    unasked: Vec<Arc<Place>>,
 }
 
 /// What the body decided.
@@ -127,6 +133,11 @@ const MISPLACED_CREDENTIAL: Refusal = Refusal {
     status: StatusCode::BAD_REQUEST,
     reason: "misplaced_credential",
     title: "The credentials do not stand where they belong",
+};
+const QUERY_IN_BODY: Refusal = Refusal {
+    status: StatusCode::BAD_REQUEST,
+    reason: "query_in_body",
+    title: "A parameter of the query stands in the body",
 };
 const WRONG_FORMAT: Refusal = Refusal {
     status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -170,8 +181,8 @@ impl Router {
         if places.iter().any(|place| query.is_ambiguous(&place.matcher)) {
             return refused(REPEATED_QUERY);
         }
-        let asked: Vec<&Arc<Place>> = places.into_iter().filter(|place| query.satisfies(&place.matcher)).collect();
-        by_method(method, target, &asked)
+        let (asked, unasked): (Vec<_>, Vec<_>) = places.into_iter().partition(|place| query.satisfies(&place.matcher));
+        by_method(method, target, &asked, &unasked)
     }
 
     /// The routes at a path, and which reader finds them there. None at all for most requests, after one look-up.
@@ -202,14 +213,22 @@ impl Router {
     }
 }
 
-/// The last step: the method.
-fn by_method(method: &Method, target: &CanonicalTarget, asked: &[&Arc<Place>]) -> Routed {
-    let mut candidates = asked.iter().filter(|place| place.matcher.method == *method).map(|place| Arc::clone(place));
+/// The last step: the method. `asked` are the routes whose query is there.
+fn by_method(method: &Method, target: &CanonicalTarget, asked: &[&Arc<Place>], unasked: &[&Arc<Place>]) -> Routed {
+    let of_method = |places: &[&Arc<Place>]| -> Vec<Arc<Place>> {
+        places.iter().filter(|place| place.matcher.method == *method).map(|place| Arc::clone(place)).collect()
+    };
+    let mut unasked = of_method(unasked);
+    unasked.retain(|place| place.closes_other_methods);
+    let mut candidates = of_method(asked).into_iter();
     if let Some(first) = candidates.next() {
-        return Routed::Take(Candidates { first, others: candidates.collect() });
+        return Routed::Take(Candidates { first, others: candidates.collect(), unasked });
     }
     let guarded = |place: &&&Arc<Place>| place.closes_other_methods;
-    let Some(place) = asked.iter().find(guarded) else { return Routed::Pass };
+    let Some(place) = asked.iter().find(guarded) else {
+        let Some(first) = unasked.first().map(Arc::clone) else { return Routed::Pass };
+        return Routed::Doubt(Candidates { first, others: Vec::new(), unasked });
+    };
     if !(*method == Method::GET || *method == Method::HEAD || *method == Method::OPTIONS) {
         return Routed::MethodNotAllowed(place.index);
     }
@@ -219,7 +238,7 @@ fn by_method(method: &Method, target: &CanonicalTarget, asked: &[&Arc<Place>]) -
         return Routed::Refused(place.index, QUERY_CREDENTIAL);
     }
     let others = asked.iter().filter(|other| other.index != place.index).map(|place| Arc::clone(place)).collect();
-    Routed::Read(Candidates { first: Arc::clone(place), others })
+    Routed::Read(Candidates { first: Arc::clone(place), others, unasked: Vec::new() })
 }
 
 impl Place {
@@ -281,6 +300,9 @@ impl Candidates {
     /// Which route the body is for. A body that has a route's fields in another format or spelling than the route's is refused:
     /// some backends read both. So is a request that has them in several places: some backends read all.
     pub fn select(&self, target: &CanonicalTarget, decoded: &Decoded) -> Result<Selection, Refusal> {
+        if self.unasked.iter().any(|place| place.is_asked_for_by(target, decoded)) {
+            return Err(QUERY_IN_BODY);
+        }
         for place in self.places() {
             if !place.fields.iter().all(|field| decoded.has_field(field)) {
                 continue;
@@ -298,7 +320,44 @@ impl Candidates {
     }
 }
 
+impl Candidates {
+    /// Whether the body of a [`Routed::Doubt`] has the parameters that the query has not. Of a body that cannot be read - a multipart
+    /// one, a form in another charset - its words decide.
+    pub fn may_be_named_by(
+        &self,
+        headers: &HeaderMap,
+        target: &CanonicalTarget,
+        body: &[u8],
+    ) -> Result<(), (RouteIndex, Refusal)> {
+        let named = match decode(headers, body) {
+            Ok(decoded) => self.unasked.iter().find(|place| place.is_asked_for_by(target, &decoded)),
+            Err(_) => {
+                let text = percent_decode(body).decode_utf8_lossy().to_lowercase();
+                self.unasked.iter().find(|place| place.words().all(|word| text.contains(&word)))
+            }
+        };
+        named.map_or(Ok(()), |place| Err((place.index, QUERY_IN_BODY)))
+    }
+}
+
 impl Place {
+    /// Whether all that the route asks for in the query is there for a reader that looks into the body first (PHP's `$_REQUEST`),
+    /// and so are its fields.
+    fn is_asked_for_by(&self, target: &CanonicalTarget, decoded: &Decoded) -> bool {
+        let query = Query::parse(target).ok();
+        let in_query = |name: &str, value: &str| query.as_ref().is_some_and(|query| query.says(name, value, false));
+        let asked = |(name, value): (&String, &String)| {
+            decoded.may_say(&FieldName::of_form(name), value) || in_query(name, value)
+        };
+        self.matcher.query.iter().all(asked) && self.fields.iter().all(|field| decoded.has_field_like(field))
+    }
+
+    /// What a body that names this route cannot do without.
+    fn words(&self) -> impl Iterator<Item = String> {
+        let query = self.matcher.query.iter().flat_map(|(name, value)| [FieldName::of_form(name).last().to_owned(), value.to_lowercase()]);
+        query.chain(self.fields.iter().map(|field| field.last().to_owned()))
+    }
+
     /// Whether all the fields that the route asks for are there, but not all in the body, or below or above where they belong: for
     /// `$_REQUEST`, or for parameters that are wrapped and unwrapped, that is the same.
     fn is_scattered_over(&self, target: &CanonicalTarget, decoded: &Decoded) -> bool {
@@ -357,14 +416,13 @@ impl Query {
     }
 
     fn satisfies(&self, matcher: &RouteMatch) -> bool {
-        matcher.query.iter().all(|(wanted, value)| {
-            self.parameters.iter().any(|(name, given)| {
-                if matcher.exact {
-                    name == wanted && given == value
-                } else {
-                    FieldName::of_form(name).holds(&FieldName::of_form(wanted)) && given.eq_ignore_ascii_case(value)
-                }
-            })
+        matcher.query.iter().all(|(wanted, value)| self.says(wanted, value, matcher.exact))
+    }
+
+    fn says(&self, wanted: &str, value: &str, exact: bool) -> bool {
+        self.parameters.iter().any(|(name, given)| match exact {
+            true => name == wanted && given == value,
+            false => FieldName::of_form(name).holds(&FieldName::of_form(wanted)) && given.eq_ignore_ascii_case(value),
         })
     }
 }

@@ -185,7 +185,7 @@ fn refuse_aliases(shape: &RequestShape, decoded: &Decoded) -> Result<(), DecodeE
 fn refuse_json_twins(document: &Value, shape: &RequestShape) -> Result<(), DecodeError> {
     let own: Vec<FieldName> = credential_fields(shape).map(|(_, field)| FieldName::of_field(field)).collect();
     let passwords: Vec<FieldName> = password_fields(shape).map(FieldName::of_field).collect();
-    let is_twin = |path: &[String]| {
+    let is_twin = |path: &[String], _: &Value| {
         passwords.iter().any(|password| password.is_tail_folded(path)) && !own.iter().any(|own| own.is_folded(path))
     };
     match json::has_field(document, &mut Vec::new(), &is_twin) {

@@ -21,7 +21,16 @@ pub fn parse(body: &[u8]) -> Result<Value, DecodeError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let strict = Strict { depth: 0, refused: &refused };
     let document = strict.deserialize(&mut deserializer).and_then(|document| deserializer.end().map(|()| document));
-    document.map_err(|_| refused.get().unwrap_or(DecodeError::MalformedJson))
+    let document = document.map_err(|_| refused.get().unwrap_or(DecodeError::MalformedJson))?;
+    match &document {
+        // A document in a string: lenient apps parse what they got as text once more.
+        Value::String(text) if text.trim_start_matches('\u{feff}').trim_start().starts_with(['{', '[']) => {
+            Err(DecodeError::MalformedJson)
+        }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Ok(document)
+        }
+    }
 }
 
 /// Builds a [`Value`] and notes why it refused one, since serde's errors only carry text.
@@ -112,15 +121,15 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 }
 
-/// Whether a field for which this holds is there, given its folded keys from the root. Each key is folded once, so that long keys
+/// Whether a value for which this holds is there, given its folded keys from the root. Each key is folded once, so that long keys
 /// over many values cost no more than the body's length.
-pub(super) fn has_field(value: &Value, path: &mut Vec<String>, holds: &dyn Fn(&[String]) -> bool) -> bool {
+pub(super) fn has_field(value: &Value, path: &mut Vec<String>, holds: &dyn Fn(&[String], &Value) -> bool) -> bool {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
         Value::Array(items) => items.iter().any(|item| has_field(item, path, holds)),
         Value::Object(entries) => entries.iter().any(|(key, value)| {
             path.push(fold(key));
-            let found = holds(path) || has_field(value, path, holds);
+            let found = holds(path, value) || has_field(value, path, holds);
             path.pop();
             found
         }),

@@ -239,7 +239,7 @@ impl Decoded {
         match &self.0 {
             Body::Empty => false,
             Body::Form(fields) => fields.iter().any(|(name, _)| FieldName::of_form(name).holds(field)),
-            Body::Json(document) => json::has_field(document, &mut Vec::new(), &|path| field.is_under(path)),
+            Body::Json(document) => json::has_field(document, &mut Vec::new(), &|path, _| field.is_under(path)),
         }
     }
 
@@ -248,7 +248,20 @@ impl Decoded {
         match &self.0 {
             Body::Empty => false,
             Body::Form(fields) => fields.iter().any(|(name, _)| FieldName::of_form(name).is_like(field)),
-            Body::Json(document) => json::has_field(document, &mut Vec::new(), &|path| field.is_like_folded(path)),
+            Body::Json(document) => json::has_field(document, &mut Vec::new(), &|path, _| field.is_like_folded(path)),
+        }
+    }
+
+    /// Whether a field may be read as holding this text, regardless of case.
+    pub(in crate::http) fn may_say(&self, field: &FieldName, text: &str) -> bool {
+        match &self.0 {
+            Body::Empty => false,
+            Body::Form(fields) => fields
+                .iter()
+                .any(|(name, value)| value.eq_ignore_ascii_case(text) && FieldName::of_form(name).holds(field)),
+            Body::Json(document) => json::has_field(document, &mut Vec::new(), &|path, value| {
+                value.as_str().is_some_and(|value| value.eq_ignore_ascii_case(text)) && field.is_under(path)
+            }),
         }
     }
 

@@ -1,9 +1,9 @@
 //! The names of fields, and which of them some backend could take for one another.
 //!
 //! PHP makes `_` of dots and spaces and cuts a name at a NUL; Rails, PHP and Node nest brackets, Spring and ASP.NET nest dots;
-//! Go, .NET and Jackson may ignore case; Spring strips `_` and `!` from the front. Two names that any of them reads as one
-//! are aliases here: a request that holds two aliases of a credential field means different users to different readers
-//! (R35, R38, R39). Pure; called by the decoders and the router.
+//! Go, .NET and Jackson may ignore case; Spring strips `_` and `!` from the front, PHP's own server a second `?`. Two names that
+//! any of them reads as one are aliases here: a request that holds two aliases of a credential field means different users to
+//! different readers (R35, R38, R39). Pure; called by the decoders and the router.
 
 use crate::http::settings::FieldRef;
 
@@ -22,7 +22,7 @@ impl FieldName {
     pub fn of_form(name: &str) -> Self {
         let folded = fold(name);
         let (top, brackets) = folded.split_at(folded.find('[').unwrap_or(folded.len()));
-        let underscored = |text: &str| text.replace(['.', ' ', '['], "_").trim_start_matches(['_', '!']).to_owned();
+        let underscored = |text: &str| text.replace(['.', ' ', '['], "_").trim_start_matches(MARKERS).to_owned();
         let flat = match brackets.contains(']') {
             true => [underscored(top)].into_iter().chain(parts(brackets, &['[', ']'])).collect(),
             false => vec![underscored(&folded)], // PHP on a bracket that nobody closes.
@@ -99,6 +99,12 @@ impl FieldName {
         one_ends_the_other(folded, &self.nested) || one_ends_the_other(folded, &self.flat)
     }
 
+    /// What the name ends in, folded: `email` of `user[email]`.
+    #[must_use]
+    pub fn last(&self) -> &str {
+        self.nested.last().map_or("", String::as_str)
+    }
+
     /// Whether a value in a JSON document is this field.
     #[must_use]
     pub fn is_folded(&self, folded: &[String]) -> bool {
@@ -122,12 +128,15 @@ fn is_index(part: &str) -> bool {
     !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// What some readers drop in front of a name.
+const MARKERS: [char; 4] = ['_', '!', '?', ' '];
+
 /// Case, surrounding space, what cannot be seen, markers in front, and what follows a NUL do not tell names apart.
 #[must_use]
 pub fn fold(name: &str) -> String {
     let until_nul = name.split('\0').next().unwrap_or_default();
     let visible = until_nul.replace(|c: char| c.is_control() || is_zero_width(c), "");
-    fold_case(&visible).trim().trim_start_matches(['_', '!', ' ']).to_owned()
+    fold_case(&visible).trim().trim_start_matches(MARKERS).to_owned()
 }
 
 /// Lower case, in which characters that some reader lowers or raises to an ASCII letter are that letter: the long s, the KELVIN

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 
 use self::render::{Asked, Renderer};
@@ -155,6 +155,7 @@ impl Interceptor {
             routed @ (Routed::Pass
             | Routed::Read(_)
             | Routed::Take(_)
+            | Routed::Doubt(_)
             | Routed::MethodNotAllowed(_)
             | Routed::Refused(..)) => routed,
         };
@@ -165,6 +166,8 @@ impl Interceptor {
         match (mode, routed) {
             (_, Routed::Pass | Routed::Read(_)) => self.send_on(traffic, ProxyBody::from(body)).await,
             (_, Routed::Take(candidates)) => self.intercept(mode, &candidates, traffic, body).await,
+            (Mode::Observe, Routed::Doubt(_)) => self.send_on(traffic, ProxyBody::from(body)).await,
+            (_, Routed::Doubt(candidates)) => self.look_into(&candidates, traffic, body).await,
             (Mode::Observe, Routed::MethodNotAllowed(_) | Routed::Refused(..)) => {
                 // Observing changes nothing for anybody; what `migrate` would refuse is counted.
                 self.parts.metrics.refused("observed");
@@ -235,6 +238,24 @@ impl Interceptor {
         match extract(&route.request, &decoded) {
             Ok(credentials) => self.perform(index, route, traffic, &decoded, credentials, bytes).await,
             Err(error) => self.unusable(mode, route, traffic, &error.into(), Some(bytes)).await,
+        }
+    }
+
+    /// Sends a request on unless its body has what a route at its path asks for in the query. What is longer than any login goes on
+    /// unread if it is an upload, and is refused otherwise.
+    async fn look_into(&self, candidates: &Candidates, traffic: Traffic<'_>, body: Incoming) -> Response<ProxyBody> {
+        let deadline = self.parts.clock.monotonic() + self.parts.bounds.body_timeout;
+        let bytes = match read_ahead(body, SHARED_PATH_BODY, deadline).await {
+            Ok(ReadAhead::Whole(bytes)) => bytes,
+            Ok(ReadAhead::Longer(body)) if is_multipart(&traffic.head.headers) => {
+                return self.send_on(traffic, body).await;
+            }
+            Ok(ReadAhead::Longer(_)) => return self.refuse(&unread(&BodyError::TooLarge)),
+            Err(error) => return self.refuse(&unread(&error)),
+        };
+        match candidates.may_be_named_by(&traffic.head.headers, &traffic.target, &bytes) {
+            Ok(()) => self.send_on(traffic, ProxyBody::full(bytes)).await,
+            Err((_, refusal)) => self.refuse(&refusal),
         }
     }
 
@@ -606,6 +627,11 @@ impl Action {
 struct Bodies {
     canonical: Arc<ClientRequest>,
     received: Bytes,
+}
+
+fn is_multipart(headers: &HeaderMap) -> bool {
+    let types = headers.get_all(CONTENT_TYPE).iter();
+    types.map(HeaderValue::as_bytes).any(|value| value.trim_ascii_start().to_ascii_lowercase().starts_with(b"multipart/"))
 }
 
 /// Why a body could not be read.
