@@ -60,6 +60,31 @@ struct Place {
     closes_other_methods: bool,
 }
 
+/// How the paths of two routes meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meeting {
+    /// They are one place: whatever spelling is taken for one is taken for the other (R29).
+    Same,
+    /// The first is another spelling of the second: `/login.json` of `/login`, `/index.php/login` of `/index.php`.
+    SpellingOf,
+}
+
+/// How one path as configured meets another; not at all if either is no path.
+#[must_use]
+pub fn meeting(path: &str, other: &str) -> Option<Meeting> {
+    let key = |path: &str| {
+        let target = CanonicalTarget::parse_configured(path).ok()?;
+        Some(spellings::key(target.path(), Reader::Usual))
+    };
+    let (path, other) = (key(path)?, key(other)?);
+    if path == other {
+        return Some(Meeting::Same);
+    }
+    let mut found = false;
+    spellings::for_each_key(&path, |spelling| found |= spelling == other);
+    found.then_some(Meeting::SpellingOf)
+}
+
 /// A route's path cannot be matched.
 #[derive(Debug, thiserror::Error)]
 #[error("the path of route `{route}` cannot be matched")]
@@ -124,11 +149,8 @@ const QUERY_CREDENTIAL: Refusal = Refusal {
     reason: "query_credential",
     title: "Credentials do not belong in the URL",
 };
-const READ_WITH_BODY: Refusal = Refusal {
-    status: StatusCode::BAD_REQUEST,
-    reason: "read_with_body",
-    title: "This method has no body here",
-};
+const READ_WITH_BODY: Refusal =
+    Refusal { status: StatusCode::BAD_REQUEST, reason: "read_with_body", title: "This method has no body here" };
 const MISPLACED_CREDENTIAL: Refusal = Refusal {
     status: StatusCode::BAD_REQUEST,
     reason: "misplaced_credential",
@@ -354,7 +376,11 @@ impl Place {
 
     /// What a body that names this route cannot do without.
     fn words(&self) -> impl Iterator<Item = String> {
-        let query = self.matcher.query.iter().flat_map(|(name, value)| [FieldName::of_form(name).last().to_owned(), value.to_lowercase()]);
+        let query = self
+            .matcher
+            .query
+            .iter()
+            .flat_map(|(name, value)| [FieldName::of_form(name).last().to_owned(), value.to_lowercase()]);
         query.chain(self.fields.iter().map(|field| field.last().to_owned()))
     }
 
@@ -362,7 +388,9 @@ impl Place {
     /// `$_REQUEST`, or for parameters that are wrapped and unwrapped, that is the same.
     fn is_scattered_over(&self, target: &CanonicalTarget, decoded: &Decoded) -> bool {
         let elsewhere = parameter_names(target);
-        self.fields.iter().all(|field| decoded.has_field_like(field) || elsewhere.iter().any(|name| name.is_like(field)))
+        self.fields
+            .iter()
+            .all(|field| decoded.has_field_like(field) || elsewhere.iter().any(|name| name.is_like(field)))
     }
 
     /// Method overrides in the query or a form (R30), and credentials outside the body (R39).

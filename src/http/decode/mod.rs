@@ -21,8 +21,8 @@ use self::names::FieldName;
 use super::gate::Refusal;
 use super::settings::BodyFormat;
 
-pub(in crate::http) use credentials::{parameter_names, query_names_password, strip_credential_cookies};
 pub use credentials::{Credentials, extract, path_names_credential, query_names_credential};
+pub(in crate::http) use credentials::{parameter_names, query_names_password, strip_credential_cookies};
 
 /// A parsed body. It holds passwords: it has no `Debug`, and its strings are overwritten when it is dropped.
 pub struct Decoded(Body);

@@ -631,7 +631,9 @@ struct Bodies {
 
 fn is_multipart(headers: &HeaderMap) -> bool {
     let types = headers.get_all(CONTENT_TYPE).iter();
-    types.map(HeaderValue::as_bytes).any(|value| value.trim_ascii_start().to_ascii_lowercase().starts_with(b"multipart/"))
+    types
+        .map(HeaderValue::as_bytes)
+        .any(|value| value.trim_ascii_start().to_ascii_lowercase().starts_with(b"multipart/"))
 }
 
 /// Why a body could not be read.

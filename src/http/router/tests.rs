@@ -233,6 +233,23 @@ fn a_route_of_its_own_goes_before_one_that_it_is_another_spelling_of() {
 }
 
 #[test]
+fn two_paths_meet_as_their_requests_do() {
+    for (path, other, expected) in [
+        ("/login", "/login", Some(Meeting::Same)),
+        ("/Login/", "/login", Some(Meeting::Same)),
+        ("/login;x=1", "/login", Some(Meeting::Same)),
+        ("/login.json", "/login", Some(Meeting::SpellingOf)),
+        ("/login", "/login.json", None),
+        ("/index.php/login", "/login", Some(Meeting::SpellingOf)),
+        ("/index.php/login", "/index.php", Some(Meeting::SpellingOf)),
+        ("/login", "/logout", None),
+        ("/a//b", "/a/b", None),
+    ] {
+        assert_eq!(meeting(path, other), expected, "{path} {other}");
+    }
+}
+
+#[test]
 fn the_root_can_be_a_route() {
     let router = router(&[route("/")]);
     for raw in ["/", "/?a=b", "/index.php", "/;x=1"] {
@@ -372,11 +389,9 @@ fn one_path_is_many_things_told_apart_by_fields() {
     assert_eq!(select(&typed("application/json", r#"{"log":"a"}"#)), Ok(Selection::Pass));
     match router.route(&Method::POST, &target("/wp-login.php"), &HeaderMap::new()) {
         Routed::Take(candidates) => assert!(candidates.needs_body_fields()),
-        Routed::Pass
-        | Routed::Read(_)
-        | Routed::Doubt(_)
-        | Routed::MethodNotAllowed(_)
-        | Routed::Refused(..) => panic!("not taken"),
+        Routed::Pass | Routed::Read(_) | Routed::Doubt(_) | Routed::MethodNotAllowed(_) | Routed::Refused(..) => {
+            panic!("not taken")
+        }
     }
 }
 
@@ -450,9 +465,10 @@ fn r26_what_a_route_asks_for_in_the_query_may_not_stand_in_the_body() {
         route
     };
     let router = router(&[with_action("login"), with_action("register")]);
-    let types = |value: &'static str| HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static(value))]);
-    let judge = |raw: &str, kind: &'static str, body: &str| {
-        match router.route(&Method::POST, &target(raw), &types(kind)) {
+    let types =
+        |value: &'static str| HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static(value))]);
+    let judge =
+        |raw: &str, kind: &'static str, body: &str| match router.route(&Method::POST, &target(raw), &types(kind)) {
             Routed::Doubt(doubt) => match doubt.may_be_named_by(&types(kind), &target(raw), body.as_bytes()) {
                 Ok(()) => "passed".to_owned(),
                 Err((index, refusal)) => format!("{} {}", refusal.reason, index.0),
@@ -463,8 +479,7 @@ fn r26_what_a_route_asks_for_in_the_query_may_not_stand_in_the_body() {
                 Err(refusal) => refusal.reason.to_owned(),
             },
             Routed::Pass | Routed::Read(_) | Routed::MethodNotAllowed(_) | Routed::Refused(..) => "no doubt".to_owned(),
-        }
-    };
+        };
     const FORM: &str = "application/x-www-form-urlencoded";
     for (raw, kind, body, expected) in [
         ("/do?action=login", FORM, "user[email]=a", "taken 0"),

@@ -331,7 +331,11 @@ async fn nothing_goes_past(framework: &str) {
 
 /// The first of many, a line each.
 fn some(all: &[String]) -> String {
-    let shown: Vec<&str> = all.iter().take(std::env::var("SHOW").ok().and_then(|n| n.parse().ok()).unwrap_or(20)).map(String::as_str).collect();
+    let shown: Vec<&str> = all
+        .iter()
+        .take(std::env::var("SHOW").ok().and_then(|n| n.parse().ok()).unwrap_or(20))
+        .map(String::as_str)
+        .collect();
     format!("{}:\n{}", all.len(), shown.join("\n"))
 }
 
