@@ -815,7 +815,7 @@ fn r43a_check_says_which_routes_can_be_reached_another_way() {
             "[[route]]\nname = \"{name}\"\naction = \"login\"\nmatch = {{ method = \"{method}\", {matcher} }}\n\
              request = {{ form = true, login = \"log\", password = \"pwd\" }}\nlegacy = \"forward\"\n\
              forward.success = \"status == 302 and set_cookies.session is defined\"\nforward.denied = \"status == 200\"\n\
-             forward.user = {{ id = \"json.id\" }}\n"
+             forward.user = {{ id = \"json.id\", username = \"json.name\" }}\n"
         )
     };
     let said = |routes: &[String]| cli::check::describe(&valid(&format!("{MINIMAL}{}", routes.concat())));

@@ -46,6 +46,17 @@ const AXES: usize = 6;
 /// type and body, whose ordinary ones depend on the format.
 pub(super) type Choice = [usize; AXES];
 
+/// One thing that is changed, to an entry of its list.
+#[derive(Debug, Clone)]
+pub(super) enum Change {
+    Path(String),
+    Method(&'static str),
+    Query(&'static str),
+    Type(&'static str),
+    Body(&'static str),
+    Header(&'static str),
+}
+
 /// Everything that can be chosen from, for a login at one path.
 pub(super) struct Catalogue {
     paths: Vec<String>,
@@ -77,9 +88,19 @@ impl Catalogue {
         std::iter::once(self.ordinary).chain(changes.map(|(axis, change)| with(self.ordinary, axis, change))).collect()
     }
 
-    /// Every spelling of the path.
-    pub(super) fn spellings(&self) -> Vec<Choice> {
-        (0..self.lists[0]).map(|path| with(self.ordinary, 0, path)).collect()
+    /// The ordinary login with these things changed, each to an entry of its list.
+    pub(super) fn changed(&self, changes: &[Change]) -> Choice {
+        changes.iter().fold(self.ordinary, |choice, change| {
+            let at = |found: Option<usize>| found.unwrap_or_else(|| panic!("{change:?} is in no list"));
+            match change {
+                Change::Path(path) => with(choice, 0, at(self.paths.iter().position(|known| known == path))),
+                Change::Method(method) => with(choice, 1, at(METHODS.iter().position(|known| known == method))),
+                Change::Query(query) => with(choice, 2, at(QUERIES.iter().position(|known| known == query))),
+                Change::Type(kind) => with(choice, 3, at(TYPES.iter().position(|known| **known == [*kind]))),
+                Change::Body(body) => with(choice, 4, at(BODIES.iter().position(|(known, _)| known == body))),
+                Change::Header(line) => with(choice, 5, at(EXTRAS.iter().position(|known| known == line))),
+            }
+        })
     }
 
     /// Every choice with two changes, in an order of no meaning that is the same each time.
@@ -117,11 +138,6 @@ impl Catalogue {
     fn changes(&self, axis: usize) -> impl Iterator<Item = usize> + use<> {
         let ordinary = self.ordinary[axis];
         (0..self.lists[axis]).filter(move |choice| *choice != ordinary)
-    }
-
-    /// The spelling of the path that was chosen.
-    pub(super) fn path(&self, choice: Choice) -> &str {
-        &self.paths[choice[0]]
     }
 
     /// The request that a choice comes to, for a user of this number.
