@@ -160,5 +160,5 @@ async fn observing_hands_on_what_would_be_refused_and_counts_it() {
     }
     assert_eq!(ask(&proxy, "GET", "/login", &[("Cookie", "log=bob")], "").await.status, 200);
     assert!(upstream.saw("log=bob"), "a cookie too");
-    assert!(proxy.metric("authferry_refused_total", &[]).await >= 3.0);
+    assert!(proxy.metric("authferry_refused_requests_total", &[]).await >= 3.0);
 }
