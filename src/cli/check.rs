@@ -280,7 +280,7 @@ fn local_yes(route: &Route) -> &'static str {
 
 fn other_doors(config: &Config, page: &mut Page) {
     page.gap();
-    page.plain("closed on these paths, in any spelling of them");
+    page.plain("closed on these paths, and unless `match.exact` in their other spellings");
     for closed in doors::closed(config) {
         page.plain(format!("  - {closed}"));
     }
