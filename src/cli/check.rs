@@ -1,10 +1,10 @@
 //! `authferry check`: what a valid configuration will do, in words, before it does it. Reads no store, opens no socket, shows no
 //! secret. The problems of an invalid one show themselves: [`crate::config::Problems`].
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::doors;
 use super::mode::meaning;
 use crate::config::{Config, Place, Warning};
 use crate::domain::clock::{Clock as _, SystemClock, UnixSeconds};
@@ -32,7 +32,7 @@ pub fn describe(config: &Config) -> String {
     bounds(config, &mut page);
     page.gap();
     routes(&config.edge.routes, &mut page);
-    doors(&config.edge.routes, &mut page);
+    other_doors(config, &mut page);
     warnings(&config.warnings, &mut page);
     page.text
 }
@@ -310,7 +310,7 @@ fn row(route: &Route) -> [String; 5] {
     ]
 }
 
-fn action(action: Action) -> &'static str {
+pub(super) fn action(action: Action) -> &'static str {
     match action {
         Action::Login => "login",
         Action::Register => "register",
@@ -343,38 +343,16 @@ fn local_yes(route: &Route) -> &'static str {
     }
 }
 
-/// What the routes do not cover (R43a): a login that no route takes is neither migrated nor limited.
-fn doors(routes: &[Route], page: &mut Page) {
+fn other_doors(config: &Config, page: &mut Page) {
+    page.gap();
+    page.plain("closed on these paths, and unless `match.exact` in their other spellings");
+    for closed in doors::closed(config) {
+        page.plain(format!("  - {closed}"));
+    }
     page.gap();
     page.plain("not covered: close or limit these at the app, or give them routes");
-    page.plain("  - HTTP Basic, XML-RPC, SSO and every other login on a path above no route: forwarded as they are");
-    for route in routes {
-        let matcher = &route.matcher;
-        if matcher.exact {
-            page.plain(format!(
-                "  - other spellings of {}, which the app may take for it (`match.exact` of {})",
-                matcher.path, route.name
-            ));
-        }
-        if !matcher.query.is_empty() || !matcher.fields.is_empty() {
-            page.plain(format!("  - requests to {} without the query or fields of {}", matcher.path, route.name));
-        }
-    }
-    let actions: BTreeSet<&str> = routes.iter().map(|route| action(route.action)).collect();
-    for (missing, so) in [
-        (
-            "change_password",
-            "a password changed in the app is learnt at the next mismatch only, and the old one works until then",
-        ),
-        (
-            "reset_password",
-            "a password reset in the app is learnt at the next mismatch only, and the old one works until then",
-        ),
-        ("delete_user", "a user deleted in the app can still log in here"),
-    ] {
-        if !actions.contains(missing) {
-            page.plain(format!("  - no route with action {missing}: {so}"));
-        }
+    for open in doors::open(config) {
+        page.plain(format!("  - {open}"));
     }
 }
 

@@ -9,7 +9,7 @@ use http::header::{EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, 
 use http::{StatusCode, Version};
 
 use super::connection::{Connection, address_value};
-use super::router::PATH_OVERRIDES;
+use super::router::{PATH_HINTS, PATH_OVERRIDES};
 use super::settings::ForwardingHeader;
 use crate::domain::client_addr::ClientAddr;
 use crate::net::hop_by_hop;
@@ -131,7 +131,7 @@ impl HeaderRules {
             headers.insert(CLIENT_CERTIFICATE[0].clone(), certificate.clone());
         }
         // A path in a header would take a request past the route that its own path is judged by (R30).
-        for name in PATH_OVERRIDES {
+        for name in PATH_OVERRIDES.iter().chain(&PATH_HINTS).copied() {
             headers.remove(name);
         }
         self.forwarding(headers, from);
@@ -356,6 +356,18 @@ mod tests {
     fn line(headers: &HeaderMap, name: &str) -> String {
         let lines: Vec<_> = headers.get_all(name).iter().map(|value| value.to_str().expect("text")).collect();
         lines.join(" | ")
+    }
+
+    /// R30.
+    #[test]
+    fn r30_what_claims_another_path_is_never_sent_on() {
+        let connection = connection(Some("198.51.100.1:4000"), false);
+        let claims: Vec<(&str, &str)> =
+            PATH_OVERRIDES.iter().chain(&PATH_HINTS).map(|name| (*name, "/api/login")).collect();
+        for trusted in [None, Some(ForwardingHeader::XForwardedFor), Some(ForwardingHeader::Forwarded)] {
+            let seen = seen(&claims, &connection, "198.51.100.1", trusted);
+            assert!(claims.iter().all(|(name, _)| !seen.contains_key(*name)), "{seen:?}");
+        }
     }
 
     #[test]

@@ -861,9 +861,61 @@ fn r43a_check_lists_the_doors_that_no_route_covers() {
         "other spellings of /api/login",
         "without the query or fields of web-login",
         "no route with action delete_user",
+        "the app itself, if it can be reached past authferry",
+        "HTTP Basic, which the app may take on any path",
+        "XML-RPC, GraphQL",
+        "bodies of GET, HEAD and OPTIONS",
+        "login: /api/login as a form; it is taken as JSON only",
+        "web-login: /users/sign_in as JSON; it is taken as a form only",
     ] {
         assert!(said.contains(part), "`{part}` is not said:\n{said}");
     }
+    assert!(!said.contains("WordPress") && !said.contains("X-Forwarded-Prefix"), "{said}");
+}
+
+#[test]
+fn r43a_check_says_which_routes_can_be_reached_another_way() {
+    let route = |name: &str, method: &str, matcher: &str| {
+        format!(
+            "[[route]]\nname = \"{name}\"\naction = \"login\"\nmatch = {{ method = \"{method}\", {matcher} }}\n\
+             request = {{ form = true, login = \"log\", password = \"pwd\" }}\nlegacy = \"forward\"\n\
+             forward.success = \"status == 302 and set_cookies.session is defined\"\nforward.denied = \"status == 200\"\n\
+             forward.user = {{ id = \"json.id\", username = \"json.name\" }}\n"
+        )
+    };
+    let said = |routes: &[String]| cli::check::describe(&valid(&format!("{MINIMAL}{}", routes.concat())));
+    for (routes, part) in [
+        (
+            vec![route("one", "POST", "path = \"/login\""), route("two", "POST", "path = \"/login.json\"")],
+            "/login.json is another spelling of /login: what two does not take there goes to one",
+        ),
+        (
+            vec![route("one", "POST", "path = \"/login\""), route("two", "PUT", "path = \"/Login/\"")],
+            "/login takes a login by POST (one) and by PUT (two)",
+        ),
+        (vec![route("one", "POST", "path = \"/blog/wp-login.php\", fields = [\"log\"]")], "WordPress: /xmlrpc.php"),
+        (
+            vec![route("one", "POST", "path = \"/index.php\", query = { do = \"login\" }")],
+            "multipart bodies over 2 MiB are not looked into for `do`",
+        ),
+        (
+            vec![route("one", "POST", "path = \"/login\", exact = true")],
+            "most frameworks take for it: `match.exact` of one",
+        ),
+        (vec!["[trusted_proxies]\ncidrs = [\"10.0.0.0/8\"]\n".to_owned()], "X-Forwarded-Prefix and its like"),
+        (Vec::new(), "nothing: no route takes a password"),
+    ] {
+        let said = said(&routes);
+        assert!(said.contains(part), "`{part}` is not said:\n{said}");
+    }
+    let apart = said(&[
+        route("one", "POST", "path = \"/login\", exact = true"),
+        route("two", "POST", "path = \"/login.json\""),
+        route("three", "POST", "path = \"/session\""),
+    ]);
+    assert!(!apart.contains("another spelling of"), "{apart}");
+    let observing = said(&["[migration]\nmode = \"observe\"\n".to_owned(), route("one", "POST", "path = \"/login\"")]);
+    assert!(observing.contains("in `observe` all of it is handed on and counted"), "{observing}");
 }
 
 /// Every key of the schema: path, type, default, description.

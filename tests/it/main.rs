@@ -23,6 +23,7 @@ mod framing;
 mod h2;
 mod hostile_bodies;
 mod house;
+mod interception;
 mod kill;
 mod legacy;
 mod legacy_load;

@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::DecodeError;
-use super::names::{FieldName, fold};
+use super::names::fold;
 
 /// How deep arrays and objects may nest.
 pub const MAX_DEPTH: usize = 8;
@@ -27,7 +27,16 @@ pub fn parse(body: &[u8]) -> Result<Value, DecodeError> {
     let values = Cell::new(VALUES + body.len() / BYTES_A_VALUE);
     let strict = Strict { depth: 0, refused: &refused, values: &values };
     let document = strict.deserialize(&mut deserializer).and_then(|document| deserializer.end().map(|()| document));
-    document.map_err(|_| refused.get().unwrap_or(DecodeError::MalformedJson))
+    let document = document.map_err(|_| refused.get().unwrap_or(DecodeError::MalformedJson))?;
+    match &document {
+        // A document in a string: lenient apps parse what they got as text once more.
+        Value::String(text) if text.trim_start_matches('\u{feff}').trim_start().starts_with(['{', '[']) => {
+            Err(DecodeError::MalformedJson)
+        }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Ok(document)
+        }
+    }
 }
 
 /// Builds a [`Value`] and notes why it refused one, since serde's errors only carry text.
@@ -122,15 +131,15 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 }
 
-/// Whether a field is there, in whatever spelling some backend reads it. Each key is folded once, so that long keys over many
-/// values cost no more than the body's length.
-pub(super) fn has_field(value: &Value, path: &mut Vec<String>, wanted: &FieldName) -> bool {
+/// Whether a value for which this holds is there, given its folded keys from the root. Each key is folded once, so that long keys
+/// over many values cost no more than the body's length.
+pub(super) fn has_field(value: &Value, path: &mut Vec<String>, holds: &dyn Fn(&[String], &Value) -> bool) -> bool {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-        Value::Array(items) => items.iter().any(|item| has_field(item, path, wanted)),
+        Value::Array(items) => items.iter().any(|item| has_field(item, path, holds)),
         Value::Object(entries) => entries.iter().any(|(key, value)| {
             path.push(fold(key));
-            let found = wanted.is_under(path) || has_field(value, path, wanted);
+            let found = holds(path, value) || has_field(value, path, holds);
             path.pop();
             found
         }),
