@@ -20,6 +20,7 @@ mod faults;
 mod forward;
 mod forward_faults;
 mod hostile_bodies;
+mod hostile_requests;
 mod house;
 mod kill;
 mod legacy;
