@@ -94,11 +94,11 @@ pub fn admit(parts: &Parts, bounds: &EdgeBounds, policy: GatePolicy) -> Result<A
     Ok(Admitted { target, host, expects_continue, websocket })
 }
 
-const fn refusal(status: StatusCode, reason: &'static str, title: &'static str) -> Refusal {
+pub(super) const fn refusal(status: StatusCode, reason: &'static str, title: &'static str) -> Refusal {
     Refusal { status, reason, title }
 }
 
-const fn bad(reason: &'static str, title: &'static str) -> Refusal {
+pub(super) const fn bad(reason: &'static str, title: &'static str) -> Refusal {
     refusal(StatusCode::BAD_REQUEST, reason, title)
 }
 
@@ -120,8 +120,9 @@ impl From<PathError> for Refusal {
     }
 }
 
-const URI_TOO_LONG: Refusal = refusal(StatusCode::URI_TOO_LONG, "uri_too_long", "The request target is too long");
-const HEAD_TOO_LARGE: Refusal =
+pub(super) const URI_TOO_LONG: Refusal =
+    refusal(StatusCode::URI_TOO_LONG, "uri_too_long", "The request target is too long");
+pub(super) const HEAD_TOO_LARGE: Refusal =
     refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "The request head is too large");
 
 /// The target's length first, then the whole head's, counted as HTTP/1.1 writes it (R21).
@@ -286,7 +287,7 @@ fn host(parts: &Parts) -> Result<Box<str>, Refusal> {
 
 /// A host in lower case, if it is one: a name, an IPv4 address or a bracketed IPv6 address, with or without a port. No user
 /// information, and none of the characters that RFC 3986 allows in names but DNS does not.
-fn canonical_host(text: &[u8]) -> Option<Box<str>> {
+pub(super) fn canonical_host(text: &[u8]) -> Option<Box<str>> {
     let text = std::str::from_utf8(text).ok()?;
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {

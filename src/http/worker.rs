@@ -8,12 +8,14 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http::{Request, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -25,8 +27,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, InFlight, Order, Patience, Place, Places, Roster};
-use super::io::Watched;
+use super::connection::{Connection, InFlight, Order, Patience, Place, Places, Roster, Stream};
+use super::frames::Metered;
+use super::framing::{HeadRules, REFUSED_METHOD};
+use super::io::{Framing, Watched};
 use super::listener::Listening;
 use super::problem::problem;
 use super::proxy_protocol::{self, Origin};
@@ -59,7 +63,10 @@ pub(super) struct Worker<H> {
     pub(super) handler: Arc<H>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) places: Arc<Places>,
+    /// The requests under way over all connections.
+    pub(super) requests: Arc<Places>,
     pub(super) bounds: EdgeBounds,
+    pub(super) heads: HeadRules,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -151,8 +158,9 @@ impl<H: Handler> Front<H> {
             // The worker's watch keeps the time of heads and of idling for all connections at once; hyper's own timer would be
             // set anew for every request, and would count the idle time as part of the head.
             .header_read_timeout(None)
-            .max_header_size(bounds.head_bytes)
-            .max_buf_size(BUFFER.max(bounds.head_bytes));
+            // What the guard lets through is no longer, but for an empty line before it.
+            .max_header_size(bounds.head_bytes.saturating_add(b"\r\n".len()))
+            .max_buf_size(BUFFER.max(bounds.head_bytes.saturating_add(b"\r\n".len())));
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -279,23 +287,35 @@ impl<H: Handler> Front<H> {
                 None => return,
             },
         };
-        let session = Arc::new(Session { worker: self.worker.clone(), connection: connection.clone() });
+        let framing = match protocol {
+            Protocol::Http1 => Some(socket.guard(self.worker.heads)),
+            Protocol::Http2 => None,
+        };
+        let session = Arc::new(Session {
+            worker: self.worker.clone(),
+            connection: connection.clone(),
+            framing: framing.clone(),
+            requests: AtomicU64::new(0),
+        });
         let service = service_fn(move |request| {
             let session = session.clone();
             async move { Ok::<_, Infallible>(session.answer(request).await) }
         });
-        let socket = TokioIo::new(socket);
         let ended = match protocol {
             Protocol::Http1 => {
-                let serving = self.http1.serve_connection(socket, service).with_upgrades();
+                let serving = self.http1.serve_connection(TokioIo::new(socket), service).with_upgrades();
                 drive(serving, &connection, |serving| serving.graceful_shutdown()).await
             }
             Protocol::Http2 => {
                 connection.is_multiplexed();
-                let serving = self.http2.serve_connection(socket, service);
+                let socket = Metered::new(socket, connection.clone(), self.worker.metrics.clone());
+                let serving = self.http2.serve_connection(TokioIo::new(socket), service);
                 drive(serving, &connection, |serving| serving.graceful_shutdown()).await
             }
         };
+        if let Some(fault) = framing.and_then(|framing| framing.broken()) {
+            self.worker.metrics.refused(fault.as_str());
+        }
         if let Err(error) = ended {
             tracing::debug!(error = %WithCauses(&error), peer = ?connection.peer, "a connection ended");
         }
@@ -375,13 +395,37 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
 struct Session<H> {
     worker: Arc<Worker<H>>,
     connection: Arc<Connection>,
+    /// On HTTP/1 only.
+    framing: Option<Arc<Framing>>,
+    /// How many came before, on HTTP/1.
+    requests: AtomicU64,
 }
 
 impl<H: Handler> Session<H> {
     async fn answer(&self, request: Request<Incoming>) -> Response<Served> {
         let under_way = self.connection.in_flight();
-        let handled = AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind().await;
-        let response = match handled {
+        if let Some(refused) = self.refused(&request) {
+            return refused.map(|body| Served { body, stream: None, under_way, _place: None });
+        }
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let place = self.worker.requests.take();
+        let mut response = match &place {
+            Some(_) => self.handle(request).await,
+            None => self.busy(),
+        };
+        if let Some(framing) = &self.framing {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                framing.switch();
+            } else if framing.ends_with(number) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        let stream = place.as_ref().and_then(|_| self.connection.stream());
+        response.map(|body| Served { body, stream, under_way, _place: place })
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> Response<ProxyBody> {
+        match AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind().await {
             Ok(response) => response,
             Err(panic) => {
                 self.worker.metrics.panic();
@@ -389,8 +433,33 @@ impl<H: Handler> Session<H> {
                 let title = "Something went wrong here";
                 problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", title).map(ProxyBody::full)
             }
-        };
-        response.map(|body| Served { body, _under_way: under_way })
+        }
+    }
+
+    fn busy(&self) -> Response<ProxyBody> {
+        self.worker.metrics.refused("requests");
+        let title = "There are too many requests at once, try again";
+        let mut busy = problem(StatusCode::SERVICE_UNAVAILABLE, "busy", title).map(ProxyBody::full);
+        busy.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        busy
+    }
+
+    /// The answer to a head that was refused before hyper saw it, if this is the request that stands for it.
+    fn refused(&self, request: &Request<Incoming>) -> Option<Response<ProxyBody>> {
+        if request.method().as_str() != REFUSED_METHOD {
+            return None;
+        }
+        // Over HTTP/2 a client can send this method; there it is just an unknown one.
+        let (refusal, to_head) = self.framing.as_ref()?.refused()?;
+        self.worker.metrics.refused(refusal.reason);
+        let mut response = problem(refusal.status, refusal.reason, refusal.title).map(ProxyBody::full);
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        if to_head {
+            // hyper does not know that there must not be a body.
+            response.headers_mut().remove(CONTENT_LENGTH);
+            *response.body_mut() = ProxyBody::empty();
+        }
+        Some(response)
     }
 }
 
@@ -402,7 +471,11 @@ fn panic_text(panic: &(dyn Any + Send)) -> &'static str {
 /// An answer's body, whose end is the end of its request.
 struct Served {
     body: ProxyBody,
-    _under_way: InFlight,
+    /// HTTP/2: how the client takes it.
+    stream: Option<Arc<Stream>>,
+    under_way: InFlight,
+    /// Among the requests under way; none for one that is turned away.
+    _place: Option<Place>,
 }
 
 impl Body for Served {
@@ -410,7 +483,14 @@ impl Body for Served {
     type Error = StreamError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let Self { body, stream, under_way, .. } = &mut *self;
+        let Some(stream) = stream else { return Pin::new(body).poll_frame(cx) };
+        stream.asked();
+        let frame = Pin::new(body).poll_frame(cx);
+        if frame.is_ready() {
+            stream.offered(under_way.now());
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -19,6 +19,8 @@ mod demo;
 mod faults;
 mod forward;
 mod forward_faults;
+mod framing;
+mod h2;
 mod hostile_bodies;
 mod hostile_requests;
 mod house;

@@ -561,6 +561,10 @@ impl Handler for Interceptor {
         self.answer(request, connection).await
     }
 
+    fn gate(&self) -> GatePolicy {
+        self.parts.gate
+    }
+
     async fn drain(&self) {
         self.parts.service.drain().await;
     }
