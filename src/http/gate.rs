@@ -188,7 +188,7 @@ fn framing(parts: &Parts) -> Result<(), Refusal> {
 /// Names and values of all fields.
 fn fields(headers: &HeaderMap, underscores: Underscores) -> Result<(), Refusal> {
     for (name, value) in headers {
-        if underscores == Underscores::Refuse && name.as_str().contains('_') {
+        if name.as_str().contains('_') && (underscores == Underscores::Refuse || becomes_protected(name)) {
             return Err(bad("header_underscore", "Header names have no underscores"));
         }
         if value.as_bytes().iter().any(|byte| matches!(byte, 0..=8 | 10..=31 | 127)) {
@@ -196,6 +196,12 @@ fn fields(headers: &HeaderMap, underscores: Underscores) -> Result<(), Refusal> 
         }
     }
     Ok(())
+}
+
+/// Whether an app behind CGI would take it for a header that frames the message or tells who the client is (R125).
+fn becomes_protected(name: &HeaderName) -> bool {
+    let name = name.as_str().replace('_', "-");
+    PROTECTED.contains(&name.as_str()) || name.starts_with(PROTECTED_PREFIX)
 }
 
 /// What the `Connection` header asks for.

@@ -9,6 +9,7 @@ mod frames;
 pub mod framing;
 pub mod gate;
 pub mod headers;
+pub mod hosts;
 pub mod intercept;
 mod io;
 pub mod listener;

@@ -8,6 +8,8 @@ use tokio::net::TcpStream;
 
 use crate::support::app::{Running, start};
 use crate::support::client::{RawAnswer, RawClient, show};
+use crate::support::configs::{CALL_LOGIN, LOGIN, TOKEN};
+use crate::support::process::Process;
 use crate::support::soon;
 use crate::support::upstream::{Upstream, echoed};
 
@@ -348,4 +350,162 @@ async fn r9_a_handshake_with_a_body_is_no_handshake() {
     let seen = client.answer().await.json();
     assert!(echoed(&seen, "upgrade").is_empty() && seen["body"] == "abc", "{seen}");
     assert_eq!(client.answer().await.json()["target"], "/first");
+}
+
+// -------------------------------------------------------------------------------------------------------------- switches
+
+#[tokio::test]
+async fn r28_an_edge_told_to_be_lenient_forwards_odd_paths_and_still_no_fragment() {
+    let upstream = Upstream::echo().await;
+    let (strict, lenient) = (before(&upstream, "").await, before(&upstream, "paths = \"lenient\"").await);
+    for (target, forwarded) in [
+        ("/a//b", "/a//b"),
+        ("/a%2Fb", "/a%2Fb"),
+        ("/a/../b", "/a/../b"),
+        ("/\u{e9}?\u{e9}", "/%C3%A9?%C3%A9"),
+        ("/%zz", "/%zz"),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: app\r\n\r\n");
+        assert_eq!(RawClient::connect(strict.public).await.ask(&request).await.status, 400, "{target}");
+        let answer = RawClient::connect(lenient.public).await.ask(&request).await;
+        assert_eq!((answer.status, answer.json()["target"].as_str()), (200, Some(forwarded)), "{target}");
+    }
+    for (target, reason) in [(&b"/\xc3"[..], "target_malformed"), (b"/x#y", "target_fragment"), (b"/%00", "path_nul")] {
+        let request = [b"GET ", target, b" HTTP/1.1\r\nhost: app\r\n\r\n"].concat();
+        let answer = RawClient::connect(lenient.public).await.ask(&request).await;
+        assert_eq!((answer.status, code(&answer).as_str()), (400, reason));
+    }
+}
+
+#[tokio::test]
+async fn r14_an_edge_told_to_allow_underscores_lets_none_through_that_stand_for_a_proxys_own_headers() {
+    let upstream = Upstream::echo().await;
+    let (strict, allowing) = (before(&upstream, "").await, before(&upstream, "underscores = \"allow\"").await);
+    for (name, status) in
+        [("x_custom", 200), ("x_forwarded_for", 400), ("transfer_encoding", 400), ("content_length", 400)]
+    {
+        let request = format!("GET / HTTP/1.1\r\nhost: app\r\n{name}: 1\r\n\r\n");
+        let refused = RawClient::connect(strict.public).await.ask(&request).await;
+        assert_eq!((refused.status, code(&refused).as_str()), (400, "header_underscore"), "{name}");
+        assert_eq!(RawClient::connect(allowing.public).await.ask(&request).await.status, status, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn r7_only_hosts_that_are_listed_are_served_and_an_absolute_target_agrees_with_the_host() {
+    let upstream = Upstream::echo().await;
+    let proxy = before(&upstream, "hosts = [\"app.example\", \"*.shop.example\"]").await;
+    for (target, host, status) in [
+        ("/", "app.example", 200),
+        ("/", "APP.example:8080", 200),
+        ("/", "a.shop.example", 200),
+        ("/", "evil.example", 421),
+        ("/", "shop.example", 421),
+        ("http://app.example/", "app.example", 200),
+        ("http://app.example/", "evil.example", 400),
+        ("http://evil.example/", "app.example", 400),
+        ("http://evil.example/", "evil.example", 421),
+        ("/", "app.example, evil.example", 400),
+        ("/", "app.example evil.example", 400),
+        ("/", "user@app.example", 400),
+        ("/", "", 400),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        assert_eq!(RawClient::connect(proxy.public).await.ask(request).await.status, status, "{target} {host}");
+    }
+    assert!(!upstream.saw("evil"));
+    assert_eq!(refused(&proxy, "host_unknown").await, 3.0);
+}
+
+#[tokio::test]
+async fn r9_an_edge_told_to_let_no_websocket_through_offers_none() {
+    let upstream = Upstream::echo().await;
+    let config = format!("[upstream]\nurl = \"{}\"\nwebsocket = false\n", upstream.url());
+    let proxy = start(&config).await;
+    let answer = RawClient::connect(proxy.public).await.ask(HANDSHAKE).await;
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    assert!(echoed(&answer.json(), "upgrade").is_empty() && echoed(&answer.json(), "connection").is_empty());
+}
+
+// ---------------------------------------------------------------------------------------------------------------- memory
+
+/// R24: what a request costs in memory over the least that any request costs, against its size. All of them are under way at once.
+#[tokio::test]
+async fn r24_no_request_costs_a_hundred_times_its_size_in_memory() {
+    const AT_ONCE: usize = 200;
+    let head = |rest: &str| format!("GET / HTTP/1.1\r\nhost: app\r\n{rest}\r\n");
+    let many: String = (0..98).map(|n| format!("{n}:\r\n")).collect();
+    let post = |kind: &str, body: &str| {
+        let length = body.len();
+        format!("POST /login HTTP/1.1\r\nhost: app\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}")
+    };
+    let json = |rest: &str| post("application/json", &format!(r#"{{"email":"100@b.example","password":"x"{rest}}}"#));
+    let objects = format!(r#","a":[{}{{}}]"#, "{},".repeat(5000));
+    let keys: String = (0..2000).map(|n| format!(r#","{n}":[]"#)).collect();
+    let mut least = [0; 2];
+    for (what, request, baseline) in [
+        ("the least", head(""), None),
+        ("many headers", head(&many), Some(0)),
+        ("a large header", head(&format!("x: {}\r\n", "y".repeat(16_000))), Some(0)),
+        ("a long target", head("").replace("/ ", &format!("/{} ", "a".repeat(8_000))), Some(0)),
+        ("the least login", json(""), None),
+        ("objects", json(&objects), Some(1)),
+        ("keys", json(&keys), Some(1)),
+    ] {
+        let upstream = Upstream::raw(|mut connection, _| async move { connection.stall().await }).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = memory_config(&upstream.url());
+        let process = Process::start(folder.path(), &config);
+        let mut clients = Vec::new();
+        for number in 100..100 + AT_ONCE {
+            let mut client = RawClient::connect(process.public()).await;
+            // Equal logins would share one call to legacy.
+            client.send(request.replace("100@b.example", &format!("{number}@b.example"))).await;
+            clients.push(client);
+        }
+        soon("all to be under way", async {
+            while upstream.connections() < AT_ONCE {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        let resident = resident_bytes(process.id());
+        let kind = usize::from(request.starts_with("POST"));
+        let Some(baseline) = baseline else {
+            least[kind] = resident;
+            continue;
+        };
+        let sent = request.len() * AT_ONCE;
+        let cost = resident.saturating_sub(least[baseline]);
+        println!("{what}: {} bytes each, {:.1} times its size", request.len(), cost as f64 / sent as f64);
+        assert!(cost < 100 * sent, "{what}: {cost} bytes for {sent}");
+    }
+}
+
+/// An app and a legacy backend that never answer.
+fn memory_config(url: &str) -> String {
+    format!(
+        r#"
+        [upstream]
+        url = "{url}"
+        [[listener]]
+        bind = "127.0.0.1:0"
+        [admin]
+        bind = "127.0.0.1:0"
+        [legacy]
+        timeout = "30s"
+        max_in_flight = 1000
+        [limits]
+        per_ip = {{ rate = "100000/1m", burst = 100000 }}
+        per_account = {{ rate = "10000/15m", burst = 10000, count = "failures" }}
+        [password]
+        argon2id = {{ memory = "8MiB", iterations = 1, parallelism = 1 }}
+        {TOKEN}{CALL_LOGIN}{LOGIN}"#
+    )
+}
+
+fn resident_bytes(process: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a live process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
 }

@@ -312,7 +312,8 @@ async fn converse(
                     return wrong(Some(answer));
                 }
                 tally.passed += 1;
-                ended |= request.bytes.windows(8).any(|bytes| bytes == b"HTTP/1.0");
+                // Not kept open without being asked, or not sure of what follows until the upstream has said whether it switches.
+                ended |= ["HTTP/1.0", "an upgrade to a WebSocket"].contains(&request.operator);
             }
             (Verdict::Refuse | Verdict::Cut | Verdict::May, Some(answer)) if answer.is_refusal() => {
                 (tally.refused, ended) = (tally.refused + 1, true);

@@ -159,8 +159,8 @@ impl Head {
                 }
                 taken
             }
-            Part::Version | Part::RequestLf => self.version(first)?,
-            Part::LineStart | Part::Name => self.name(first)?,
+            Part::Version | Part::RequestLf => self.version(first, rest)?,
+            Part::LineStart | Part::Name => self.name(first, rest)?,
             Part::ValueStart | Part::Value | Part::ValueLf => self.value(first, rest)?,
             Part::EndLf if first == b'\n' => return Ok(None),
             Part::EndLf => return Err(LINE_ENDING),
@@ -261,8 +261,13 @@ impl Head {
         }
     }
 
-    fn version(&mut self, byte: u8) -> Result<usize, Refusal> {
-        match (self.part, byte) {
+    fn version(&mut self, first: u8, rest: &[u8]) -> Result<usize, Refusal> {
+        const USUAL: &[u8] = b"HTTP/1.1\r\n";
+        if self.word_length == 0 && rest.starts_with(USUAL) {
+            self.part = Part::LineStart;
+            return Ok(USUAL.len());
+        }
+        match (self.part, first) {
             (Part::RequestLf, b'\n') => self.part = Part::LineStart,
             (Part::Version, b'\r') => match self.word() {
                 Some(b"HTTP/1.1") => self.part = Part::RequestLf,
@@ -293,8 +298,8 @@ impl Head {
 
     // ----------------------------------------------------------------------------------------------------------- fields
 
-    fn name(&mut self, byte: u8) -> Result<usize, Refusal> {
-        match (self.part, byte) {
+    fn name(&mut self, first: u8, rest: &[u8]) -> Result<usize, Refusal> {
+        match (self.part, first) {
             (Part::LineStart, b'\r') => self.part = Part::EndLf,
             (Part::LineStart, b'\n') => return Err(LINE_ENDING),
             (Part::LineStart, b' ' | b'\t') if self.lines > 0 => return Err(HEADER_FOLD),
@@ -304,16 +309,28 @@ impl Head {
                     return Err(HEAD_TOO_LARGE);
                 }
                 self.start_word(Part::Name);
-                self.keep(byte.to_ascii_lowercase());
+                return self.name_run(rest);
             }
-            (Part::Name, byte) if is_token(byte) => self.keep(byte.to_ascii_lowercase()),
+            (Part::Name, byte) if is_token(byte) => return self.name_run(rest),
             (Part::Name, b':') => {
                 self.field = self.field()?;
                 self.start_word(Part::ValueStart);
+                // Nearly always there is one space.
+                return Ok(if rest.get(1) == Some(&b' ') { 2 } else { 1 });
             }
             _ => return Err(HEADER_NAME),
         }
         Ok(1)
+    }
+
+    fn name_run(&mut self, rest: &[u8]) -> Result<usize, Refusal> {
+        let length = run(rest, is_token);
+        let room = self.word.get_mut(self.word_length..).unwrap_or_default();
+        for (place, byte) in room.iter_mut().zip(rest.iter().take(length)) {
+            *place = byte.to_ascii_lowercase();
+        }
+        self.word_length += length;
+        Ok(length)
     }
 
     /// Which field a name means. Those that frame the message come once.
@@ -355,6 +372,12 @@ impl Head {
                             self.word_end = self.word_length;
                         }
                     }
+                }
+                // The end of the line at once, where it is there: there is one to every field.
+                if rest.get(length..).is_some_and(|after| after.starts_with(b"\r\n")) {
+                    self.conclude()?;
+                    self.part = Part::LineStart;
+                    return Ok(length + 2);
                 }
                 return Ok(length);
             }
