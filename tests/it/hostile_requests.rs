@@ -296,9 +296,7 @@ async fn converse(
         let answer = answers.next();
         match (request.verdict, answer) {
             (_, None) if ended => tally.unanswered += 1,
-            (Verdict::Refuse | Verdict::Cut | Verdict::May, None) => {
-                (tally.unanswered, ended) = (tally.unanswered + 1, true)
-            }
+            (Verdict::Cut, None) => (tally.unanswered, ended) = (tally.unanswered + 1, true),
             (Verdict::Pass | Verdict::May, Some(answer)) if own(&answer) => {
                 let expected = echo(&request.case, &request.method, &request.target, &request.body);
                 let (echo, target) = (answer.echo.as_deref().unwrap_or_default(), request.target.len());

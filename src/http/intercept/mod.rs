@@ -128,7 +128,13 @@ impl Interceptor {
         let (mut head, body) = request.into_parts();
         let admitted = match gate::admit(&head, &self.parts.bounds, self.parts.gate) {
             Ok(admitted) => admitted,
-            Err(refusal) => return self.refuse(&refusal),
+            Err(refusal) => {
+                let mut refused = self.refuse(&refusal);
+                if refusal.ends_connection() && head.version < Version::HTTP_2 {
+                    refused.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                return refused;
+            }
         };
         if let Err(refusal) = self.parts.hosts.judge(&admitted.host) {
             return self.refuse(&refusal);
