@@ -49,7 +49,7 @@ impl Edge {
         let listener = "[[listener]]\nbind = \"127.0.0.1:0\"\n";
         let config = format!(
             "{listener}{listener}proxy_protocol = true\n[upstream]\nurl = \"http://{}\"\n[store]\npath = \"users.redb\"\n\
-             [admin]\nbind = \"127.0.0.1:0\"\n[log]\nlevel = \"info,authferry::http::forward=error\"\n\
+             [admin]\nbind = \"127.0.0.1:0\"\n[log]\nlevel = \"error,authferry::cli::run=info\"\n\
              [password]\nargon2id = {{ memory = \"8MiB\", iterations = 1, parallelism = 1 }}\n",
             recorder.address
         );
@@ -141,7 +141,8 @@ async fn the_corpora_of_others_do_no_harm_and_what_is_valid_in_them_passes() {
 /// Sends a case and a sound request behind it; gives what came out of the case on the other side.
 async fn run(edge: &Edge, case: &Case, bytes: &[u8]) -> Result<(Vec<Seen>, Exchange), String> {
     let to = if case.wants_proxy_protocol() { edge.process.listener(1) } else { edge.process.public() };
-    let quiet = if case.verdict == Says::Valid { NEVER } else { QUIET };
+    let waits = case.verdict == Says::Valid && listed(REFUSED_THOUGH_VALID, case).is_none();
+    let quiet = if waits { NEVER } else { QUIET };
     let bytes = [bytes, b"GET /next HTTP/1.1\r\nHost: next\r\nConnection: close\r\n\r\n"].concat();
     let exchange = exchange(to, Ipv4Addr::LOCALHOST, &bytes, quiet).await?;
     let mut seen = edge.recorder.findings.take();
@@ -151,18 +152,17 @@ async fn run(edge: &Edge, case: &Case, bytes: &[u8]) -> Result<(Vec<Seen>, Excha
 
 type Exception = (&'static str, &'static str);
 
+fn listed(table: &[(&'static str, &'static str, &'static str)], case: &Case) -> Option<Exception> {
+    let mut listed = table.iter().map(|(corpus, name, _)| (*corpus, *name));
+    listed.find(|(corpus, name)| *corpus == case.corpus && *name == case.name)
+}
+
 fn judge_case(
     case: &Case,
     whole: &Whole,
     seen: &[Seen],
     exchange: &Exchange,
 ) -> Result<(Became, Option<Exception>), String> {
-    let listed = |table: &'static [(&'static str, &'static str, &'static str)]| {
-        table
-            .iter()
-            .find(|(corpus, name, _)| *corpus == case.corpus && *name == case.name)
-            .map(|(corpus, name, _)| (*corpus, *name))
-    };
     let answers = &exchange.answers;
     if let Some(odd) = answers.iter().find(|answer| answer.echo.is_none() && !answer.is_refusal()) {
         return Err(format!("answered with {}", odd.status));
@@ -170,11 +170,11 @@ fn judge_case(
     match (case.verdict, seen.is_empty()) {
         (Says::Invalid, true) => Ok((Became::Refused, None)),
         (Says::Invalid, false) => {
-            let exception = listed(NEUTRALIZED).ok_or_else(|| format!("passed as {seen:?}"))?;
+            let exception = listed(NEUTRALIZED, case).ok_or_else(|| format!("passed as {seen:?}"))?;
             Ok((Became::Neutralized, Some(exception)))
         }
         (Says::Valid, true) => {
-            let exception = listed(REFUSED_THOUGH_VALID).ok_or_else(|| format!("answered with {answers:?}"))?;
+            let exception = listed(REFUSED_THOUGH_VALID, case).ok_or_else(|| format!("answered with {answers:?}"))?;
             Ok((Became::Refused, Some(exception)))
         }
         (Says::Valid, false) => {
