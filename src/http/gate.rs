@@ -1,8 +1,8 @@
 //! What a request's head must be before anything else looks at it.
 //!
-//! hyper is no strict edge parser: it lets through what two servers in a row could read differently. Everything of that kind that
-//! can still be seen once hyper has parsed is refused here (R1-R4, R7-R10, R12, R14, R15, R21, R27, R28). Pure; called by the
-//! server first of all, for every request.
+//! hyper is no strict edge parser: it lets through what two servers in a row could read differently. On HTTP/1 [`super::framing`]
+//! has judged the raw bytes before; everything that can still be seen once hyper has parsed, and all of HTTP/2, is refused here
+//! (R1-R4, R7-R10, R12, R14, R15, R21, R27, R28). Pure; called by the interceptor first of all, for every request.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;

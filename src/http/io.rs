@@ -80,8 +80,8 @@ struct Guard {
     stage: Stage,
     /// Judged, and not handed on yet.
     judged: Bytes,
-    /// The beginning of a head whose end has not come; or what came behind a request for a WebSocket. Bounded by the largest head and
-    /// by [`EARLY_BYTES`].
+    /// The beginning of a head whose end has not come; or what came behind a request for a WebSocket. Bounded by the largest head, and
+    /// by [`EARLY_BYTES`] and what one read brought beside the handshake.
     held: Vec<u8>,
 }
 

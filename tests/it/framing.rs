@@ -279,6 +279,39 @@ async fn r5_a_body_whose_chunks_are_wrong_is_given_up_on_both_sides() {
 }
 
 #[tokio::test]
+async fn r5_a_login_whose_chunks_are_wrong_asks_nobody() {
+    let upstream = Upstream::echo().await;
+    let config = format!("[upstream]\nurl = \"{}\"\n{TOKEN}{CALL_LOGIN}{LOGIN}", upstream.url());
+    let proxy = start(&config).await;
+    let head =
+        "POST /login HTTP/1.1\r\nhost: app\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    let login = r#"{"email":"a@b.example","password":"x"}"#;
+    for end in ["\n0\r\n\r\n", "\r\n0\n\r\n", "\r\n0\r\n\n", "\r\n0\r\nx\r\n\r\n", "\r\n00000000000000000\r\n\r\n"] {
+        let mut client = RawClient::connect(proxy.public).await;
+        client.send(format!("{head}{:x}\r\n{login}{end}{SMUGGLED}", login.len())).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, code(&answer).as_str()), (400, "body_broken"), "{end:?}");
+        assert_eq!(client.read_to_end().await, b"", "{end:?}");
+    }
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn r10_methods_that_no_app_should_see_are_answered_here() {
+    let upstream = Upstream::echo().await;
+    let proxy = before(&upstream, "").await;
+    let mut client = RawClient::connect(proxy.public).await;
+    for (method, status) in
+        [("TRACE", 405), ("TRACK", 501), ("PROPFIND", 501), ("get", 400), ("Get", 400), ("DEBUG", 501), ("X!", 501)]
+    {
+        let answer = client.ask(format!("{method} / HTTP/1.1\r\nhost: app\r\n\r\n")).await;
+        assert_eq!((answer.status, answer.header("connection")), (status, None), "{method}");
+    }
+    assert_eq!(upstream.connections(), 0);
+    assert_eq!(client.ask(FIRST).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_client_that_closes_its_side_after_a_bad_request_gets_to_know_what_was_bad() {
     let upstream = Upstream::echo().await;
     let proxy = before(&upstream, "").await;
