@@ -15,11 +15,17 @@ use super::names::{FieldName, fold};
 /// How deep arrays and objects may nest.
 pub const MAX_DEPTH: usize = 8;
 
+/// How many values a document may have: so many, and one more for every so many bytes. A value takes some hundred bytes of memory until
+/// the request is answered, and `{},` three bytes of a body (R24).
+const VALUES: usize = 64;
+const BYTES_A_VALUE: usize = 8;
+
 /// Reads one document that fills the whole body.
 pub fn parse(body: &[u8]) -> Result<Value, DecodeError> {
     let refused = Cell::new(None);
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let strict = Strict { depth: 0, refused: &refused };
+    let values = Cell::new(VALUES + body.len() / BYTES_A_VALUE);
+    let strict = Strict { depth: 0, refused: &refused, values: &values };
     let document = strict.deserialize(&mut deserializer).and_then(|document| deserializer.end().map(|()| document));
     document.map_err(|_| refused.get().unwrap_or(DecodeError::MalformedJson))
 }
@@ -29,6 +35,8 @@ pub fn parse(body: &[u8]) -> Result<Value, DecodeError> {
 struct Strict<'a> {
     depth: usize,
     refused: &'a Cell<Option<DecodeError>>,
+    /// How many more there may be.
+    values: &'a Cell<usize>,
 }
 
 impl Strict<'_> {
@@ -49,6 +57,8 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let Some(left) = self.values.get().checked_sub(1) else { return Err(self.refuse(DecodeError::TooManyFields)) };
+        self.values.set(left);
         deserializer.deserialize_any(self)
     }
 }

@@ -198,6 +198,22 @@ fn r36_nesting_ends_at_eight() {
 }
 
 #[test]
+fn r24_json_has_no_more_values_than_its_length_pays_for() {
+    let array = |count: usize, value: &str| format!("[{}]", vec![value; count].join(","));
+    for (count, value, fine) in [
+        (63, "{}", true),
+        (100, "{}", true),
+        (5_000, "{}", false),
+        (5_000, "1", false),
+        (200, "12345", true),
+        (2_000, "\"12345\"", true),
+    ] {
+        let read = read_json(&array(count, value));
+        assert_eq!(read.err(), (!fine).then_some(DecodeError::TooManyFields), "{count} {value}");
+    }
+}
+
+#[test]
 fn r36_what_rfc_8259_does_not_allow_is_refused() {
     let refused: &[&[u8]] = &[
         b" ",
