@@ -203,7 +203,7 @@ pub(super) const OPERATORS: &[Operator] = &[
     // Where does a chunk end?
     op("a chunk size that is no number", Base::Chunked, Cut, |draft, rng| {
         let size = rng.pick(&[
-            "+5", "-5", "0x5", " 5", "\t5", "5_0", "5g", "g", "5 5", "5.0", "\u{ff15}", "5\0", "\0055", "5,", "=5",
+            "+5", "-5", "0x5", " 5", "\t5", "5_0", "5g", "g", "5 5", "5.0", "\u{ff15}", "5\0", "\x0055", "5,", "=5",
             "\u{a0}5", "-0", "+0",
         ]);
         draft.body = format!("{size}\r\nhello\r\n0\r\n\r\n").into();
