@@ -78,7 +78,7 @@ impl Client {
         }
         let to_head = request.method() == http::Method::HEAD;
         if let Some(mut sender) = self.pool.take() {
-            match sender.try_send_request(request).await {
+            match sender.send(request).await {
                 Ok(response) => return self.keep(sender, response, to_head),
                 Err(mut failure) => match failure.take_message() {
                     Some(unsent) => request = unsent,
@@ -87,7 +87,7 @@ impl Client {
             }
         }
         let mut sender = self.connector.connect().await?;
-        match sender.try_send_request(request).await {
+        match sender.send(request).await {
             Ok(response) => self.keep(sender, response, to_head),
             Err(mut failure) => {
                 let written = failure.take_message().is_none();
@@ -117,12 +117,9 @@ impl Client {
     }
 }
 
-/// Finds fault with an answer whose end a next reader could take for another than ours (RFC 9112 section 6.3), and with statuses that
-/// HTTP does not know. hyper has refused everything else that is malformed.
+/// Finds fault with an answer whose end a next reader could take for another than ours (RFC 9112 section 6.3). The connection's guard
+/// and hyper have refused everything else that is malformed.
 fn check(response: &Response<Incoming>, to_head: bool) -> Result<(), &'static str> {
-    if response.status().as_u16() >= 600 {
-        return Err("its status is none");
-    }
     let headers = response.headers();
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     if let Some(encoding) = encodings.next() {
@@ -132,11 +129,14 @@ fn check(response: &Response<Incoming>, to_head: bool) -> Result<(), &'static st
         if encodings.next().is_some() || !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
             return Err("its transfer encoding is not just chunked");
         }
+        if response.version() != http::Version::HTTP_11 || response.status() == StatusCode::NO_CONTENT {
+            return Err("it has a transfer encoding and can have none");
+        }
     }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     if let Some(length) = lengths.next() {
         // hyper looks at it only where a body follows: in an answer to HEAD, and in a 304, it would go on unread.
-        let is_number = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
+        let is_number = (1..=19).contains(&length.len()) && length.as_bytes().iter().all(u8::is_ascii_digit);
         if !is_number || lengths.next().is_some() {
             return Err("its length is not one number");
         }

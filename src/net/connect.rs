@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::error::{SendError, SendErrorKind, TlsFault};
+use super::guard::{Announcement, Guarded, MAX_ANSWER_HEAD, Unread};
 use super::pool::Sender;
 use super::target::Target;
 use crate::telemetry::WithCauses;
@@ -24,8 +25,6 @@ use crate::telemetry::WithCauses;
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 /// How many addresses of a name are tried at most.
 const MAX_ADDRESSES: usize = 16;
-/// The largest head of an answer, in bytes.
-const MAX_ANSWER_HEAD: usize = 64 * 1024;
 
 pub(super) struct Connector {
     target: Target,
@@ -110,11 +109,12 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
 /// Starts HTTP/1.1 on a connection, driven by a task of its own on this runtime until it ends.
 async fn drive<S>(stream: S) -> Result<Sender, SendError>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unread + Unpin + Send + 'static,
 {
+    let announced = Announcement::default();
     let (sender, connection) = http1::Builder::new()
         .max_header_size(MAX_ANSWER_HEAD)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(Guarded::new(stream, announced.clone())))
         .await
         .map_err(|error| SendError::from_hyper(error, false))?;
     tokio::spawn(async move {
@@ -122,5 +122,5 @@ where
             tracing::debug!(error = %WithCauses(&error), "a connection to the upstream ended");
         }
     });
-    Ok(sender)
+    Ok(Sender::new(sender, announced))
 }

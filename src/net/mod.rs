@@ -5,6 +5,7 @@ pub mod body;
 pub mod client;
 mod connect;
 pub mod error;
+mod guard;
 pub mod hop_by_hop;
 pub mod pem;
 mod pool;

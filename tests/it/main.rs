@@ -22,6 +22,7 @@ mod forward_faults;
 mod framing;
 mod h2;
 mod hostile_bodies;
+mod hostile_requests;
 mod house;
 mod interception;
 mod kill;

@@ -280,6 +280,16 @@ fn r14_header_names_with_underscores_are_refused_unless_allowed() {
 }
 
 #[test]
+fn r14_what_follows_a_name_with_an_underscore_is_no_request_and_what_follows_a_bad_path_is() {
+    let refused = |target, name| {
+        let parts = head("GET", target, Version::HTTP_11, &[("host", b"a"), (name, b"1")]);
+        admit(&parts, &bounds(), GatePolicy::default()).expect_err("refused").ends_connection()
+    };
+    assert!(refused("/", "content_length"));
+    assert!(!refused("/a//b", "x-custom"));
+}
+
+#[test]
 fn r15_no_control_byte_in_any_value() {
     for byte in 0..=255_u8 {
         let Ok(value) = HeaderValue::from_bytes(&[b'a', byte, b'b']) else { continue };

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 
 use self::render::{Asked, Renderer};
@@ -128,7 +128,13 @@ impl Interceptor {
         let (mut head, body) = request.into_parts();
         let admitted = match gate::admit(&head, &self.parts.bounds, self.parts.gate) {
             Ok(admitted) => admitted,
-            Err(refusal) => return self.refuse(&refusal),
+            Err(refusal) => {
+                let mut refused = self.refuse(&refusal);
+                if refusal.ends_connection() && head.version < Version::HTTP_2 {
+                    refused.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                return refused;
+            }
         };
         if let Err(refusal) = self.parts.hosts.judge(&admitted.host) {
             return self.refuse(&refusal);
