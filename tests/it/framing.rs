@@ -462,7 +462,8 @@ async fn r9_an_edge_told_to_let_no_websocket_through_offers_none() {
 
 // ---------------------------------------------------------------------------------------------------------------- memory
 
-/// R24: what a request costs in memory over the least that any request costs, against its size. All of them are under way at once.
+/// R24: what a request costs in memory over the least that any request costs, against its size. All of them are under way at once. Of
+/// half a kilobyte and more: what smaller ones cost is lost in what every connection does.
 #[tokio::test]
 async fn r24_no_request_costs_a_hundred_times_its_size_in_memory() {
     const AT_ONCE: usize = 200;
@@ -475,7 +476,7 @@ async fn r24_no_request_costs_a_hundred_times_its_size_in_memory() {
     let json = |rest: &str| post("application/json", &format!(r#"{{"email":"100@b.example","password":"x"{rest}}}"#));
     // As many values as are read: what is denser is refused.
     let objects = |count: usize| format!(r#","a":[{}{{}}]"#, "{},".repeat(count));
-    let padded = format!(r#"{},"b":"{}""#, objects(2000), "b".repeat(10_000));
+    let padded = format!(r#"{},"b":"{}""#, objects(1950), "b".repeat(10_000));
     let keys: String = (0..1500).map(|n| format!(r#","{n}":[]"#)).collect();
     let mut least = [0; 2];
     for (what, request, baseline) in [
@@ -484,7 +485,6 @@ async fn r24_no_request_costs_a_hundred_times_its_size_in_memory() {
         ("a large header", head(&format!("x: {}\r\n", "y".repeat(16_000))), Some(0)),
         ("a long target", head("").replace("/ ", &format!("/{} ", "a".repeat(8_000))), Some(0)),
         ("the least login", json(""), None),
-        ("few objects", json(&objects(95)), Some(1)),
         ("many objects", json(&padded), Some(1)),
         ("keys", json(&keys), Some(1)),
     ] {
