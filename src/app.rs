@@ -20,15 +20,16 @@ use crate::admin::{self, AdminParts, AdminState, Readiness};
 use crate::config::Config;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::http::forward::Forwarder;
-use crate::http::gate::GatePolicy;
-use crate::http::headers::HeaderRules;
+use crate::http::headers::{CLIENT_CERTIFICATE, HeaderRules};
 use crate::http::intercept::{Interceptor, InterceptorParts};
 use crate::http::listener::{BindError, BoundAddress};
 use crate::http::router::BadRoutePath;
 use crate::http::server::{BoundServer, NamedSockets, ServeError, bind_or_adopt};
+use crate::http::settings::{ListenerSettings, UpstreamSettings};
+use crate::http::tls::Reload;
 use crate::legacy::{self, Clients, ConnectError, LegacySettings};
 use crate::limits::Limits;
-use crate::net::tls::{TlsError, client_config, client_config_trusting_nobody};
+use crate::net::tls::{TlsError, TlsSettings, client_config, client_config_trusting_nobody};
 use crate::net::{Client, ClientSettings, Target};
 use crate::password::{HashPool, StartError};
 use crate::service::mode::ModeCell;
@@ -199,7 +200,7 @@ impl App {
         let jwks = minter.as_ref().and_then(|minter| minter.jwks());
 
         let upstream = config.edge.upstream;
-        let clients = clients(&upstream.target, &config.legacy, upstream.connect_timeout)?;
+        let clients = clients(&upstream, &config.legacy)?;
         let app_client = clients.upstream.clone();
         let legacy = legacy::connect(config.legacy, clients, Arc::clone(&metrics), Arc::clone(&clock))?;
 
@@ -223,17 +224,23 @@ impl App {
         }));
 
         let replace_host = (!upstream.preserve_host).then(|| app_client.authority().clone());
-        let identity_names = upstream.identity_headers.iter().map(|(name, _)| name.clone()).collect();
+        let mut identity_names: Vec<_> = upstream.identity_headers.iter().map(|(name, _)| name.clone()).collect();
+        if config.edge.listeners.iter().any(ListenerSettings::asks_for_certificates) {
+            identity_names.extend(CLIENT_CERTIFICATE);
+        }
         let instance = uuid::Uuid::now_v7().as_fields().0 ^ std::process::id();
         let headers =
             Arc::new(HeaderRules::new(replace_host, identity_names, config.edge.trusted_proxies.header, instance));
-        let forwarder = Forwarder::new(
+        let mut forwarder = Forwarder::new(
             app_client,
             Arc::clone(&headers),
             upstream.response_timeout,
             Arc::clone(&metrics),
             Arc::clone(&clock),
         );
+        if !upstream.websocket {
+            forwarder = forwarder.without_websockets();
+        }
         let interceptor = Arc::new(Interceptor::new(InterceptorParts {
             service: Arc::clone(&service),
             routes: config.edge.routes,
@@ -245,7 +252,8 @@ impl App {
             identity_headers: upstream.identity_headers,
             trusted_proxies: config.edge.trusted_proxies,
             bounds: config.edge.bounds,
-            gate: GatePolicy::default(),
+            gate: config.edge.gate,
+            hosts: config.edge.hosts,
             headers,
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
@@ -294,6 +302,12 @@ impl App {
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
+
+    /// Has the TLS files of the listeners read again, at any time from now on.
+    #[must_use]
+    pub fn reload(&self) -> Reload {
+        self.server.reload()
+    }
 }
 
 /// What the admin's socket is called when it changes hands. No listener of the edge has such a name.
@@ -321,22 +335,24 @@ fn bind_admin(address: Option<SocketAddr>, inherited: &mut NamedSockets) -> Resu
     Ok(Some(listener))
 }
 
-/// One client for the app and one for legacy; the same one where they are the same place.
-fn clients(upstream: &Target, legacy: &LegacySettings, connect_timeout: Duration) -> Result<Clients, TlsError> {
+/// One client for the app and one for legacy; the same one where they are the same place, reached in the same way.
+fn clients(upstream: &UpstreamSettings, legacy: &LegacySettings) -> Result<Clients, TlsError> {
     // Reading the machine's certificates takes a while, and a machine without any is fine where nothing is TLS.
-    let tls =
-        if upstream.https || legacy.target.https { client_config(None)? } else { client_config_trusting_nobody()? };
-    let settings = |connect_timeout| ClientSettings {
-        connect_timeout,
-        tls: Arc::clone(&tls),
-        max_idle_per_thread: IDLE_PER_THREAD,
-        idle_timeout: IDLE_TIMEOUT,
+    let config = |target: &Target, tls: &TlsSettings| {
+        if target.https { client_config(tls) } else { client_config_trusting_nobody() }
     };
-    let app = Client::new(upstream.clone(), settings(connect_timeout));
-    let legacy_client = if legacy.target == *upstream && legacy.connect_timeout == connect_timeout {
-        app.clone()
-    } else {
-        Client::new(legacy.target.clone(), settings(legacy.connect_timeout))
+    let client = |target: &Target, tls: &TlsSettings, config, connect_timeout| {
+        let (max_idle_per_thread, idle_timeout) = (IDLE_PER_THREAD, IDLE_TIMEOUT);
+        let settings = ClientSettings { connect_timeout, tls: config, max_idle_per_thread, idle_timeout };
+        Client::verifying(target.clone(), settings, tls.server_name.clone())
     };
-    Ok(Clients { legacy: legacy_client, upstream: app })
+    let of_app = config(&upstream.target, &upstream.tls)?;
+    let app = client(&upstream.target, &upstream.tls, Arc::clone(&of_app), upstream.connect_timeout);
+    let same_tls = legacy.tls == upstream.tls && legacy.target.https == upstream.target.https;
+    if same_tls && legacy.target == upstream.target && legacy.connect_timeout == upstream.connect_timeout {
+        return Ok(Clients { legacy: app.clone(), upstream: app });
+    }
+    let of_legacy = if same_tls { of_app } else { config(&legacy.target, &legacy.tls)? };
+    let legacy = client(&legacy.target, &legacy.tls, of_legacy, legacy.connect_timeout);
+    Ok(Clients { legacy, upstream: app })
 }

@@ -15,6 +15,7 @@ pub mod check;
 mod completions;
 mod configuration;
 mod demo;
+mod doors;
 mod failure;
 mod mode;
 mod operator;

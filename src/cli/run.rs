@@ -1,7 +1,8 @@
 //! `authferry run`: builds the application, says where it listens, and serves until a signal asks it to stop.
 //!
 //! The first SIGTERM or SIGINT drains: no new connection is taken, open requests and saves are finished. A second one stops at once.
-//! SIGUSR2 starts the binary anew with `--takeover`, and the new process takes the place of this one.
+//! SIGHUP has the TLS files read again and ends nothing. SIGUSR2 starts the binary anew with `--takeover`, and the new process takes the
+//! place of this one.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -65,11 +66,19 @@ enum Stopped {
 async fn serve(config: Config, takeover: bool, successor: Successor) -> Result<Stopped, Failure> {
     // Before anything is bound: a signal during the start is a wish to stop as well.
     let mut signals = Signals::listen().map_err(Failure::of)?;
+    let mut hangups = signal(SignalKind::hangup()).map_err(Failure::of)?;
     let mut restarts = signal(SignalKind::user_defined2()).map_err(Failure::of)?;
     let notifier = Notifier::from_env();
     let can_hand_over = config.takeover.is_some();
     let app = if takeover { App::take_over(config).await } else { App::build(config).await };
     let app = app.map_err(Failure::of)?;
+    let reload = app.reload();
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            tracing::info!(signal = "SIGHUP", "reading the TLS files again");
+            reload.now();
+        }
+    });
     let addresses = app.addresses();
     for address in &addresses.public {
         tracing::info!(listener = "public", %address, "listening");

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::Context;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use futures_util::task::AtomicWaker;
 use http::HeaderValue;
 use prometheus_client::metrics::gauge::Gauge;
@@ -24,6 +26,7 @@ pub struct Connection {
     /// Whether the client speaks TLS with us.
     pub tls: bool,
     peer_text: OnceLock<HeaderValue>,
+    client_certificate: OnceLock<HeaderValue>,
     watch: Watch,
     worker: Arc<Roster>,
     _place: Place,
@@ -110,8 +113,9 @@ impl Connection {
         place: Place,
     ) -> Arc<Self> {
         let watch = Watch { idle_since: AtomicU64::new(worker.now()), ..Watch::default() };
-        let (peer_text, worker) = (OnceLock::new(), worker.clone());
-        let connection = Arc::new(Self { peer, local, tls, peer_text, watch, worker, _place: place });
+        let (peer_text, client_certificate, worker) = (OnceLock::new(), OnceLock::new(), worker.clone());
+        let connection =
+            Arc::new(Self { peer, local, tls, peer_text, client_certificate, watch, worker, _place: place });
         connection.worker.enter(&connection);
         if connection.worker.is_draining() {
             connection.order(Order::Linger);
@@ -130,6 +134,20 @@ impl Connection {
     pub fn peer_text(&self) -> Option<&HeaderValue> {
         let peer = self.peer_ip()?;
         Some(self.peer_text.get_or_init(|| address_value(peer)))
+    }
+
+    /// The certificate that the client has shown and that was verified, as `Client-Cert` has it (RFC 9440, section 2.2).
+    #[must_use]
+    pub fn client_certificate(&self) -> Option<&HeaderValue> {
+        self.client_certificate.get()
+    }
+
+    /// Keeps a certificate, in DER, that the handshake has verified.
+    pub(super) fn has_shown(&self, certificate: &[u8]) {
+        let value = format!(":{}:", BASE64_STANDARD.encode(certificate));
+        if let Ok(value) = HeaderValue::try_from(value) {
+            self.client_certificate.get_or_init(|| value);
+        }
     }
 
     /// `http` or `https`, as the client sees it from here.

@@ -86,8 +86,8 @@ pub enum BindFault {
     #[error("the system refuses it ({0})")]
     Io(#[source] io::Error),
     /// Certificate or key.
-    #[error("{0}")]
-    Tls(#[source] super::tls::TlsFileError),
+    #[error("{}", crate::telemetry::WithCauses(.0.as_ref()))]
+    Tls(#[source] Box<super::tls::TlsFileError>),
 }
 
 impl From<io::Error> for BindFault {

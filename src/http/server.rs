@@ -13,9 +13,11 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Places, Roster};
+use super::framing::HeadRules;
+use super::gate::GatePolicy;
 use super::listener::{BindError, BindFault, Bound, BoundAddress, HandedOver, SocketFile, adopt, bind, shown};
 use super::settings::{EdgeBounds, ListenerSettings};
-use super::tls::server_config;
+use super::tls::{Reload, TlsListeners};
 use super::worker::{Door, Worker};
 use crate::net::ProxyBody;
 use crate::telemetry::Metrics;
@@ -28,6 +30,11 @@ pub trait Handler: Send + Sync + 'static {
         request: http::Request<Incoming>,
         connection: &Arc<Connection>,
     ) -> impl Future<Output = http::Response<ProxyBody>> + Send;
+
+    /// What an operator loosened of the gate.
+    fn gate(&self) -> GatePolicy {
+        GatePolicy::default()
+    }
 
     /// Waits for what outlives its request. Called on every worker, once its connections have ended, since work that was begun
     /// on a worker ends with it.
@@ -59,6 +66,7 @@ pub enum ServeError {
 /// A server whose listeners are bound and which accepts nothing yet.
 pub struct BoundServer {
     listeners: Vec<(Bound, Door)>,
+    tls: TlsListeners,
     bounds: EdgeBounds,
     controls: Controls,
 }
@@ -168,10 +176,11 @@ pub fn bind_or_adopt(
     let mut handed_over = HandedOver::from_env();
     let controls = Controls::new(bounds.workers);
     let mut ready = Vec::with_capacity(listeners.len());
+    let mut all_tls = TlsListeners::read(listeners.iter().filter_map(|listener| listener.tls.as_ref()));
     for (index, settings) in listeners.iter().enumerate() {
         let failed = |key, fault| BindError { index, key, address: shown(&settings.bind), fault };
-        let tls = settings.tls.as_ref().map(server_config).transpose();
-        let tls = tls.map_err(|error| failed("tls", BindFault::Tls(error)))?;
+        let tls = settings.tls.as_ref().map(|tls| all_tls.add(tls)).transpose();
+        let tls = tls.map_err(|error| failed("tls", BindFault::Tls(Box::new(error))))?;
         let name = shown(&settings.bind);
         let bound = match inherited.iter().position(|(known, _)| *known == name) {
             Some(position) => {
@@ -183,7 +192,7 @@ pub fn bind_or_adopt(
         let bound = bound.map_err(|fault| failed("bind", fault))?;
         ready.push((bound, Door { tls, proxy_protocol: settings.proxy_protocol }));
     }
-    Ok(BoundServer { listeners: ready, bounds, controls })
+    Ok(BoundServer { listeners: ready, tls: all_tls, bounds, controls })
 }
 
 impl BoundServer {
@@ -191,6 +200,12 @@ impl BoundServer {
     #[must_use]
     pub fn addresses(&self) -> Vec<BoundAddress> {
         self.listeners.iter().map(|(bound, _)| bound.address.clone()).collect()
+    }
+
+    /// Has the TLS files read again, at any time from now on.
+    #[must_use]
+    pub fn reload(&self) -> Reload {
+        self.tls.reload()
     }
 
     /// Steers it while it runs.
@@ -217,6 +232,7 @@ impl BoundServer {
         metrics: Arc<Metrics>,
         shutdown: CancellationToken,
     ) -> Result<Drained, ServeError> {
+        self.tls.watch(metrics.clone(), shutdown.clone()).map_err(ServeError::Start)?;
         let places = Places::new(self.bounds.max_connections, metrics.connections().clone());
         let requests = Places::new(self.bounds.max_requests, metrics.requests().clone());
         let (mut files, mut inherited_files) = (Vec::new(), Vec::new());
@@ -240,6 +256,7 @@ impl BoundServer {
                 places: places.clone(),
                 requests: requests.clone(),
                 bounds: self.bounds,
+                heads: HeadRules::new(&self.bounds, handler.gate()),
                 roster: roster.clone(),
                 accepting: steering.accepting.subscribe(),
                 shutdown: shutdown.clone(),

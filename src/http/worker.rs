@@ -8,12 +8,13 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http::header::{CONNECTION, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -24,17 +25,18 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, InFlight, Order, Patience, Place, Places, Roster, Stream};
 use super::frames::Metered;
-use super::io::Watched;
+use super::framing::{HeadRules, REFUSED_METHOD};
+use super::io::{Framing, Watched};
 use super::listener::Listening;
 use super::problem::problem;
 use super::proxy_protocol::{self, Origin};
 use super::server::{Accepting, Drained, Handler};
 use super::settings::EdgeBounds;
+use super::tls::LiveConfig;
 use crate::net::ProxyBody;
 use crate::net::body::StreamError;
 use crate::telemetry::{Metrics, WithCauses};
@@ -53,7 +55,7 @@ const LAST_ACCEPTS: usize = 1024;
 /// What distinguishes one listener's connections.
 #[derive(Clone)]
 pub(super) struct Door {
-    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) tls: Option<LiveConfig>,
     pub(super) proxy_protocol: bool,
 }
 
@@ -65,6 +67,7 @@ pub(super) struct Worker<H> {
     /// The requests under way over all connections.
     pub(super) requests: Arc<Places>,
     pub(super) bounds: EdgeBounds,
+    pub(super) heads: HeadRules,
     pub(super) roster: Arc<Roster>,
     pub(super) accepting: watch::Receiver<Accepting>,
     pub(super) shutdown: CancellationToken,
@@ -161,7 +164,7 @@ struct Front<H> {
     worker: Arc<Worker<H>>,
     roster: Arc<Roster>,
     local: Option<SocketAddr>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<LiveConfig>,
     proxy_protocol: bool,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
@@ -183,8 +186,9 @@ impl<H: Handler> Front<H> {
             // The worker's watch keeps the time of heads and of idling for all connections at once; hyper's own timer would be
             // set anew for every request, and would count the idle time as part of the head.
             .header_read_timeout(None)
-            .max_header_size(bounds.head_bytes)
-            .max_buf_size(BUFFER.max(bounds.head_bytes));
+            // What the guard lets through is no longer, but for an empty line before it.
+            .max_header_size(bounds.head_bytes.saturating_add(b"\r\n".len()))
+            .max_buf_size(BUFFER.max(bounds.head_bytes.saturating_add(b"\r\n".len())));
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -195,9 +199,8 @@ impl<H: Handler> Front<H> {
             .max_send_buf_size(BUFFER)
             .keep_alive_interval(bounds.idle_timeout)
             .keep_alive_timeout(bounds.head_timeout);
-        let tls = door.tls.map(TlsAcceptor::from);
         let (worker, roster) = (worker.clone(), roster.clone());
-        Self { worker, roster, local, tls, proxy_protocol: door.proxy_protocol, http1, http2 }
+        Self { worker, roster, local, tls: door.tls, proxy_protocol: door.proxy_protocol, http1, http2 }
     }
 
     async fn accept_tcp(self: Arc<Self>, listener: TcpListener) {
@@ -295,17 +298,20 @@ impl<H: Handler> Front<H> {
                 Err(_elapsed) => return self.worker.metrics.refused("proxy_header"),
             }
         }
-        let Some(acceptor) = &self.tls else {
+        let Some(tls) = &self.tls else {
             let connection = Connection::new(peer, local, false, &self.roster, place);
             return self.speak(Watched::new(socket, connection), None).await;
         };
-        match timeout(bounds.tls_timeout, Box::pin(acceptor.accept(socket))).await {
+        match timeout(bounds.tls_timeout, Box::pin(tls.acceptor().accept(socket))).await {
             Ok(Ok(socket)) => {
                 let protocol = match socket.get_ref().1.alpn_protocol() {
                     Some(b"h2") => Protocol::Http2,
                     Some(_) | None => Protocol::Http1,
                 };
                 let connection = Connection::new(peer, local, true, &self.roster, place);
+                if let Some([certificate, ..]) = socket.get_ref().1.peer_certificates() {
+                    connection.has_shown(certificate);
+                }
                 self.speak(Watched::new(socket, connection), Some(protocol)).await;
             }
             Ok(Err(error)) => {
@@ -329,7 +335,16 @@ impl<H: Handler> Front<H> {
                 None => return,
             },
         };
-        let session = Arc::new(Session { worker: self.worker.clone(), connection: connection.clone() });
+        let framing = match protocol {
+            Protocol::Http1 => Some(socket.guard(self.worker.heads)),
+            Protocol::Http2 => None,
+        };
+        let session = Arc::new(Session {
+            worker: self.worker.clone(),
+            connection: connection.clone(),
+            framing: framing.clone(),
+            requests: AtomicU64::new(0),
+        });
         let service = service_fn(move |request| {
             let session = session.clone();
             async move { Ok::<_, Infallible>(session.answer(request).await) }
@@ -346,6 +361,9 @@ impl<H: Handler> Front<H> {
                 drive(serving, &connection, |serving| serving.graceful_shutdown()).await
             }
         };
+        if let Some(fault) = framing.and_then(|framing| framing.broken()) {
+            self.worker.metrics.refused(fault.as_str());
+        }
         if let Err(error) = ended {
             tracing::debug!(error = %WithCauses(&error), peer = ?connection.peer, "a connection ended");
         }
@@ -432,6 +450,10 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
 struct Session<H> {
     worker: Arc<Worker<H>>,
     connection: Arc<Connection>,
+    /// On HTTP/1 only.
+    framing: Option<Arc<Framing>>,
+    /// How many came before, on HTTP/1.
+    requests: AtomicU64,
 }
 
 impl<H: Handler> Session<H> {
@@ -446,15 +468,28 @@ impl<H: Handler> Session<H> {
 
     async fn served(&self, request: Request<Incoming>) -> Response<Served> {
         let under_way = self.connection.in_flight();
-        let Some(place) = self.worker.requests.take() else {
-            self.worker.metrics.refused("requests");
-            let title = "There are too many requests at once, try again";
-            let mut busy = problem(StatusCode::SERVICE_UNAVAILABLE, "busy", title).map(ProxyBody::full);
-            busy.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            return busy.map(|body| Served { body, stream: None, under_way, _place: None });
+        if let Some(refused) = self.refused(&request) {
+            return refused.map(|body| Served { body, stream: None, under_way, _place: None });
+        }
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let place = self.worker.requests.take();
+        let mut response = match &place {
+            Some(_) => self.handle(request).await,
+            None => self.busy(),
         };
-        let handled = AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind().await;
-        let response = match handled {
+        if let Some(framing) = &self.framing {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                framing.switch();
+            } else if framing.ends_with(number) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        let stream = place.as_ref().and_then(|_| self.connection.stream());
+        response.map(|body| Served { body, stream, under_way, _place: place })
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> Response<ProxyBody> {
+        match AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind().await {
             Ok(response) => response,
             Err(panic) => {
                 self.worker.metrics.panic();
@@ -462,8 +497,33 @@ impl<H: Handler> Session<H> {
                 let title = "Something went wrong here";
                 problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", title).map(ProxyBody::full)
             }
-        };
-        response.map(|body| Served { body, stream: self.connection.stream(), under_way, _place: Some(place) })
+        }
+    }
+
+    fn busy(&self) -> Response<ProxyBody> {
+        self.worker.metrics.refused("requests");
+        let title = "There are too many requests at once, try again";
+        let mut busy = problem(StatusCode::SERVICE_UNAVAILABLE, "busy", title).map(ProxyBody::full);
+        busy.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        busy
+    }
+
+    /// The answer to a head that was refused before hyper saw it, if this is the request that stands for it.
+    fn refused(&self, request: &Request<Incoming>) -> Option<Response<ProxyBody>> {
+        if request.method().as_str() != REFUSED_METHOD {
+            return None;
+        }
+        // Over HTTP/2 a client can send this method; there it is just an unknown one.
+        let (refusal, to_head) = self.framing.as_ref()?.refused()?;
+        self.worker.metrics.refused(refusal.reason);
+        let mut response = problem(refusal.status, refusal.reason, refusal.title).map(ProxyBody::full);
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        if to_head {
+            // hyper does not know that there must not be a body.
+            response.headers_mut().remove(CONTENT_LENGTH);
+            *response.body_mut() = ProxyBody::empty();
+        }
+        Some(response)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Decisions are taken by the pure functions of `domain`; what stands here is the order of the effects. Knows nothing of HTTP
 //! routes, templates, files or sockets; the adapters behind the ports do. Called by `http::intercept` and by `admin`.
 
+pub mod account_key;
 pub mod background;
 pub mod changes;
 pub mod legacy_word;
@@ -167,12 +168,11 @@ fn known(found: &Found) -> Known {
     }
 }
 
-/// The name under which attempts are counted: the user's own key once he is known, so that his email and his phone number share
-/// one budget, else the canonical form of what was typed (R70).
+/// The names under which attempts at whoever was found are counted.
 fn account_key(found: &Found, typed: &Candidates) -> AccountKey {
     match found {
-        Found::One(user) => AccountKey(format!("id:{}", user.id).into()),
-        Found::Nobody | Found::Ambiguous => AccountKey(typed.primary().into()),
+        Found::One(user) => AccountKey::of_user(user, typed),
+        Found::Nobody | Found::Ambiguous => AccountKey::of_name(typed),
     }
 }
 

@@ -268,7 +268,7 @@ async fn r22_a_client_that_takes_no_bytes_is_cut_off() {
 #[tokio::test]
 async fn r22_a_tls_handshake_that_does_not_come_is_given_up() {
     let (_kept, files, _) = certificate();
-    let listener = ListenerSettings { tls: Some(files), ..on_any_port() };
+    let listener = ListenerSettings { tls: Some(files.into()), ..on_any_port() };
     let bounds = EdgeBounds { tls_timeout: Duration::from_millis(50), ..bounds() };
     let server = Proxy::serving(&[listener], bounds, Paths, Arc::new(Metrics::new()));
     assert_eq!(RawClient::connect(server.address()).await.read_to_end().await, b"");
@@ -396,7 +396,7 @@ async fn r120_tls_clients_speak_the_protocol_they_agreed_on_and_the_app_hears_of
     let (_kept, files, client) = certificate();
     let upstream = Upstream::echo().await;
     let mut wanted = Wanted::before(upstream.url());
-    wanted.listeners[0].tls = Some(files);
+    wanted.listeners[0].tls = Some(files.into());
     let proxy = wanted.start().await;
     for protocol in ["http/1.1", "h2"] {
         let mut config = client.clone();

@@ -4,6 +4,7 @@
 
 pub(crate) mod app;
 pub(crate) mod call_login;
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod configs;
 pub(crate) mod connector;
