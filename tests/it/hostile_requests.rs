@@ -49,7 +49,7 @@ impl Edge {
         let listener = "[[listener]]\nbind = \"127.0.0.1:0\"\n";
         let config = format!(
             "{listener}{listener}proxy_protocol = true\n[upstream]\nurl = \"http://{}\"\n[store]\npath = \"users.redb\"\n\
-             [admin]\nbind = \"127.0.0.1:0\"\n[log]\nlevel = \"error,authferry::cli::run=info\"\n\
+             [admin]\nbind = \"127.0.0.1:0\"\n[log]\nlevel = \"error,authferry::cli::run=info,authferry::app::running=info\"\n\
              [password]\nargon2id = {{ memory = \"8MiB\", iterations = 1, parallelism = 1 }}\n",
             recorder.address
         );

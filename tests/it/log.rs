@@ -1,6 +1,6 @@
 //! The log beside its requests: they never wait for it.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::process::Stdio;
 
