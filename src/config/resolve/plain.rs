@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::{Resolver, non_zero, secret, values};
 use crate::admin::AdminSettings;
 use crate::config::raw::{
-    RawAdmin, RawBackoff, RawCaseRule, RawIdentity, RawLimits, RawLog, RawMigration, RawPassword, RawPhoneRule, RawServer,
-    RawStore,
+    RawAdmin, RawBackoff, RawCaseRule, RawIdentity, RawLimits, RawLog, RawMigration, RawPassword, RawPhoneRule,
+    RawServer, RawStore,
 };
 use crate::config::settings::MigrationSettings;
 use crate::domain::identifier::{CaseRule, IdentifierRules, PhoneRule};
