@@ -18,6 +18,7 @@ use authferry::http::forward::{ForwardContext, Forwarder};
 use authferry::http::headers::HeaderRules;
 use authferry::http::server::{Handler, bind_all};
 use authferry::http::settings::{Bind, EdgeBounds, ForwardingHeader, ListenerSettings};
+use authferry::net::body::LeastPace;
 use authferry::net::{Client, ClientSettings, ProxyBody, Target, tls};
 use authferry::telemetry::Metrics;
 use http::{Request, Response};
@@ -101,19 +102,29 @@ fn proxy(upstream: SocketAddr) -> Result<(SocketAddr, CancellationToken), Failed
     let client = Client::new(Target::parse(&format!("http://{upstream}"))?, settings);
     let rules = Arc::new(HeaderRules::new(None, Vec::new(), ForwardingHeader::XForwardedFor, 1));
     let metrics = Arc::new(Metrics::new());
-    let forwarder = Forwarder::new(client, rules, long, metrics.clone(), Arc::new(SystemClock));
+    let forwarder = Forwarder::new(
+        client,
+        rules,
+        long,
+        LeastPace { patience: long, rate: 500 },
+        metrics.clone(),
+        Arc::new(SystemClock),
+    );
     let bounds = EdgeBounds {
         head_bytes: 16 * 1024,
         uri_bytes: 8 * 1024,
         auth_body_bytes: 16 * 1024,
         head_timeout: Duration::from_secs(10),
         body_timeout: long,
+        min_body_rate: 500,
         tls_timeout: long,
         idle_timeout: long,
         drain_timeout: Duration::ZERO,
         linger: Duration::ZERO,
         drain_tunnels: Duration::ZERO,
         max_connections: 10_000,
+        max_connections_per_ip: 10_000,
+        ipv6_prefix: 64,
         max_requests: 10_000,
         workers: 1,
     };

@@ -135,7 +135,10 @@ async fn pool(memory_mib: u32, iterations: u32, workers: usize) -> (HashPool, St
     let settings = settings(memory_mib, iterations, workers);
     let pool = HashPool::start(settings, Arc::new(Metrics::new()), Arc::new(SystemClock)).expect("a pool");
     // Every thread takes its memory before anything is measured.
-    let stored = join_all((0..workers * 2).map(|_| pool.hash(password()))).await.pop().expect("at least one");
+    let stored = join_all((0..workers * 2).map(|_| pool.hash(ClientStanding::Known, password())))
+        .await
+        .pop()
+        .expect("at least one");
     (pool, stored.expect("a hash").into_stored())
 }
 

@@ -19,16 +19,18 @@ use self::takeover::Predecessor;
 use crate::admin::{self, AdminParts, AdminState, Readiness};
 use crate::config::Config;
 use crate::domain::clock::{Clock, SystemClock};
+use crate::http::descriptors::share_out;
 use crate::http::forward::Forwarder;
 use crate::http::headers::{CLIENT_CERTIFICATE, HeaderRules};
 use crate::http::intercept::{Interceptor, InterceptorParts};
 use crate::http::listener::{BindError, BoundAddress};
 use crate::http::router::BadRoutePath;
 use crate::http::server::{BoundServer, NamedSockets, ServeError, bind_or_adopt};
-use crate::http::settings::{ListenerSettings, UpstreamSettings};
+use crate::http::settings::{EdgeBounds, ListenerSettings, UpstreamSettings};
 use crate::http::tls::Reload;
 use crate::legacy::{self, Clients, ConnectError, LegacySettings};
 use crate::limits::Limits;
+use crate::net::body::LeastPace;
 use crate::net::tls::{TlsError, TlsSettings, client_config, client_config_trusting_nobody};
 use crate::net::{Client, ClientSettings, Target};
 use crate::password::{HashPool, StartError};
@@ -171,9 +173,15 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         metrics.started_at(clock.wall().0);
         // Sockets first: a port that is taken is told before a store is touched.
+        // Legacy's connections may be twice those in flight: as many again are being closed.
+        let shares = share_out(&config.edge.bounds, 2 * config.legacy.max_in_flight.get());
+        if let Some(shortage) = shares.shortage {
+            tracing::warn!(key = "server.max_connections", "{shortage}");
+        }
+        let bounds = EdgeBounds { max_connections: shares.clients, ..config.edge.bounds };
         let mut inherited = predecessor.as_mut().map(Predecessor::sockets).unwrap_or_default();
         let admin_listener = bind_admin(config.admin.bind, &mut inherited)?;
-        let server = bind_or_adopt(&config.edge.listeners, config.edge.bounds, &mut inherited)?;
+        let server = bind_or_adopt(&config.edge.listeners, bounds, &mut inherited)?;
         if config.takeover.is_some() {
             server.keep_sockets(&config.edge.listeners).map_err(BuildError::Descriptors)?;
         }
@@ -200,7 +208,7 @@ impl App {
         let jwks = minter.as_ref().and_then(|minter| minter.jwks());
 
         let upstream = config.edge.upstream;
-        let clients = clients(&upstream, &config.legacy)?;
+        let clients = clients(&upstream, &config.legacy, shares.upstream, bounds.workers.max(1))?;
         let app_client = clients.upstream.clone();
         let legacy = legacy::connect(config.legacy, clients, Arc::clone(&metrics), Arc::clone(&clock))?;
 
@@ -235,6 +243,7 @@ impl App {
             app_client,
             Arc::clone(&headers),
             upstream.response_timeout,
+            LeastPace { patience: config.edge.bounds.body_timeout, rate: config.edge.bounds.min_body_rate },
             Arc::clone(&metrics),
             Arc::clone(&clock),
         );
@@ -271,7 +280,7 @@ impl App {
                 identifiers: config.identity,
                 token: config.admin.token,
                 bound,
-                hosts: Vec::new(),
+                hosts: config.admin.hosts,
             });
             (listener, admin::router(state))
         });
@@ -336,18 +345,25 @@ fn bind_admin(address: Option<SocketAddr>, inherited: &mut NamedSockets) -> Resu
 }
 
 /// One client for the app and one for legacy; the same one where they are the same place, reached in the same way.
-fn clients(upstream: &UpstreamSettings, legacy: &LegacySettings) -> Result<Clients, TlsError> {
+fn clients(
+    upstream: &UpstreamSettings,
+    legacy: &LegacySettings,
+    to_upstream: usize,
+    workers: usize,
+) -> Result<Clients, TlsError> {
     // Reading the machine's certificates takes a while, and a machine without any is fine where nothing is TLS.
     let config = |target: &Target, tls: &TlsSettings| {
         if target.https { client_config(tls) } else { client_config_trusting_nobody() }
     };
     let client = |target: &Target, tls: &TlsSettings, config, connect_timeout| {
-        let (max_idle_per_thread, idle_timeout) = (IDLE_PER_THREAD, IDLE_TIMEOUT);
-        let settings = ClientSettings { connect_timeout, tls: config, max_idle_per_thread, idle_timeout };
+        // Idle connections must not take the room of those that are needed on another thread.
+        let max_idle_per_thread = IDLE_PER_THREAD.min(to_upstream / (2 * workers)).max(1);
+        let settings = ClientSettings { connect_timeout, tls: config, max_idle_per_thread, idle_timeout: IDLE_TIMEOUT };
         Client::verifying(target.clone(), settings, tls.server_name.clone())
     };
     let of_app = config(&upstream.target, &upstream.tls)?;
-    let app = client(&upstream.target, &upstream.tls, Arc::clone(&of_app), upstream.connect_timeout);
+    let app = client(&upstream.target, &upstream.tls, Arc::clone(&of_app), upstream.connect_timeout)
+        .with_at_most(to_upstream);
     let same_tls = legacy.tls == upstream.tls && legacy.target.https == upstream.target.https;
     if same_tls && legacy.target == upstream.target && legacy.connect_timeout == upstream.connect_timeout {
         return Ok(Clients { legacy: app.clone(), upstream: app });

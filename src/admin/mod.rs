@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! server    accepts, bounds connections and time         gate      Host, Origin, headers, deadline, panics
+//! attempts  how often a wrong token may be shown
 //! permit    the token, and the proof that it was shown   session   the console's sessions
 //! probes    /metrics and /health, without a token        api       /api/v1, JSON, behind the token
 //! operate   what both doors do                           console   HTML, behind a session
@@ -11,6 +12,7 @@
 //! Never reads a hash, never changes a user, never speaks to legacy. Made by `app`, which serves [`router`] with [`serve`].
 
 mod api;
+mod attempts;
 mod console;
 mod gate;
 mod operate;

@@ -1,5 +1,6 @@
 //! Who may operate: the token's check, and [`AdminPermit`], the proof of it that every operation asks for.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -15,12 +16,18 @@ use super::state::AdminState;
 #[derive(Debug)]
 pub struct AdminPermit(());
 
+/// Who is at the other end of the connection; put into each request by the server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
 /// What the token said.
 pub(super) enum TokenVerdict {
     /// The right one.
     Right(AdminPermit),
     /// Another one.
     Wrong,
+    /// It was not looked at: this address has shown too many wrong ones.
+    TooManyWrong,
     /// None is configured: nobody gets in (R108).
     NoneConfigured,
 }
@@ -72,15 +79,14 @@ impl FromRequestParts<Arc<AdminState>> for AdminPermit {
             (Some(only), None) => only.to_str().ok().and_then(bearer),
             (_, Some(_)) | (None, None) => None,
         };
-        match state.token.check(token.unwrap_or_default()) {
+        let Some(token) = token else {
+            return Err(if state.has_token() { Problem::unauthorized() } else { Problem::no_token_configured() });
+        };
+        match state.check_token(parts.extensions.get().map(|Peer(address)| *address), token) {
             TokenVerdict::Right(permit) => Ok(permit),
             TokenVerdict::NoneConfigured => Err(Problem::no_token_configured()),
-            TokenVerdict::Wrong => {
-                if token.is_some() {
-                    tracing::warn!(path = parts.uri.path(), "a wrong admin token was shown");
-                }
-                Err(Problem::unauthorized())
-            }
+            TokenVerdict::Wrong => Err(Problem::unauthorized()),
+            TokenVerdict::TooManyWrong => Err(Problem::too_many_wrong_tokens()),
         }
     }
 }

@@ -6,6 +6,7 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
+use super::attempts::INTERVAL;
 use super::operate::OperateError;
 use crate::service::ports::StoreError;
 use crate::telemetry::WithCauses;
@@ -31,6 +32,13 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "Send the token of `[admin] token` as `Authorization: Bearer <token>`.")
     }
 
+    pub(super) fn too_many_wrong_tokens() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many wrong tokens came from this address. Until it has been quiet for a while no token is looked at.",
+        )
+    }
+
     pub(super) fn no_token_configured() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
@@ -48,6 +56,9 @@ impl IntoResponse for Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"authferry admin\""));
+        }
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            headers.insert(RETRY_AFTER, HeaderValue::from(INTERVAL.as_secs()));
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));

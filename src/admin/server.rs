@@ -1,11 +1,12 @@
 //! The admin listener's accept loop. Bounded in connections, heads and age, so that whoever reaches it cannot hold it.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -14,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::permit::Peer;
 use crate::telemetry::WithCauses;
 
 /// The largest request head, in bytes.
@@ -57,8 +59,9 @@ async fn serve_within(bounds: Bounds, listener: TcpListener, router: Router, shu
             () = &mut shutdown => break,
             accepted = next_connection(&listener, &places) => accepted,
         };
-        if let Some((stream, place)) = accepted {
-            connections.spawn(connection(bounds, stream, place, router.clone(), closing.clone()));
+        if let Some((stream, peer, place)) = accepted {
+            let router = router.clone().layer(Extension(Peer(peer.ip())));
+            connections.spawn(connection(bounds, stream, place, router, closing.clone()));
         }
     }
     drop(listener);
@@ -69,10 +72,13 @@ async fn serve_within(bounds: Bounds, listener: TcpListener, router: Router, shu
 }
 
 /// The next connection and its place, once there is one; none if accepting failed.
-async fn next_connection(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+async fn next_connection(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _peer)) => Some((stream, place)),
+        Ok((stream, peer)) => Some((stream, peer, place)),
         Err(error) => {
             tracing::warn!(error = %WithCauses(&error), "the admin listener could not accept");
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -117,7 +123,7 @@ mod tests {
     /// Long enough that a test which waits for it fails by its own deadline.
     const NEVER: Duration = Duration::from_secs(3_600);
 
-    async fn served<T, F: Future<Output = T>>(bounds: Bounds, test: impl FnOnce(std::net::SocketAddr) -> F) -> T {
+    async fn served<T, F: Future<Output = T>>(bounds: Bounds, test: impl FnOnce(SocketAddr) -> F) -> T {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("a bound listener");
         let (stop, stopped) = oneshot::channel::<()>();

@@ -10,4 +10,6 @@ pub struct AdminSettings {
     pub bind: Option<SocketAddr>,
     /// What opens the API and the console. Without one both stay locked: there are no default credentials (R108).
     pub token: Option<Zeroizing<String>>,
+    /// Further names in `Host` that are answered.
+    pub hosts: Vec<String>,
 }

@@ -1,12 +1,13 @@
 //! What every admin handler sees: the ports it works through, and who may come in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::attempts::WrongTokens;
 use super::gate::AllowedHosts;
-use super::permit::TokenCheck;
+use super::permit::{TokenCheck, TokenVerdict};
 use super::readiness::Readiness;
 use super::session::Sessions;
 use crate::domain::clock::{Clock, UnixSeconds};
@@ -44,7 +45,8 @@ pub struct AdminState {
     pub(super) readiness: Arc<Readiness>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) identifiers: IdentifierRules,
-    pub(super) token: TokenCheck,
+    token: TokenCheck,
+    wrong_tokens: WrongTokens,
     pub(super) hosts: AllowedHosts,
     pub(super) sessions: Sessions,
     pub(super) started_at: UnixSeconds,
@@ -60,6 +62,7 @@ impl AdminState {
             token: TokenCheck::new(token.as_deref().map(String::as_str)),
             hosts: AllowedHosts::new(bound.ip(), hosts),
             sessions: Sessions::default(),
+            wrong_tokens: WrongTokens::default(),
             store,
             metrics,
             mode,
@@ -67,5 +70,32 @@ impl AdminState {
             clock,
             identifiers,
         }
+    }
+
+    /// Whether there is a token at all.
+    pub(super) fn has_token(&self) -> bool {
+        self.token.is_configured()
+    }
+
+    /// Looks at a token that was shown, if its sender has not shown too many wrong ones. Wrong ones are audited: each that was looked
+    /// at, and that no more are.
+    pub(super) fn check_token(&self, from: Option<IpAddr>, shown: &str) -> TokenVerdict {
+        if !self.has_token() {
+            return TokenVerdict::NoneConfigured;
+        }
+        let from = from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let Some(attempt) = self.wrong_tokens.begin(from, self.clock.monotonic()) else {
+            return TokenVerdict::TooManyWrong;
+        };
+        let verdict = self.token.check(shown);
+        match &verdict {
+            TokenVerdict::Right(_) => attempt.was_right(),
+            TokenVerdict::Wrong | TokenVerdict::NoneConfigured | TokenVerdict::TooManyWrong => {
+                let refused_next = attempt.is_last;
+                tracing::warn!(target: "authferry::audit", %from, refused_next, "a wrong admin token was shown");
+                self.metrics.refused("admin_token");
+            }
+        }
+        verdict
     }
 }

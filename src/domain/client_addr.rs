@@ -25,13 +25,19 @@ impl ClientAddr {
     /// subscriber holds at least a /64 (R62).
     #[must_use]
     pub fn limit_key(self, ipv6_prefix: u8) -> IpAddr {
-        match self.0 {
-            IpAddr::V4(_) => self.0,
-            IpAddr::V6(v6) => {
-                let kept = u32::from(ipv6_prefix.min(128));
-                let mask = u128::MAX.checked_shl(128 - kept).unwrap_or(0);
-                IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
-            }
+        network_of(self.0, ipv6_prefix)
+    }
+}
+
+/// What counts as one client: an IPv4 address itself, an IPv6 address cut to `ipv6_prefix` bits.
+#[must_use]
+pub fn network_of(addr: IpAddr, ipv6_prefix: u8) -> IpAddr {
+    match addr {
+        IpAddr::V4(_) => addr,
+        IpAddr::V6(v6) => {
+            let kept = u32::from(ipv6_prefix.min(128));
+            let mask = u128::MAX.checked_shl(128 - kept).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
         }
     }
 }

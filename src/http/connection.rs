@@ -12,10 +12,16 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::task::AtomicWaker;
 use http::HeaderValue;
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+
+use super::places::Place;
+use crate::net::body::Progress;
+
+/// How many connections may be looked at between two inspections in search of some to close: a flood of arrivals must not turn into a
+/// flood of searches. A few milliseconds' work.
+const LOOKED_AT: usize = 200_000;
 
 /// One downstream connection. Everything public is known from the socket (or the PROXY protocol), nothing from a request.
 pub struct Connection {
@@ -29,7 +35,7 @@ pub struct Connection {
     client_certificate: OnceLock<HeaderValue>,
     watch: Watch,
     worker: Arc<Roster>,
-    _place: Place,
+    place: Place,
 }
 
 /// What a worker sees of a connection. Times are milliseconds on the worker's clock, 0 for "not so".
@@ -50,9 +56,14 @@ struct Watch {
     open_head_since: AtomicU64,
     /// HTTP/2: the answers under way.
     streams: Mutex<Vec<Weak<Stream>>>,
+    /// HTTP/1: the body that is being forwarded.
+    upload: Mutex<Weak<Progress>>,
     order: AtomicU8,
     waker: AtomicWaker,
 }
+
+/// How long a body may pause before its client counts as one that keeps us waiting.
+const PAUSE_OF_BODY: Duration = Duration::from_secs(1);
 
 /// How many times the idle timeout one answer of several may wait for its client.
 const PAUSE: u32 = 10;
@@ -114,8 +125,7 @@ impl Connection {
     ) -> Arc<Self> {
         let watch = Watch { idle_since: AtomicU64::new(worker.now()), ..Watch::default() };
         let (peer_text, client_certificate, worker) = (OnceLock::new(), OnceLock::new(), worker.clone());
-        let connection =
-            Arc::new(Self { peer, local, tls, peer_text, client_certificate, watch, worker, _place: place });
+        let connection = Arc::new(Self { peer, local, tls, peer_text, client_certificate, watch, worker, place });
         connection.worker.enter(&connection);
         if connection.worker.is_draining() {
             connection.order(Order::Linger);
@@ -245,6 +255,26 @@ impl Connection {
         all || longest > (patience.idle * PAUSE).as_millis()
     }
 
+    /// A request's body is being forwarded.
+    pub(super) fn note_upload(&self, progress: &Arc<Progress>) {
+        *self.upload() = Arc::downgrade(progress);
+    }
+
+    fn upload(&self) -> std::sync::MutexGuard<'_, Weak<Progress>> {
+        self.watch.upload.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Since when the only request under way lacks more of its body; on the worker's clock.
+    fn lacks_body_since(&self) -> Option<u64> {
+        if self.watch.multiplexed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let since = self.upload().upgrade()?.starved_since()?;
+        let since = since.saturating_duration_since(self.worker.started);
+        (self.worker.started.elapsed() >= since + PAUSE_OF_BODY)
+            .then(|| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// Bytes came in.
     pub(super) fn note_read(&self) {
         let watch = &self.watch;
@@ -287,6 +317,22 @@ impl Connection {
     fn go_on(&self) {
         let order = &self.watch.order;
         let _stricter = order.compare_exchange(LINGER, RUN, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Since when it is the client's turn: to send a request or the rest of a head or a body, or to take bytes. `None` while it is ours, and
+    /// when the connection is being closed already.
+    fn waits_since(&self) -> Option<u64> {
+        let watch = &self.watch;
+        let (head, stuck) = (watch.head_since.load(Ordering::Relaxed), watch.stuck_since.load(Ordering::Relaxed));
+        match self.order_in_force() {
+            Order::Cut => None,
+            Order::Run | Order::Linger | Order::Drain if stuck != 0 => Some(stuck),
+            Order::Run | Order::Linger | Order::Drain if watch.in_flight.load(Ordering::Relaxed) > 0 => {
+                self.lacks_body_since()
+            }
+            Order::Run | Order::Linger | Order::Drain if head != 0 => Some(head),
+            Order::Run | Order::Linger | Order::Drain => Some(watch.idle_since.load(Ordering::Relaxed)),
+        }
     }
 
     /// What the time demands.
@@ -357,13 +403,15 @@ pub(super) struct Roster {
     drain_begins: Notify,
     /// Milliseconds since `started`, from 1; coarse, moved on by [`Roster::inspect`].
     now: AtomicU64,
+    /// How many were looked at in search of some to close since the last inspection.
+    looked_at: AtomicUsize,
 }
 
 impl Roster {
     pub(super) fn new() -> Arc<Self> {
-        let (connections, tasks, draining_since, drain_begins) = Default::default();
+        let (connections, tasks, draining_since, drain_begins, looked_at) = Default::default();
         let (started, now) = (Instant::now(), AtomicU64::new(1));
-        Arc::new(Self { connections, tasks, started, draining_since, drain_begins, now })
+        Arc::new(Self { connections, tasks, started, draining_since, drain_begins, now, looked_at })
     }
 
     fn now(&self) -> u64 {
@@ -377,6 +425,7 @@ impl Roster {
     /// Looks at every connection and gives the orders that are due.
     pub(super) fn inspect(&self, patience: Patience) {
         let now = self.move_on();
+        self.looked_at.store(0, Ordering::Relaxed);
         self.each(|connection| match connection.due(now, patience) {
             Order::Run => {}
             order @ (Order::Linger | Order::Drain | Order::Cut) => connection.order(order),
@@ -435,6 +484,35 @@ impl Roster {
         now
     }
 
+    /// Makes room for new connections, of one network or for all: closes up to `most` of those whose clients have kept us waiting
+    /// longest, first come first. A request that we are about to answer is never given up. Says how many were closed; their places
+    /// are free at once.
+    pub(super) fn shed(&self, network: Option<IpAddr>, most: usize) -> usize {
+        let mut waiting: Vec<(u64, usize, Arc<Connection>)> = Vec::new();
+        let connections = self.lock();
+        if self.looked_at.fetch_add(connections.len(), Ordering::Relaxed) > LOOKED_AT {
+            return 0;
+        }
+        for (index, connection) in connections.iter().enumerate() {
+            if let Some(connection) = connection.upgrade()
+                && let Some(since) = connection.waits_since()
+                && (network.is_none() || connection.place.network() == network)
+            {
+                waiting.push((since, index, connection));
+            }
+        }
+        drop(connections);
+        if waiting.len() > most {
+            waiting.select_nth_unstable_by_key(most, |(since, index, _)| (*since, *index));
+            waiting.truncate(most);
+        }
+        for (_, _, connection) in &waiting {
+            connection.place.give_up();
+            connection.order(Order::Cut);
+        }
+        waiting.len()
+    }
+
     fn each(&self, mut look: impl FnMut(&Connection)) {
         self.lock().retain(|connection| {
             let connection = connection.upgrade();
@@ -451,41 +529,9 @@ impl Roster {
     }
 }
 
-/// How many of something there may be at once over all workers: open connections, requests under way.
-pub(super) struct Places {
-    taken: AtomicUsize,
-    most: usize,
-    gauge: Gauge,
-}
-
-impl Places {
-    pub(super) fn new(most: usize, gauge: Gauge) -> Arc<Self> {
-        Arc::new(Self { taken: AtomicUsize::new(0), most, gauge })
-    }
-
-    /// A place for one more, if there is one.
-    pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
-        if self.taken.fetch_add(1, Ordering::Relaxed) >= self.most {
-            self.taken.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        self.gauge.inc();
-        Some(Place(self.clone()))
-    }
-}
-
-/// One of those that there may be. Given up when dropped.
-pub(super) struct Place(Arc<Places>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
-        self.0.gauge.dec();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::places::tests::places;
     use super::*;
 
     const PATIENCE: Patience = Patience {
@@ -497,7 +543,7 @@ mod tests {
 
     fn connection() -> (Arc<Connection>, Arc<Roster>) {
         let _runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").enter();
-        let (roster, places) = (Roster::new(), Places::new(1, Gauge::default()));
+        let (roster, places) = (Roster::new(), places(1, 1));
         (Connection::new(None, None, false, &roster, places.take().expect("a place")), roster)
     }
 
@@ -618,6 +664,59 @@ mod tests {
     }
 
     #[test]
+    fn r23_room_is_made_by_whoever_kept_us_waiting_longest_and_never_by_a_request_under_way() {
+        let _runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").enter();
+        let (roster, places) = (Roster::new(), places(5, 5));
+        let open = |at| {
+            roster.now.store(at, Ordering::Relaxed);
+            Connection::new(None, None, false, &roster, places.take().expect("a place"))
+        };
+        let (serving, reading, idle, fresh, stuck) = (open(1), open(2), open(3), open(4), open(5));
+        let under_way = (serving.in_flight(), stuck.in_flight());
+        roster.now.store(6, Ordering::Relaxed);
+        stuck.note_write(true);
+        roster.now.store(7, Ordering::Relaxed);
+        reading.note_read();
+        assert_eq!(roster.shed(None, 3), 3);
+        let orders = [&serving, &reading, &idle, &fresh, &stuck].map(|connection| connection.order_in_force());
+        assert_eq!(orders, [Order::Run, Order::Run, Order::Cut, Order::Cut, Order::Cut]);
+        assert_eq!(
+            [places.take(), places.take(), places.take(), places.take()].map(|place| place.is_some()),
+            [true, true, true, false]
+        );
+        assert_eq!(roster.shed(None, 3), 1, "nobody is closed twice");
+        assert_eq!((reading.order_in_force(), serving.order_in_force()), (Order::Cut, Order::Run));
+        drop(under_way);
+    }
+
+    #[test]
+    fn r23_one_network_makes_room_for_itself_only() {
+        let _runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").enter();
+        let (roster, places) = (Roster::new(), places(5, 5));
+        let open = |client: [u8; 4]| {
+            let place = places.take().expect("a place");
+            place.claim(client.into()).expect("a place");
+            Connection::new(None, None, false, &roster, place)
+        };
+        let (theirs, ours) = (open([192, 0, 2, 1]), open([192, 0, 2, 2]));
+        assert_eq!(roster.shed(Some([192, 0, 2, 2].into()), 5), 1);
+        assert_eq!((theirs.order_in_force(), ours.order_in_force()), (Order::Run, Order::Cut));
+    }
+
+    #[test]
+    fn looking_for_somebody_to_close_is_bounded_in_time() {
+        let _runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").enter();
+        let (roster, places) = (Roster::new(), places(10, 10));
+        let _open: Vec<_> =
+            (0..10).map(|_| Connection::new(None, None, false, &roster, places.take().expect("a place"))).collect();
+        roster.looked_at.store(LOOKED_AT - 5, Ordering::Relaxed);
+        assert_eq!(roster.shed(None, 1), 1);
+        assert_eq!(roster.shed(None, 1), 0, "enough for now");
+        roster.inspect(PATIENCE);
+        assert_eq!(roster.shed(None, 1), 1);
+    }
+
+    #[test]
     fn r22_a_head_on_http2_that_lacks_its_end_is_cut_whatever_else_is_under_way() {
         let (connection, roster) = connection();
         connection.is_multiplexed();
@@ -661,15 +760,5 @@ mod tests {
         assert!(roster.is_quiet());
         drop((request, connection, serving));
         assert!(roster.is_quiet());
-    }
-
-    #[test]
-    fn r23_there_are_only_so_many_places() {
-        let places = Places::new(2, Gauge::default());
-        let (first, second) = (places.take(), places.take());
-        assert!(first.is_some() && second.is_some() && places.take().is_none());
-        drop(first);
-        assert!(places.take().is_some());
-        assert_eq!(places.gauge.get(), 1);
     }
 }

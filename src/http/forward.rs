@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
@@ -19,15 +19,19 @@ use super::problem::problem;
 use super::upgrade::{self, Wish};
 use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::Clock;
-use crate::net::body::Progress;
+use crate::net::body::{LeastPace, Progress};
 use crate::net::{Client, ProxyBody, SendError, SendErrorKind};
 use crate::telemetry::{Metrics, WithCauses};
+
+/// How often a body that is arriving is looked after at most.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Sends requests to the upstream.
 pub struct Forwarder {
     client: Client,
     rules: Arc<HeaderRules>,
     response_timeout: Duration,
+    least_pace: LeastPace,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     websockets: WebSockets,
@@ -70,16 +74,18 @@ enum Failure {
 }
 
 impl Forwarder {
-    /// `response_timeout` is how long the head of an answer may take after the last part of the request's body has been sent.
+    /// `response_timeout` is how long the head of an answer may take after the last part of the request's body has been sent;
+    /// `least_pace` is how fast that body has to come.
     #[must_use]
     pub fn new(
         client: Client,
         rules: Arc<HeaderRules>,
         response_timeout: Duration,
+        least_pace: LeastPace,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { client, rules, response_timeout, metrics, clock, websockets: WebSockets::GoThrough }
+        Self { client, rules, response_timeout, least_pace, metrics, clock, websockets: WebSockets::GoThrough }
     }
 
     /// Offers the upstream no upgrade whatever.
@@ -109,7 +115,8 @@ impl Forwarder {
             self.metrics.refused(code);
             return problem(status, code, title).map(ProxyBody::full);
         }
-        match self.exchange(request).await.and_then(|response| self.finish(response, wish, context)) {
+        match self.exchange(request, context.connection).await.and_then(|response| self.finish(response, wish, context))
+        {
             Ok(response) => {
                 self.metrics.forwarded(class(response.status()));
                 response
@@ -163,30 +170,39 @@ impl Forwarder {
     }
 
     /// Sends the request and waits for the head of an answer. The wait starts anew with every part of the body that is sent: a long
-    /// upload is no slow upstream.
-    async fn exchange(&self, mut request: Request<ProxyBody>) -> Result<Response<ProxyBody>, Failure> {
-        let upload = request.body_mut().watch();
+    /// upload is no slow upstream. How slow it may be is bounded by the client's least pace (R22).
+    async fn exchange(
+        &self,
+        mut request: Request<ProxyBody>,
+        connection: &Connection,
+    ) -> Result<Response<ProxyBody>, Failure> {
+        let upload = request.body_mut().watch(self.least_pace);
+        if let Some(upload) = &upload {
+            connection.note_upload(upload);
+        }
         let mut sending = std::pin::pin!(self.client.send(request));
-        let mut deadline = Instant::now() + self.response_timeout;
+        let began = Instant::now();
         loop {
-            match tokio::time::timeout_at(deadline, &mut sending).await {
-                Ok(sent) => return sent.map_err(Failure::Send),
-                Err(_elapsed) => deadline = self.later(upload.as_deref())?,
+            let look_again = self.patience(began, upload.as_deref())?;
+            if let Ok(sent) = tokio::time::timeout_at(look_again, &mut sending).await {
+                return sent.map_err(Failure::Send);
             }
         }
     }
 
-    /// Until when to wait after a deadline has passed.
-    fn later(&self, upload: Option<&Progress>) -> Result<Instant, Failure> {
-        let Some(upload) = upload else { return Err(Failure::TooSlow) };
-        let later = upload.last() + self.response_timeout;
-        if later > Instant::now() {
-            Ok(later)
-        } else if upload.is_starved() {
-            Err(Failure::ClientStalled)
-        } else {
-            Err(Failure::TooSlow)
+    /// Until when to wait, or who has kept us waiting for too long.
+    fn patience(&self, began: Instant, upload: Option<&Progress>) -> Result<Instant, Failure> {
+        let now = Instant::now();
+        let is_starved = upload.is_some_and(Progress::is_starved);
+        let answer_due = upload.map_or(began, Progress::last) + self.response_timeout;
+        let client_due = upload.and_then(Progress::patience_ends);
+        if is_starved && client_due.is_some_and(|due| due <= now) {
+            return Err(Failure::ClientStalled);
         }
+        if answer_due <= now {
+            return Err(if is_starved { Failure::ClientStalled } else { Failure::TooSlow });
+        }
+        Ok(client_due.map_or(answer_due, |due| answer_due.min(due.max(now + LOOK_AGAIN))))
     }
 
     /// Makes an answer ready for the client.
@@ -216,13 +232,15 @@ impl Forwarder {
 
 impl Failure {
     fn answer(self) -> Response<ProxyBody> {
-        use SendErrorKind::{Broken, Cancelled, Connect, RequestBody, Timeout, Tls};
+        use SendErrorKind::{Broken, Cancelled, Connect, NoRoom, RequestBody, Timeout, Tls};
         const UNREACHABLE: &str = "The app behind this proxy cannot be reached";
+        const BUSY: &str = "The app behind this proxy is asked as much as it can be";
         const BAD: &str = "The app behind this proxy gave no usable answer";
         const SLOW: &str = "The app behind this proxy took too long to answer";
         let (status, code, title) = match &self {
             Self::Send(error) => match error.kind {
                 Connect | Tls => (StatusCode::BAD_GATEWAY, "upstream_unreachable", UNREACHABLE),
+                NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "upstream_busy", BUSY),
                 Broken | Cancelled => (StatusCode::BAD_GATEWAY, "upstream_broken", BAD),
                 Timeout => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", SLOW),
                 RequestBody => (StatusCode::BAD_REQUEST, "bad_body", "The body broke off"),
@@ -242,7 +260,11 @@ impl Failure {
             Self::BadAnswer(why) => tracing::warn!(why, code, "an answer of the upstream was not handed on"),
             Self::TooSlow | Self::ClientStalled => tracing::warn!(code, "a request got no answer from the upstream"),
         }
-        problem(status, code, title).map(ProxyBody::full)
+        let mut answer = problem(status, code, title).map(ProxyBody::full);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        answer
     }
 }
 

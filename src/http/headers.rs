@@ -286,10 +286,10 @@ mod tests {
     use std::net::SocketAddr;
     use std::sync::Arc;
 
-    use prometheus_client::metrics::gauge::Gauge;
     use proptest::prelude::*;
 
-    use super::super::connection::{Places, Roster};
+    use super::super::connection::Roster;
+    use super::super::places::tests::places;
     use super::*;
 
     const SPOOFS: [(&str, &str); 12] = [
@@ -310,7 +310,7 @@ mod tests {
     fn connection(peer: Option<&str>, tls: bool) -> Arc<Connection> {
         let _runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").enter();
         let peer: Option<SocketAddr> = peer.map(|peer| peer.parse().expect("an address"));
-        let place = Places::new(1, Gauge::default()).take().expect("a place");
+        let place = places(1, 1).take().expect("a place");
         Connection::new(peer, None, tls, &Roster::new(), place)
     }
 

@@ -3,6 +3,7 @@
 //! the [`Handler`]'s business.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +13,11 @@ use hyper::body::Incoming;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, Places, Roster};
+use super::connection::{Connection, Roster};
 use super::framing::HeadRules;
 use super::gate::GatePolicy;
 use super::listener::{BindError, BindFault, Bound, BoundAddress, HandedOver, SocketFile, adopt, bind, shown};
+use super::places::Places;
 use super::settings::{EdgeBounds, ListenerSettings};
 use super::tls::{Reload, TlsListeners};
 use super::worker::{Door, Worker};
@@ -40,6 +42,11 @@ pub trait Handler: Send + Sync + 'static {
     /// on a worker ends with it.
     fn drain(&self) -> impl Future<Output = ()> + Send {
         async {}
+    }
+
+    /// Whether many clients stand behind this address, so that its connections are not held to the bound for one.
+    fn is_trusted_proxy(&self, _peer: IpAddr) -> bool {
+        false
     }
 }
 
@@ -233,7 +240,7 @@ impl BoundServer {
         shutdown: CancellationToken,
     ) -> Result<Drained, ServeError> {
         self.tls.watch(metrics.clone(), shutdown.clone()).map_err(ServeError::Start)?;
-        let places = Places::new(self.bounds.max_connections, metrics.connections().clone());
+        let places = Places::of_connections(&self.bounds, metrics.connections().clone());
         let requests = Places::new(self.bounds.max_requests, metrics.requests().clone());
         let (mut files, mut inherited_files) = (Vec::new(), Vec::new());
         let mut shares: Vec<Vec<_>> = (0..self.bounds.workers).map(|_| Vec::new()).collect();

@@ -155,8 +155,11 @@ pub struct EdgeBounds {
     pub auth_body_bytes: usize,
     /// How long a head may take.
     pub head_timeout: Duration,
-    /// How long the body of an intercepted request may take.
+    /// How long the body of an intercepted request may take; how long the client may be waited for in a forwarded one, where every
+    /// `min_body_rate` of bytes buys it another second of waiting.
     pub body_timeout: Duration,
+    /// Bytes a second, see `body_timeout`.
+    pub min_body_rate: usize,
     /// How long a TLS handshake may take.
     pub tls_timeout: Duration,
     /// How long a connection may idle between requests.
@@ -169,6 +172,10 @@ pub struct EdgeBounds {
     pub drain_tunnels: Duration,
     /// Open connections over all.
     pub max_connections: usize,
+    /// Open connections of one client address, or IPv6 network.
+    pub max_connections_per_ip: usize,
+    /// Network size that counts as one IPv6 address, in bits.
+    pub ipv6_prefix: u8,
     /// Requests under way over all connections; HTTP/2 brings a hundred on each.
     pub max_requests: usize,
     /// I/O threads.

@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -27,11 +27,12 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, InFlight, Order, Patience, Place, Places, Roster, Stream};
+use super::connection::{Connection, InFlight, Order, Patience, Roster, Stream};
 use super::frames::Metered;
 use super::framing::{HeadRules, REFUSED_METHOD};
 use super::io::{Framing, Watched};
 use super::listener::Listening;
+use super::places::{NetworkFull, Place, Places};
 use super::problem::problem;
 use super::proxy_protocol::{self, Origin};
 use super::server::{Accepting, Drained, Handler};
@@ -204,7 +205,7 @@ impl<H: Handler> Front<H> {
     }
 
     async fn accept_tcp(self: Arc<Self>, listener: TcpListener) {
-        let admit = |socket, peer| self.admit(|place| self.clone().serve(socket, Some(peer), place));
+        let admit = |socket, peer| self.admit(Some(peer), |place| self.clone().serve(socket, Some(peer), place));
         self.accept_from(|| async { listener.accept().await.map(|(socket, peer)| admit(socket, peer)) }).await;
         if self.accepts_elsewhere() {
             return;
@@ -219,7 +220,7 @@ impl<H: Handler> Front<H> {
     }
 
     async fn accept_unix(self: Arc<Self>, listener: UnixListener) {
-        let admit = |socket| self.admit(|place| self.clone().serve(socket, None, place));
+        let admit = |socket| self.admit(None, |place| self.clone().serve(socket, None, place));
         self.accept_from(|| async { listener.accept().await.map(|(socket, _unnamed)| admit(socket)) }).await;
         if self.accepts_elsewhere() {
             return;
@@ -272,13 +273,37 @@ impl<H: Handler> Front<H> {
     }
 
     /// Starts serving a connection if there is a place for it; else it is closed at once.
-    fn admit<F: Future<Output = ()> + Send + 'static>(&self, serve: impl FnOnce(Place) -> F) {
-        match self.worker.places.take() {
-            Some(place) => {
-                self.roster.tasks.spawn(serve(place));
-            }
-            None => self.worker.metrics.refused("connections"),
+    fn admit<F: Future<Output = ()> + Send + 'static>(&self, peer: Option<SocketAddr>, serve: impl FnOnce(Place) -> F) {
+        let places = &self.worker.places;
+        let Some(place) = places.take().or_else(|| self.shed(None, places.batch()).and_then(|()| places.take())) else {
+            return self.worker.metrics.refused("connections");
+        };
+        // Who begins with a PROXY header stands before many clients; each is counted when it is known.
+        if self.proxy_protocol || self.claim(&place, peer) {
+            self.roster.tasks.spawn(serve(place));
         }
+    }
+
+    /// Counts a connection for its client's network. Trusted proxies have many clients behind them, and are not counted.
+    fn claim(&self, place: &Place, client: Option<SocketAddr>) -> bool {
+        let Some(client) = client.map(|client| client.ip().to_canonical()) else { return true };
+        if self.worker.handler.is_trusted_proxy(client) {
+            return true;
+        }
+        let Err(NetworkFull(network)) = place.claim(client) else { return true };
+        let most = self.worker.places.batch_of_one();
+        let claimed = self.shed(Some(network), most).is_some_and(|()| place.claim(client).is_ok());
+        if !claimed {
+            self.worker.metrics.refused("connections_per_ip");
+        }
+        claimed
+    }
+
+    /// Closes those whose clients keep us waiting; whether there were any.
+    fn shed(&self, network: Option<IpAddr>, most: usize) -> Option<()> {
+        let closed = self.roster.shed(network, most);
+        (0..closed).for_each(|_| self.worker.metrics.refused("connection_shed"));
+        (closed > 0).then_some(())
     }
 
     async fn serve<S>(self: Arc<Self>, mut socket: S, mut peer: Option<SocketAddr>, place: Place)
@@ -296,6 +321,9 @@ impl<H: Handler> Front<H> {
                     return self.worker.metrics.refused("proxy_header");
                 }
                 Err(_elapsed) => return self.worker.metrics.refused("proxy_header"),
+            }
+            if !self.claim(&place, peer) {
+                return;
             }
         }
         let Some(tls) = &self.tls else {

@@ -139,6 +139,7 @@ fn health(received: &Result<Received, Outage>) -> Health {
 fn of_sending(kind: SendErrorKind) -> Outage {
     match kind {
         SendErrorKind::Connect => Outage::Connect,
+        SendErrorKind::NoRoom => Outage::TooManyInFlight,
         SendErrorKind::Tls => Outage::Tls,
         SendErrorKind::Timeout => Outage::Timeout,
         SendErrorKind::Broken | SendErrorKind::RequestBody | SendErrorKind::Cancelled => Outage::Broken,

@@ -57,13 +57,14 @@ impl ProxyBody {
         Self(Kind::Stream(Stream { ahead: Bytes::new(), incoming, lease: Some(Box::new(lease)), progress: None }))
     }
 
-    /// Lets somebody else watch how far a streamed body has come. `None` when there is nothing left to arrive.
+    /// Lets somebody else watch how far a streamed body has come, and whether it comes as fast as it must. `None` when there is
+    /// nothing left to arrive.
     #[must_use]
-    pub fn watch(&mut self) -> Option<Arc<Progress>> {
+    pub fn watch(&mut self, least: LeastPace) -> Option<Arc<Progress>> {
         match &mut self.0 {
             Kind::Empty | Kind::Full(_) => None,
             Kind::Stream(stream) if stream.is_end() => None,
-            Kind::Stream(stream) => Some(stream.progress.get_or_insert_with(Arc::default).clone()),
+            Kind::Stream(stream) => Some(stream.progress.get_or_insert_with(|| Arc::new(Progress::new(least))).clone()),
         }
     }
 }
@@ -145,7 +146,13 @@ impl Stream {
         loop {
             let polled = Pin::new(&mut self.incoming).poll_frame(cx);
             if let Some(progress) = &self.progress {
-                progress.record(&polled);
+                match &polled {
+                    Poll::Pending => progress.starves(progress.now()),
+                    Poll::Ready(Some(Ok(frame))) => {
+                        progress.came(progress.now(), frame.data_ref().map_or(0, Bytes::len))
+                    }
+                    Poll::Ready(Some(Err(_)) | None) => progress.came(progress.now(), 0),
+                }
             }
             match ready!(polled) {
                 Some(Ok(frame)) if frame.is_data() => {
@@ -178,24 +185,36 @@ impl Stream {
     }
 }
 
-/// How far a streamed body has come, for whoever waits for what follows it.
+/// How slowly a body may come: its sender may keep us waiting for `patience` in all, and wins back a second of it, up to the whole,
+/// with every `rate` of bytes. Only the time in which nothing is there to be sent on counts, not the receiver's (Apache's
+/// `RequestReadTimeout` with `MinRate` is such a rule).
+#[derive(Debug, Clone, Copy)]
+pub struct LeastPace {
+    /// How long nothing may come.
+    pub patience: Duration,
+    /// Bytes a second.
+    pub rate: usize,
+}
+
+/// How far a streamed body has come, for whoever waits for what follows it. Times are milliseconds after `since`.
 pub struct Progress {
     since: Instant,
-    /// Milliseconds after `since` at which the last frame passed.
+    least: LeastPace,
+    /// When the last frame passed.
     last: AtomicU64,
-    /// Whether the sender of the body, rather than its receiver, is being waited for.
-    starved: AtomicBool,
+    /// Since when its sender, rather than its receiver, is being waited for; from 1, 0 for not at all.
+    starved_since: AtomicU64,
+    /// How much patience with the sender has been used up.
+    waited: AtomicU64,
     done: AtomicBool,
 }
 
-impl Default for Progress {
-    fn default() -> Self {
-        let (last, starved, done) = Default::default();
-        Self { since: Instant::now(), last, starved, done }
-    }
-}
-
 impl Progress {
+    fn new(least: LeastPace) -> Self {
+        let (last, starved_since, waited, done) = Default::default();
+        Self { since: Instant::now(), least, last, starved_since, waited, done }
+    }
+
     /// When the last part of the body passed.
     #[must_use]
     pub fn last(&self) -> Instant {
@@ -205,16 +224,55 @@ impl Progress {
     /// Whether the body has not ended and its sender is who keeps everybody waiting.
     #[must_use]
     pub fn is_starved(&self) -> bool {
-        self.starved.load(Ordering::Relaxed) && !self.done.load(Ordering::Relaxed)
+        self.starved_since.load(Ordering::Relaxed) != 0 && !self.done.load(Ordering::Relaxed)
     }
 
-    fn record<T>(&self, polled: &Poll<T>) {
-        self.starved.store(polled.is_pending(), Ordering::Relaxed);
-        if polled.is_ready() {
-            let since = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-            self.last.store(since, Ordering::Relaxed);
+    /// Since when its sender has kept everybody waiting, if he does.
+    #[must_use]
+    pub fn starved_since(&self) -> Option<Instant> {
+        let since = self.starved_since.load(Ordering::Relaxed);
+        self.is_starved().then(|| self.since + Duration::from_millis(since))
+    }
+
+    /// When patience with the sender ends if nothing comes from now on; `None` when the body has ended.
+    #[must_use]
+    pub fn patience_ends(&self) -> Option<Instant> {
+        let end = self.end_of_patience(self.now());
+        (!self.done.load(Ordering::Relaxed)).then(|| self.since + Duration::from_millis(end))
+    }
+
+    fn end_of_patience(&self, now: u64) -> u64 {
+        let (starved_since, waited) = (self.starved_since.load(Ordering::Relaxed), self.waited.load(Ordering::Relaxed));
+        let from = if starved_since == 0 { now } else { starved_since };
+        from.saturating_add(millis(self.least.patience).saturating_sub(waited))
+    }
+
+    /// Nothing is there to be sent on.
+    fn starves(&self, now: u64) {
+        if self.starved_since.load(Ordering::Relaxed) == 0 {
+            self.starved_since.store(now, Ordering::Relaxed);
         }
     }
+
+    /// So many bytes came.
+    fn came(&self, now: u64, bytes: usize) {
+        self.last.store(now, Ordering::Relaxed);
+        let waited = match self.starved_since.swap(0, Ordering::Relaxed) {
+            0 => 0,
+            since => now.saturating_sub(since),
+        };
+        let won = (bytes as u64).saturating_mul(1000) / (self.least.rate.max(1) as u64);
+        let before = self.waited.load(Ordering::Relaxed);
+        self.waited.store(before.saturating_add(waited).saturating_sub(won), Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.since.elapsed()).max(1)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Why a body could not be read whole.
@@ -364,6 +422,39 @@ mod tests {
         let never = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
         let read = block_on(read_bounded(never, 4, SystemClock.monotonic() + Duration::from_millis(5)));
         assert!(matches!(read, Err(BodyError::Timeout)));
+    }
+
+    const LEAST: LeastPace = LeastPace { patience: Duration::from_secs(10), rate: 500 };
+
+    #[tokio::test]
+    async fn r22_a_sender_at_the_least_pace_is_waited_for_and_a_slower_one_runs_out_of_patience() {
+        for (bytes, lasts) in [(500, 3600), (5_000, 3600), (490, 451), (250, 19), (1, 11)] {
+            let (progress, mut seconds) = (Progress::new(LEAST), 0_u64);
+            while seconds < 3600 {
+                progress.starves(seconds * 1000 + 1);
+                seconds += 1;
+                if progress.end_of_patience(seconds * 1000 + 1) < seconds * 1000 + 1 {
+                    break;
+                }
+                progress.came(seconds * 1000 + 1, bytes);
+            }
+            assert!(seconds.abs_diff(lasts) <= 2, "{bytes} bytes a second for {seconds} s");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_takes_its_time_costs_the_sender_nothing() {
+        let progress = Progress::new(LEAST);
+        for minute in 1..100 {
+            progress.came(minute * 60_000, 1);
+            assert!(!progress.is_starved());
+            assert_eq!(progress.end_of_patience(minute * 60_000 + 59_000), minute * 60_000 + 69_000);
+        }
+        progress.starves(6_000_000);
+        assert!(progress.is_starved());
+        assert_eq!(progress.end_of_patience(6_003_000), 6_010_000);
+        progress.done.store(true, Ordering::Relaxed);
+        assert!(!progress.is_starved() && progress.patience_ends().is_none());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use rustls::pki_types::ServerName;
+use tokio::sync::Semaphore;
 
 use super::body::ProxyBody;
 use super::connect::Connector;
@@ -35,6 +36,7 @@ pub struct ClientSettings {
 pub struct Client {
     connector: Arc<Connector>,
     pool: Arc<Pool>,
+    room: Arc<Semaphore>,
     authority: HeaderValue,
 }
 
@@ -52,7 +54,14 @@ impl Client {
         let authority = HeaderValue::try_from(target.authority()).unwrap_or(HeaderValue::from_static(""));
         let pool = Pool::new(settings.max_idle_per_thread, settings.idle_timeout);
         let connector = Arc::new(Connector::new(target, settings.connect_timeout, settings.tls, server_name));
-        Self { connector, pool, authority }
+        Self { connector, pool, room: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)), authority }
+    }
+
+    /// Lets at most so many connections be open, idle ones and tunnels included. A request for which there is none fails at once: what
+    /// would wait here would hold its client's connection as well.
+    #[must_use]
+    pub fn with_at_most(self, connections: usize) -> Self {
+        Self { room: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))), ..self }
     }
 
     /// Where requests go.
@@ -86,7 +95,8 @@ impl Client {
                 },
             }
         }
-        let mut sender = self.connector.connect().await?;
+        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_none| SendError::no_room())?;
+        let mut sender = self.connector.connect(room).await?;
         match sender.send(request).await {
             Ok(response) => self.keep(sender, response, to_head),
             Err(mut failure) => {

@@ -3,7 +3,9 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -11,8 +13,9 @@ use futures_util::stream::FuturesUnordered;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsConnector;
 
 use super::error::{SendError, SendErrorKind, TlsFault};
@@ -47,21 +50,21 @@ impl Connector {
         &self.target
     }
 
-    /// Connects within the timeout, TLS included.
-    pub(super) async fn connect(&self) -> Result<Sender, SendError> {
+    /// Connects within the timeout, TLS included. The connection holds `room` until it is closed.
+    pub(super) async fn connect(&self, room: OwnedSemaphorePermit) -> Result<Sender, SendError> {
         // Boxed: this is rare beside sending, and every request's future would be as large as a TLS handshake.
-        match tokio::time::timeout(self.timeout, Box::pin(self.handshake())).await {
+        match tokio::time::timeout(self.timeout, Box::pin(self.handshake(room))).await {
             Ok(connected) => connected,
             Err(_elapsed) => Err(SendError::connect_timeout()),
         }
     }
 
-    async fn handshake(&self) -> Result<Sender, SendError> {
+    async fn handshake(&self, room: OwnedSemaphorePermit) -> Result<Sender, SendError> {
         let connect = |error: io::Error| SendError::before_sending(SendErrorKind::Connect, error);
         let stream = race(self.addresses().await.map_err(connect)?).await.map_err(connect)?;
         stream.set_nodelay(true).map_err(connect)?;
         if !self.target.https {
-            return drive(stream).await;
+            return drive(stream, room).await;
         }
         let name = match &self.server_name {
             Some(name) => name.clone(),
@@ -69,7 +72,7 @@ impl Connector {
                 .map_err(|error| SendError::before_sending(SendErrorKind::Tls, error))?,
         };
         match self.tls.connect(name, stream).await {
-            Ok(stream) => drive(stream).await,
+            Ok(stream) => drive(stream, room).await,
             Err(error) => Err(SendError::before_sending(SendErrorKind::Tls, TlsFault::of(error))),
         }
     }
@@ -107,14 +110,16 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
 }
 
 /// Starts HTTP/1.1 on a connection, driven by a task of its own on this runtime until it ends.
-async fn drive<S>(stream: S) -> Result<Sender, SendError>
+async fn drive<S>(stream: S, room: OwnedSemaphorePermit) -> Result<Sender, SendError>
 where
     S: AsyncRead + AsyncWrite + Unread + Unpin + Send + 'static,
 {
     let announced = Announcement::default();
     let (sender, connection) = http1::Builder::new()
         .max_header_size(MAX_ANSWER_HEAD)
-        .handshake(TokioIo::new(Guarded::new(stream, announced.clone())))
+        // What a client that reads slowly makes us hold of its answer. hyper's own bound is over 400 KiB.
+        .max_buf_size(MAX_ANSWER_HEAD)
+        .handshake(TokioIo::new(Counted { stream: Guarded::new(stream, announced.clone()), _room: room }))
         .await
         .map_err(|error| SendError::from_hyper(error, false))?;
     tokio::spawn(async move {
@@ -123,4 +128,42 @@ where
         }
     });
     Ok(Sender::new(sender, announced))
+}
+
+/// A connection that keeps its room for as long as it is open, as a tunnel too.
+struct Counted<S> {
+    stream: S,
+    _room: OwnedSemaphorePermit,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }

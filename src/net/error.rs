@@ -115,6 +115,8 @@ pub enum SendErrorKind {
     Connect,
     /// The TLS handshake failed, or the certificate is not one we trust for this name.
     Tls,
+    /// As many connections as may be are open.
+    NoRoom,
     /// No connection in time.
     Timeout,
     /// The connection broke off before the answer's head was complete, or what came is no HTTP.
@@ -129,6 +131,7 @@ impl fmt::Display for SendErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "no connection could be made",
+            Self::NoRoom => "as many connections as may be are open",
             Self::Tls => "the TLS connection could not be verified",
             Self::Timeout => "connecting took too long",
             Self::Broken => "the connection broke off or the answer is no HTTP",
@@ -142,6 +145,11 @@ impl SendError {
     /// A failure before anything was sent.
     pub(super) fn before_sending(kind: SendErrorKind, source: impl Into<Cause>) -> Self {
         Self { kind, safe_to_retry: true, source: Some(source.into()) }
+    }
+
+    /// As many connections as may be are open.
+    pub(super) fn no_room() -> Self {
+        Self { kind: SendErrorKind::NoRoom, safe_to_retry: true, source: None }
     }
 
     /// Connecting took too long.

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
@@ -22,7 +23,7 @@ use crate::domain::credential::Credential;
 use crate::domain::password::Password;
 use crate::domain::proof::{FreshHash, VerifiedUser};
 use crate::domain::user::User;
-use crate::service::ports::{AccountPermit, HashUnavailable, PasswordHasher, Verification};
+use crate::service::ports::{AccountPermit, ClientStanding, HashUnavailable, PasswordHasher, Verification};
 use crate::telemetry::Metrics;
 
 /// How much nicer than the threads that serve connections the hash threads are: these take tens of milliseconds of a core
@@ -69,8 +70,8 @@ impl HashPool {
     /// Starts the threads. Memory is taken at the first hash of each.
     pub fn start(settings: PasswordSettings, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let policy = Policy::new(&settings)?;
-        let (capacity, deadline) = (settings.queue.get(), settings.queue_deadline);
-        let queue = Queue::new(capacity, deadline, Arc::clone(&clock), Arc::clone(&metrics));
+        let (capacity, deadline, threads) = (settings.queue.get(), settings.queue_deadline, settings.workers.get());
+        let queue = Queue::new(capacity, deadline, threads, Arc::clone(&clock), Arc::clone(&metrics));
         let shared = Arc::new(Shared { finished: AtomicU64::new(0), queue, policy, clock, metrics });
         let mut pool = Self { shared, threads: Vec::with_capacity(settings.workers.get()) };
         let allowance = Allowance::new();
@@ -93,11 +94,12 @@ impl HashPool {
     /// Has something computed on a hash thread. `work` is the word for it in the metrics.
     async fn compute<T: Send + 'static>(
         &self,
+        standing: ClientStanding,
         work: &'static str,
         compute: impl FnOnce(&Policy, &mut Arena) -> Result<T, HashUnavailable> + Send + 'static,
     ) -> Result<T, HashUnavailable> {
         let (reply, answer) = oneshot::channel();
-        self.shared.queue.push(Box::new(Job { shared: Arc::clone(&self.shared), work, compute, reply }))?;
+        self.shared.queue.push(standing, Box::new(Job { shared: Arc::clone(&self.shared), work, compute, reply }))?;
         answer.await.unwrap_or(Err(HashUnavailable::Stopped))
     }
 }
@@ -115,33 +117,43 @@ impl Drop for HashPool {
 impl PasswordHasher for HashPool {
     fn verify<'a>(
         &'a self,
-        _permit: &'a AccountPermit,
+        permit: &'a AccountPermit,
         user: Box<User>,
         password: Arc<Password>,
     ) -> BoxFuture<'a, Result<Verification, HashUnavailable>> {
-        Box::pin(self.compute("verify", move |policy, arena| verify(policy, user, &password, arena)))
+        Box::pin(self.compute(permit.standing(), "verify", move |policy, arena| verify(policy, user, &password, arena)))
     }
 
     fn equalize<'a>(
         &'a self,
-        _permit: &'a AccountPermit,
+        permit: &'a AccountPermit,
         password: Arc<Password>,
     ) -> BoxFuture<'a, Result<(), HashUnavailable>> {
-        Box::pin(self.compute("equalize", move |policy, arena| match policy.equalize(&password, arena) {
-            Ok(()) => Ok(()),
-            Err(NoAnswer::OutOfMemory) => Err(HashUnavailable::OutOfMemory),
-            Err(NoAnswer::Unusable(_)) => Err(HashUnavailable::Failed),
+        Box::pin(self.compute(permit.standing(), "equalize", move |policy, arena| {
+            match policy.equalize(&password, arena) {
+                Ok(()) => Ok(()),
+                Err(NoAnswer::OutOfMemory) => Err(HashUnavailable::OutOfMemory),
+                Err(NoAnswer::Unusable(_)) => Err(HashUnavailable::Failed),
+            }
         }))
     }
 
-    fn hash(&self, password: Arc<Password>) -> BoxFuture<'_, Result<FreshHash, HashUnavailable>> {
-        Box::pin(
-            self.compute("hash", move |policy, arena| policy.hash(&password, arena).map(FreshHash::assert_by_hasher)),
-        )
+    fn hash(
+        &self,
+        standing: ClientStanding,
+        password: Arc<Password>,
+    ) -> BoxFuture<'_, Result<FreshHash, HashUnavailable>> {
+        Box::pin(self.compute(standing, "hash", move |policy, arena| {
+            policy.hash(&password, arena).map(FreshHash::assert_by_hasher)
+        }))
     }
 
     fn is_outdated(&self, credential: &Credential) -> bool {
         self.shared.policy.is_outdated(credential)
+    }
+
+    fn retry_after(&self) -> Duration {
+        self.shared.queue.retry_after()
     }
 }
 
@@ -219,7 +231,9 @@ where
             Err(HashUnavailable::Failed)
         });
         shared.finished.fetch_add(1, Ordering::Relaxed);
-        shared.metrics.password(work, shared.clock.monotonic().saturating_duration_since(began));
+        let took = shared.clock.monotonic().saturating_duration_since(began);
+        shared.queue.measured(took);
+        shared.metrics.password(work, took);
         let _answered = reply.send(answer);
     }
 }

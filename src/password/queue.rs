@@ -1,7 +1,11 @@
-//! The one queue in front of the hash threads: first come, first served; bounded in number and in time.
+//! The one queue in front of the hash threads, bounded in number and in time.
 //!
-//! It refuses early: at once when it is full, and without any hashing when a task waited too long or its client has gone. Used by
-//! the pool alone.
+//! Two classes wait in it, each first come, first served. Known clients go first, but not alone: after [`KNOWN_IN_A_ROW`] of them an
+//! unknown one is served, and an eighth of the places is never theirs, so that a newcomer always gets in. A known client who finds
+//! the queue full takes the place of the newest unknown one.
+//!
+//! It refuses early: at once when there is no place, or when what already waits would take longer than anybody may wait; and without
+//! any hashing when a task waited too long all the same or its client has gone. Used by the pool alone.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,8 +13,17 @@ use std::time::{Duration, Instant};
 
 use super::arena::Arena;
 use crate::domain::clock::Clock;
-use crate::service::ports::HashUnavailable;
+use crate::service::ports::{ClientStanding, HashUnavailable};
 use crate::telemetry::Metrics;
+
+/// After so many known ones in a row an unknown one is served, if one waits.
+const KNOWN_IN_A_ROW: usize = 4;
+/// One place in so many is never taken by known ones.
+const SHARE_OF_UNKNOWN: usize = 8;
+/// What nobody is told to fall short of, and to exceed, when he is told when to come again.
+const RETRY_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The least time over which those who were refused are spread.
+const LEAST_SPREAD: Duration = Duration::from_secs(4);
 
 /// Something to be computed for somebody who waits.
 pub(super) trait Task: Send {
@@ -39,17 +52,39 @@ pub(super) enum Wait {
     Yes,
 }
 
+/// What there is for an arrival.
+#[derive(Debug, PartialEq, Eq)]
+enum Room {
+    /// A free place.
+    Free,
+    /// The place of the newest unknown one.
+    InsteadOfUnknown,
+    /// None.
+    None(HashUnavailable),
+}
+
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
     capacity: usize,
+    /// How many places known ones never take.
+    kept_for_unknown: usize,
     deadline: Duration,
+    /// How many tasks are computed at once.
+    threads: u32,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
 
 struct State {
-    waiting: VecDeque<Waiting>,
+    known: VecDeque<Waiting>,
+    unknown: VecDeque<Waiting>,
+    /// How many known ones were served since an unknown one was, while one waited.
+    in_a_row: usize,
+    /// How long a task keeps a thread, smoothed over the last few; zero until one was measured.
+    pace: Duration,
+    /// Counts those who were told when to come again.
+    told: u32,
     stopped: bool,
 }
 
@@ -59,40 +94,62 @@ struct Waiting {
 }
 
 impl Queue {
-    pub(super) fn new(capacity: usize, deadline: Duration, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        let state = Mutex::new(State { waiting: VecDeque::new(), stopped: false });
-        Self { state, changed: Condvar::new(), capacity, deadline, clock, metrics }
+    pub(super) fn new(
+        capacity: usize,
+        deadline: Duration,
+        threads: usize,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (known, unknown) = (VecDeque::new(), VecDeque::new());
+        let state = State { known, unknown, in_a_row: 0, pace: Duration::ZERO, told: 0, stopped: false };
+        let (kept_for_unknown, threads) =
+            (capacity / SHARE_OF_UNKNOWN, u32::try_from(threads.max(1)).unwrap_or(u32::MAX));
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        Self { state, changed, capacity, kept_for_unknown, deadline, threads, clock, metrics }
     }
 
-    /// Takes a task on, or refuses it at once.
-    pub(super) fn push(&self, task: Box<dyn Task>) -> Result<(), HashUnavailable> {
+    /// Takes a task on, or refuses it at once. Taking it on may cost another one, which is told so.
+    pub(super) fn push(&self, standing: ClientStanding, task: Box<dyn Task>) -> Result<(), HashUnavailable> {
         let since = self.clock.monotonic();
         let mut state = self.lock();
         if state.stopped {
             return Err(HashUnavailable::Stopped);
         }
-        if state.waiting.len() >= self.capacity {
-            state.waiting.retain(|waiting| !waiting.task.is_abandoned());
-            if state.waiting.len() >= self.capacity {
-                return Err(HashUnavailable::QueueFull);
-            }
+        let mut room = self.room(&state, standing);
+        if room != Room::Free {
+            state.forget_abandoned();
+            room = self.room(&state, standing);
         }
-        state.waiting.push_back(Waiting { task, since });
+        let displaced = match room {
+            Room::Free => None,
+            Room::InsteadOfUnknown => state.unknown.pop_back(),
+            Room::None(why) => {
+                drop(state);
+                self.shed(standing, why);
+                return Err(why);
+            }
+        };
+        state.of(standing).push_back(Waiting { task, since });
         self.show(&state);
         drop(state);
         self.changed.notify_one();
+        if let Some(Waiting { task, .. }) = displaced {
+            self.shed(ClientStanding::Unknown, HashUnavailable::QueueFull);
+            task.refuse(HashUnavailable::QueueFull);
+        }
         Ok(())
     }
 
-    /// The oldest task that somebody still waits for and that is not late. Late ones are answered on the way.
+    /// The next task that somebody still waits for and that is not late. Late ones are answered on the way.
     pub(super) fn next(&self, wait: Wait) -> Next {
         loop {
             let mut state = self.lock();
             if wait == Wait::Yes {
-                let something = self.changed.wait_while(state, |state| state.waiting.is_empty() && !state.stopped);
+                let something = self.changed.wait_while(state, |state| state.is_empty() && !state.stopped);
                 state = something.unwrap_or_else(PoisonError::into_inner);
             }
-            let Some(Waiting { task, since }) = state.waiting.pop_front() else {
+            let Some((standing, Waiting { task, since })) = state.pop() else {
                 return if state.stopped { Next::Stop } else { Next::Idle };
             };
             self.show(&state);
@@ -101,6 +158,7 @@ impl Queue {
                 continue;
             }
             if self.clock.monotonic().saturating_duration_since(since) > self.deadline {
+                self.shed(standing, HashUnavailable::Late);
                 task.refuse(HashUnavailable::Late);
                 continue;
             }
@@ -108,19 +166,65 @@ impl Queue {
         }
     }
 
+    /// Notes how long a task kept a thread.
+    pub(super) fn measured(&self, took: Duration) {
+        let mut state = self.lock();
+        // The mean of about the last eight; the first one is all there is to go by.
+        state.pace = if state.pace.is_zero() { took } else { (state.pace * 7 + took) / 8 };
+    }
+
+    /// When somebody who was refused should come again: when all that waits now will have been served, and then a little later than
+    /// the one refused before him, so that those who were refused together do not return together. From 1 to 30 seconds.
+    pub(super) fn retry_after(&self) -> Duration {
+        let mut state = self.lock();
+        state.told = state.told.wrapping_add(1);
+        // Multiples of the golden ratio, without their whole part, are spread evenly however many there are (Knuth, TAOCP 6.4).
+        let spread = f64::from(state.told.wrapping_mul(0x9E37_79B9)) / f64::from(u32::MAX);
+        let drained = self.takes(&state, state.known.len() + state.unknown.len());
+        let (least, most) = RETRY_AFTER;
+        (drained + drained.max(LEAST_SPREAD).min(most).mul_f64(spread)).clamp(least, most)
+    }
+
     /// Answers everyone who waits and takes nothing on any more.
     pub(super) fn stop(&self) {
         let mut state = self.lock();
         state.stopped = true;
-        let waiting = std::mem::take(&mut state.waiting);
+        let (known, unknown) = (std::mem::take(&mut state.known), std::mem::take(&mut state.unknown));
         self.show(&state);
         drop(state);
         self.changed.notify_all();
-        waiting.into_iter().for_each(|waiting| waiting.task.refuse(HashUnavailable::Stopped));
+        known.into_iter().chain(unknown).for_each(|waiting| waiting.task.refuse(HashUnavailable::Stopped));
+    }
+
+    fn room(&self, state: &State, standing: ClientStanding) -> Room {
+        let (known, unknown) = (state.known.len(), state.unknown.len());
+        let is_full = known + unknown >= self.capacity;
+        let (room, ahead) = match standing {
+            ClientStanding::Known if known >= self.capacity - self.kept_for_unknown => {
+                return Room::None(HashUnavailable::QueueFull);
+            }
+            // The queue is full and not of known ones.
+            ClientStanding::Known if is_full => (Room::InsteadOfUnknown, known + unknown.min(known / KNOWN_IN_A_ROW)),
+            ClientStanding::Known => (Room::Free, known + unknown.min(known / KNOWN_IN_A_ROW)),
+            ClientStanding::Unknown if is_full => return Room::None(HashUnavailable::QueueFull),
+            ClientStanding::Unknown => (Room::Free, unknown + known.min(KNOWN_IN_A_ROW * (unknown + 1))),
+        };
+        if self.takes(state, ahead) > self.deadline { Room::None(HashUnavailable::Overloaded) } else { room }
+    }
+
+    /// How long so many tasks take, as far as can be told. Nothing takes no time, whatever was measured: so an outlier in the
+    /// measure is followed by others, and forgotten.
+    fn takes(&self, state: &State, tasks: usize) -> Duration {
+        state.pace.saturating_mul(u32::try_from(tasks).unwrap_or(u32::MAX)) / self.threads
+    }
+
+    fn shed(&self, standing: ClientStanding, why: HashUnavailable) {
+        self.metrics.password_shed(word(standing), why.as_str());
     }
 
     fn show(&self, state: &State) {
-        self.metrics.queue_depth().set(i64::try_from(state.waiting.len()).unwrap_or(i64::MAX));
+        let waiting = state.known.len() + state.unknown.len();
+        self.metrics.queue_depth().set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// No code that can panic runs under the lock, but for the destructors of tasks, after which the state is whole.
@@ -128,3 +232,45 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.unknown.is_empty()
+    }
+
+    fn of(&mut self, standing: ClientStanding) -> &mut VecDeque<Waiting> {
+        match standing {
+            ClientStanding::Known => &mut self.known,
+            ClientStanding::Unknown => &mut self.unknown,
+        }
+    }
+
+    /// Whoever has gone needs no place.
+    fn forget_abandoned(&mut self) {
+        self.known.retain(|waiting| !waiting.task.is_abandoned());
+        self.unknown.retain(|waiting| !waiting.task.is_abandoned());
+    }
+
+    /// Whose turn it is.
+    fn pop(&mut self) -> Option<(ClientStanding, Waiting)> {
+        if (self.in_a_row >= KNOWN_IN_A_ROW || self.known.is_empty())
+            && let Some(waiting) = self.unknown.pop_front()
+        {
+            self.in_a_row = 0;
+            return Some((ClientStanding::Unknown, waiting));
+        }
+        let waiting = self.known.pop_front()?;
+        self.in_a_row = if self.unknown.is_empty() { 0 } else { self.in_a_row + 1 };
+        Some((ClientStanding::Known, waiting))
+    }
+}
+
+fn word(standing: ClientStanding) -> &'static str {
+    match standing {
+        ClientStanding::Known => "known",
+        ClientStanding::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests;

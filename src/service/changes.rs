@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 
 use super::legacy_word::LoginQuestion;
 use super::ports::{
-    AccountKey, AskBy, AttemptOutcome, ChangeAnswer, ClientRequest, Found, Question, RouteIndex, Tokens, Updated,
-    UserChange, Verification,
+    AccountKey, AskBy, AttemptOutcome, ChangeAnswer, ClientRequest, ClientStanding, Found, Question, RouteIndex,
+    Tokens, Updated, UserChange, Verification,
 };
 use super::reply::{Ours, Reply};
 use super::saving::SaveReason;
@@ -228,7 +228,7 @@ impl Service {
         }
         let shown = if asked.new_password.is_some() { NewPassword::Shown } else { NewPassword::Hidden };
         match (apply(asked.change, answer.word, whose, shown), &asked.new_password) {
-            (Apply::SetPassword, Some(new)) => match self.hasher.hash(Arc::clone(new)).await {
+            (Apply::SetPassword, Some(new)) => match self.hasher.hash(ClientStanding::Known, Arc::clone(new)).await {
                 Ok(hash) => self.write(&user, UserChange::SetPassword(hash)).await,
                 Err(_busy) => self.write(&user, UserChange::DropPassword).await,
             },
@@ -302,9 +302,9 @@ impl Service {
                     Ok(user) => user,
                     Err(refused) => return refused,
                 };
-                match self.hasher.hash(new).await {
+                match self.hasher.hash(ClientStanding::Known, new).await {
                     Ok(hash) => self.done_if_written(user.user(), UserChange::SetPassword(hash)).await,
-                    Err(_busy) => Reply::ours(Ours::Unavailable(self.policy.retry_after), Source::Local),
+                    Err(_busy) => self.no_hash_now(),
                 }
             }
             Change::DeleteUser => match self.knows_current(&asked, subject).await {
@@ -334,7 +334,8 @@ impl Service {
         let (result, counts) = match verification {
             Ok(Some(Verification::Match(verified))) => (Ok(verified), AttemptOutcome::Succeeded),
             Ok(Some(Verification::Mismatch(_)) | None) => (Err(denied()), AttemptOutcome::Failed),
-            Ok(Some(Verification::Unusable(_))) | Err(_) => {
+            Err(_busy) => (Err(self.no_hash_now()), AttemptOutcome::NoVerdict),
+            Ok(Some(Verification::Unusable(_))) => {
                 (Err(Reply::ours(Ours::Unavailable(self.policy.retry_after), Source::Local)), AttemptOutcome::NoVerdict)
             }
         };

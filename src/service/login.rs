@@ -183,7 +183,7 @@ impl Service {
     async fn deny_equalized(&self, attempt: &Attempt, permit: &AccountPermit, denied: Ours) -> Verdict {
         match self.hasher.equalize(permit, Arc::clone(&attempt.password)).await {
             Ok(()) => Verdict { reply: Reply::ours(denied, Source::Local), counts: AttemptOutcome::Failed },
-            Err(_busy) => self.unavailable(Source::Local),
+            Err(_busy) => self.no_hash(),
         }
     }
 
@@ -200,7 +200,7 @@ impl Service {
         let stale = self.is_stale(&user) && !local_only_user;
         let verification = match self.hasher.verify(permit, user, Arc::clone(&attempt.password)).await {
             Ok(verification) => verification,
-            Err(_busy) => return self.unavailable(Source::Local),
+            Err(_busy) => return self.no_hash(),
         };
         let check = match &verification {
             Verification::Match(_) if stale => LocalCheck::MatchButStale,
@@ -405,6 +405,15 @@ impl Service {
     fn unavailable(&self, source: Source) -> Verdict {
         let reply = Reply::ours(Ours::Unavailable(self.policy.retry_after), source);
         Verdict { reply, counts: AttemptOutcome::NoVerdict }
+    }
+
+    /// The same where no hash could be computed: who was shed is told when the queue will have room.
+    fn no_hash(&self) -> Verdict {
+        Verdict { reply: self.no_hash_now(), counts: AttemptOutcome::NoVerdict }
+    }
+
+    pub(crate) fn no_hash_now(&self) -> Reply {
+        Reply::ours(Ours::Unavailable(self.hasher.retry_after()), Source::Local)
     }
 
     fn is_stale(&self, user: &User) -> bool {

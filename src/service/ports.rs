@@ -263,7 +263,7 @@ pub enum StoreHealth {
 
 // --------------------------------------------------------------------------------------------------------------- hasher
 
-/// The bounded pool that all hashing goes through.
+/// The bounded pool that all hashing goes through. Where not everybody can be served, known clients go first.
 pub trait PasswordHasher: Send + Sync {
     /// Checks a password against a user's stored credential, which is consumed.
     fn verify<'a>(
@@ -280,11 +280,19 @@ pub trait PasswordHasher: Send + Sync {
         password: Arc<Password>,
     ) -> BoxFuture<'a, Result<(), HashUnavailable>>;
 
-    /// Hashes a password under today's parameters.
-    fn hash(&self, password: Arc<Password>) -> BoxFuture<'_, Result<FreshHash, HashUnavailable>>;
+    /// Hashes a password under today's parameters. Whoever has proven who he is, here or to legacy, is known.
+    fn hash(
+        &self,
+        standing: ClientStanding,
+        password: Arc<Password>,
+    ) -> BoxFuture<'_, Result<FreshHash, HashUnavailable>>;
 
     /// Whether a credential that verified should be hashed again: other parameters, or not of our making.
     fn is_outdated(&self, credential: &Credential) -> bool;
+
+    /// When somebody who got [`HashUnavailable`] should come again: by what waits now, and different for each who asks, so that those
+    /// who were refused together do not return together. Bounded.
+    fn retry_after(&self) -> Duration;
 }
 
 /// What a check said. The user comes back, but for a match, which is its own proof.
@@ -303,6 +311,9 @@ pub enum HashUnavailable {
     /// As many wait as may wait.
     #[error("the hash queue is full")]
     QueueFull,
+    /// What waits already takes longer than anybody should wait.
+    #[error("the hash could not be computed in time")]
+    Overloaded,
     /// It waited longer than anybody should.
     #[error("the hash was not computed in time")]
     Late,
@@ -315,6 +326,21 @@ pub enum HashUnavailable {
     /// The pool is shutting down.
     #[error("the hash pool has stopped")]
     Stopped,
+}
+
+impl HashUnavailable {
+    /// The word for it in logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Overloaded => "overloaded",
+            Self::Late => "late",
+            Self::OutOfMemory => "memory",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 // --------------------------------------------------------------------------------------------------------------- limits

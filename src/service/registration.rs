@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 use super::legacy_word::LoginQuestion;
 use super::ports::{
-    AskBy, AttemptOutcome, ClientRequest, Inserted, LegacySide, Lookup, NewUser, Question, RegisterAnswer, Relay,
-    RouteIndex,
+    AskBy, AttemptOutcome, ClientRequest, ClientStanding, Inserted, LegacySide, Lookup, NewUser, Question,
+    RegisterAnswer, Relay, RouteIndex,
 };
 use super::reply::{Ours, Reply};
 use super::saving::SaveReason;
@@ -205,7 +205,11 @@ impl Service {
     }
 
     async fn insert_now(&self, applicant: &Applicant, legacy: Option<LegacySide>) -> Reply {
-        let Ok(hash) = self.hasher.hash(Arc::clone(&applicant.password)).await else { return self.cannot_register() };
+        // Anybody can register; whom legacy has taken must not be lost here.
+        let standing = if legacy.is_some() { ClientStanding::Known } else { ClientStanding::Unknown };
+        let Ok(hash) = self.hasher.hash(standing, Arc::clone(&applicant.password)).await else {
+            return self.no_hash_now();
+        };
         let new = NewUser {
             identifiers: applicant.identifiers.clone(),
             must_be_free: applicant.names.iter().flat_map(|(_, keys)| keys.keys().to_vec()).collect(),

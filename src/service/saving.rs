@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Service;
-use super::ports::{HashUnavailable, ProvenUser, Saved, StoreError, Updated, UserChange};
+use super::ports::{ClientStanding, HashUnavailable, ProvenUser, Saved, StoreError, Updated, UserChange};
 use crate::domain::identifier::{Candidates, NormalizedIdentifier};
 use crate::domain::password::Password;
 use crate::domain::proof::LegacyAccepted;
@@ -66,7 +66,7 @@ impl Service {
         based_on: Version,
         reason: SaveReason,
     ) -> Option<Saved> {
-        let hash = match self.hasher.hash(password).await {
+        let hash = match self.hasher.hash(ClientStanding::Known, password).await {
             Ok(hash) => hash,
             Err(error) => {
                 self.hash_failed(error);
@@ -118,7 +118,7 @@ impl Service {
     pub(crate) async fn rehash(self: &Arc<Self>, id: UserId, based_on: Version, password: Arc<Password>) {
         let service = Arc::clone(self);
         self.with_patience(async move {
-            match service.hasher.hash(password).await {
+            match service.hasher.hash(ClientStanding::Known, password).await {
                 Ok(hash) => {
                     if let Updated::Done(_) = service.change_record(id, based_on, UserChange::Rehash(hash)).await {
                         service.metrics.migration("rehash");
@@ -152,6 +152,7 @@ impl Service {
     fn hash_failed(&self, error: HashUnavailable) {
         let reason = match error {
             HashUnavailable::QueueFull => "hash_queue_full",
+            HashUnavailable::Overloaded => "hash_overloaded",
             HashUnavailable::Late => "hash_late",
             HashUnavailable::OutOfMemory => "hash_memory",
             HashUnavailable::Failed => "hash_failed",

@@ -173,6 +173,7 @@ pub struct Metrics {
     breaker_open: Gauge,
     queue_depth: Gauge,
     password_duration: Family<Labels<1>, Histogram>,
+    password_shed: Counters<2>,
     forwarded: Counters<1>,
     rate_limited: Counters<1>,
     attempts: Counters<1>,
@@ -211,6 +212,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_legacy_breaker_open", "1 while the breaker keeps requests from the legacy backend"),
     ("authferry_password_queue_depth", "Passwords that wait to be hashed"),
     ("authferry_password_duration_seconds", "How long hashing took, without the wait"),
+    ("authferry_password_shed", "Passwords refused by the hash queue, by standing of the client and reason"),
     ("authferry_forwarded_requests", "Requests forwarded to the upstream, by the class of the answer"),
     ("authferry_rate_limited", "Requests refused by a limit"),
     (
@@ -287,6 +289,7 @@ impl Metrics {
                 "authferry_password_duration_seconds",
                 Family::new_with_constructor(seconds as fn() -> Histogram)
             ),
+            password_shed: register!(registry, "authferry_password_shed", Family::default()),
             forwarded: register!(registry, "authferry_forwarded_requests", Family::default()),
             rate_limited: register!(registry, "authferry_rate_limited", Family::default()),
             attempts: register!(registry, "authferry_password_attempts", Family::default()),
@@ -448,6 +451,12 @@ impl Metrics {
     pub fn password(&self, work: &'static str, took: Duration) {
         let labels = Labels { names: ["work"], values: [work.into()] };
         self.password_duration.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// The hash queue refused one: `known` or `unknown`; `queue_full`, `overloaded` or `late`.
+    pub fn password_shed(&self, standing: &'static str, reason: &'static str) {
+        let values = [standing.into(), reason.into()];
+        self.password_shed.get_or_create(&Labels { names: ["standing", "reason"], values }).inc();
     }
 
     /// One request was forwarded: `1xx` to `5xx`, or `error` where the upstream gave no answer.

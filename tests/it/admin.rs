@@ -184,11 +184,11 @@ async fn r108_without_a_configured_token_nobody_gets_in_and_is_told_what_to_do()
 
 #[tokio::test]
 async fn the_api_is_behind_the_token_whole_and_with_every_method() {
-    let admin = Admin::start(Some(TOKEN)).await;
-    admin.fill();
     let wrong = format!("Bearer {TOKEN}x");
     let part = format!("Bearer {}", &TOKEN[1..]);
     for (method, target) in API {
+        let admin = Admin::start(Some(TOKEN)).await;
+        admin.fill();
         for shown in [None, Some(wrong.as_str()), Some(part.as_str()), Some(TOKEN), Some("Basic Og==")] {
             let headers: Vec<_> = shown.map(|shown| ("Authorization", shown)).into_iter().collect();
             let answer = send(admin.addr, method, target, &headers, "").await;
@@ -197,11 +197,33 @@ async fn the_api_is_behind_the_token_whole_and_with_every_method() {
             assert!(answer.header("www-authenticate").is_some_and(|value| value.starts_with("Bearer")));
         }
     }
+    let admin = Admin::start(Some(TOKEN)).await;
     let right = format!("Bearer {TOKEN}");
     let twice = [("Authorization", right.as_str()), ("Authorization", wrong.as_str())];
     assert_eq!(send(admin.addr, "GET", "/api/v1/status", &twice, "").await.status, 401);
     assert_eq!(admin.api("GET", "/api/v1/status", "").await.status, 200);
     assert_eq!(admin.switch.current(), Mode::Migrate);
+}
+
+#[tokio::test]
+async fn guessing_at_the_token_is_slowed_down_and_counted_and_open_sessions_stay_open() {
+    let admin = Admin::start(Some(TOKEN)).await;
+    let cookie = admin.sign_in().await;
+    for number in 0..10 {
+        let shown = format!("Bearer guess-{number}");
+        assert_eq!(send(admin.addr, "GET", "/api/v1/mode", &[("Authorization", &shown)], "").await.status, 401);
+        assert_eq!(admin.plain("GET", "/api/v1/mode").await.status, 401, "showing none is no guess");
+    }
+    // From here on the right one is as good as any other: an answer would tell a guesser that he has it.
+    for shown in ["Bearer guess-11", &format!("Bearer {TOKEN}")] {
+        let answer = send(admin.addr, "GET", "/api/v1/mode", &[("Authorization", shown)], "").await;
+        assert_eq!((answer.status, answer.header("retry-after")), (429, Some("6")), "{answer:?}");
+        assert!(answer.json::<Problem>().detail.contains("Too many wrong tokens"), "{answer:?}");
+    }
+    assert_eq!(admin.form("/console/sign-in", "", &format!("token={TOKEN}")).await.status, 429);
+    assert_eq!(admin.page("/console", &cookie).await.status, 200);
+    assert_eq!(admin.plain("GET", "/metrics").await.status, 200);
+    assert!(admin.metrics.encode().contains("authferry_refused_requests_total{reason=\"admin_token\"} 10"));
 }
 
 #[tokio::test]
@@ -627,4 +649,22 @@ async fn a_console_to_look_at() {
     (0..12).for_each(|_| admin.metrics.comparison(&"login".into(), "match", "accepted"));
     println!("http://{} with the token `look`", admin.addr);
     std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn r110_names_that_are_configured_are_answered() {
+    use crate::support::app::Running;
+    let text = "[upstream]\nurl = \"http://127.0.0.1:1\"\n";
+    let ask =
+        async |proxy: &Running, host: &str| send(proxy.admin, "GET", "/metrics", &[("Host", host)], "").await.status;
+    let proxy = crate::support::app::start_with_admin(text, "hosts = [\"authferry.internal\", \"scraped:9090\"]").await;
+    for (host, status) in [
+        ("authferry.internal", 200),
+        ("AuthFerry.internal:8443", 200),
+        ("scraped:9090", 200),
+        ("scraped:9091", 421),
+        ("evil.example", 421),
+    ] {
+        assert_eq!(ask(&proxy, host).await, status, "{host}");
+    }
 }

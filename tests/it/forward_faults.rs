@@ -95,6 +95,90 @@ async fn a_client_that_stops_sending_is_told_so_and_the_upstream_is_not_blamed()
 }
 
 #[tokio::test]
+async fn r22_a_body_that_trickles_in_is_given_up_however_regularly_it_trickles() {
+    let upstream = Upstream::raw(|mut connection, _| async move { connection.stall().await }).await;
+    let mut wanted = Wanted::before(upstream.url());
+    wanted.bounds.body_timeout = Duration::from_millis(200);
+    let proxy = wanted.start().await;
+    let mut client = RawClient::connect(proxy.address()).await;
+    client.send("POST / HTTP/1.1\r\nhost: app\r\ncontent-length: 1000000\r\n\r\n").await;
+    let (mut reading, mut writing) = tokio::io::split(client.into_stream());
+    let trickle = async {
+        while tokio::io::AsyncWriteExt::write_all(&mut writing, b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        std::future::pending::<()>().await
+    };
+    let answer = async {
+        let mut head = [0; 12];
+        tokio::io::AsyncReadExt::read_exact(&mut reading, &mut head).await.expect("an answer");
+        head
+    };
+    let answer = soon("an answer", async {
+        tokio::select! {
+            answer = answer => answer,
+            () = trickle => unreachable!("it goes on for ever"),
+        }
+    });
+    assert_eq!(&answer.await, b"HTTP/1.1 408");
+}
+
+#[tokio::test]
+async fn r23_a_client_that_pauses_in_its_body_makes_room_for_another() {
+    let upstream = Upstream::raw(|mut connection, _| async move {
+        while let Some(head) = connection.head().await {
+            if head.starts_with("POST") {
+                return connection.stall().await;
+            }
+            connection.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhere").await;
+        }
+    })
+    .await;
+    let mut wanted = Wanted::before(upstream.url());
+    (wanted.bounds.max_connections, wanted.bounds.workers) = (1, 1);
+    let proxy = wanted.start().await;
+    let mut pauses = RawClient::connect(proxy.address()).await;
+    pauses.send("POST / HTTP/1.1\r\nhost: app\r\ncontent-length: 10\r\n\r\nhalf").await;
+    while !upstream.saw("half") {
+        tokio::task::yield_now().await;
+    }
+    // At first nobody can tell a pause from a moment between two packets, and whoever comes is turned away.
+    let served = soon("room", async {
+        loop {
+            let mut next = RawClient::connect(proxy.address()).await;
+            next.try_send(GET).await;
+            let answer = next.read_to_end_of(b"here").await;
+            if answer.ends_with(b"here") {
+                return answer;
+            }
+        }
+    });
+    assert!(served.await.starts_with(b"HTTP/1.1 200"));
+    assert_eq!(pauses.read_to_end().await, b"", "it is closed");
+}
+
+#[tokio::test]
+async fn r22_a_body_that_comes_fast_enough_may_come_for_longer_than_the_timeout() {
+    let upstream = Upstream::raw(|mut connection, _| async move {
+        connection.read_exactly(40_000).await;
+        connection.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlong").await;
+    })
+    .await;
+    let mut wanted = Wanted::before(upstream.url());
+    wanted.bounds.body_timeout = Duration::from_millis(300);
+    wanted.bounds.min_body_rate = 1_000;
+    let proxy = wanted.start().await;
+    let mut client = RawClient::connect(proxy.address()).await;
+    client.send("POST / HTTP/1.1\r\nhost: app\r\ncontent-length: 40000\r\n\r\n").await;
+    for _ in 0..40 {
+        client.send([b'x'; 1_000]).await;
+        // The pace is what is tested: a thousand bytes win a second back.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(client.answer().await.body, b"long");
+}
+
+#[tokio::test]
 async fn a_client_that_breaks_off_its_body_breaks_off_the_upstreams_request_too() {
     let (gone, mut broken_off) = tokio::sync::mpsc::channel(1);
     let upstream = Upstream::raw(move |mut connection, _| {

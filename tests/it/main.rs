@@ -33,6 +33,7 @@ mod log;
 mod login;
 mod modes;
 mod net;
+mod overload;
 mod real_backends;
 mod registration;
 mod restart_faults;

@@ -114,3 +114,30 @@ async fn idle_connections_are_kept_up_to_their_number_and_age() {
     tokio::time::sleep(Duration::from_millis(80)).await;
     assert_eq!(ask(&client).await, "2");
 }
+
+#[tokio::test]
+async fn an_upstream_that_may_have_no_more_connections_is_busy() {
+    let upstream = Upstream::raw(|mut connection, _| async move { connection.stall().await }).await;
+    let client = client(&upstream.url(), Duration::from_secs(10)).with_at_most(1);
+    let first = tokio::spawn({
+        let client = client.clone();
+        async move { client.send(get("/")).await.map(drop) }
+    });
+    while upstream.connections() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let error = client.send(get("/")).await.err().expect("there is one");
+    assert_eq!((error.kind, error.safe_to_retry), (SendErrorKind::NoRoom, true));
+    first.abort();
+    assert!(first.await.is_err_and(|error| error.is_cancelled()));
+    let again = soon("room", async {
+        loop {
+            match tokio::time::timeout(Duration::from_millis(50), client.send(get("/"))).await {
+                Ok(Err(error)) if error.kind == SendErrorKind::NoRoom => {}
+                other => return other,
+            }
+        }
+    });
+    assert!(again.await.is_err(), "it is asked again, and stalls again");
+    assert_eq!(upstream.connections(), 2);
+}

@@ -290,20 +290,108 @@ async fn r21_a_head_is_taken_up_to_its_limit_and_refused_one_byte_further() {
 
 #[tokio::test]
 async fn r23_more_connections_than_allowed_are_closed_and_counted() {
-    let server = serving(EdgeBounds { max_connections: 2, ..bounds() }, Paths);
+    let (handler, mut here, go) = held();
+    let server = serving(EdgeBounds { max_connections: 2, ..bounds() }, handler);
     let mut kept = Vec::new();
     for _ in 0..2 {
         let mut client = RawClient::connect(server.address()).await;
-        assert_eq!(client.ask(GET).await.status, 200);
+        client.send(GET).await;
+        soon("the request", here.recv()).await.expect("served");
         kept.push(client);
     }
     let mut refused = RawClient::connect(server.address()).await;
     assert_eq!(refused.read_to_end().await, b"");
     server.until_metric("authferry_refused_requests_total{reason=\"connections\"}", "1").await;
     assert_eq!(server.metric("authferry_connections").as_deref(), Some("2"));
+    go.send(true).expect("served");
+    for client in &mut kept {
+        assert_eq!(client.answer().await.body, b"held", "who was there is served");
+    }
     drop(kept.pop());
     server.until_metric("authferry_connections", "1").await;
     assert_eq!(RawClient::connect(server.address()).await.ask(GET).await.status, 200);
+}
+
+#[tokio::test]
+async fn r23_a_new_connection_takes_the_place_of_the_one_that_idles_longest() {
+    let (handler, mut here, go) = held();
+    let server = serving(EdgeBounds { max_connections: 3, workers: 1, ..bounds() }, handler);
+    let mut busy = RawClient::connect(server.address()).await;
+    busy.send(GET).await;
+    soon("the request", here.recv()).await.expect("served");
+    let mut idle = RawClient::connect(server.address()).await;
+    server.until_metric("authferry_connections", "2").await;
+    let mut begun = RawClient::connect(server.address()).await;
+    begun.send("GET / HTTP/1.1\r\nho").await;
+    server.until_metric("authferry_connections", "3").await;
+    let mut new = RawClient::connect(server.address()).await;
+    assert_eq!(idle.read_to_end().await, b"", "the one before it is closed");
+    new.send(GET).await;
+    soon("the request", here.recv()).await.expect("served");
+    begun.send("st: app\r\n\r\n").await;
+    soon("the request", here.recv()).await.expect("served");
+    go.send(true).expect("served");
+    for client in [&mut busy, &mut new, &mut begun] {
+        assert_eq!(client.answer().await.body, b"held");
+    }
+    assert_eq!(server.metric("authferry_refused_requests_total{reason=\"connection_shed\"}").as_deref(), Some("1"));
+    assert_eq!(server.metric("authferry_refused_requests_total{reason=\"connections\"}"), None);
+}
+
+#[tokio::test]
+async fn r23_one_client_fills_its_own_places_and_nobody_elses() {
+    let (handler, mut here, _go) = held();
+    let listener = ListenerSettings { proxy_protocol: true, ..on_any_port() };
+    let bounds = EdgeBounds { max_connections_per_ip: 2, workers: 1, ..bounds() };
+    let server = Proxy::serving(&[listener], bounds, handler, Arc::new(Metrics::new()));
+    let from = async |client: &str| {
+        let mut stream = RawClient::connect(server.address()).await;
+        let family = if client.contains(':') { "TCP6" } else { "TCP4" };
+        let local = if client.contains(':') { "2001:db8::99" } else { "192.0.2.99" };
+        stream.send(format!("PROXY {family} {client} {local} 4000 443\r\n{GET}")).await;
+        stream
+    };
+    let mut kept = Vec::new();
+    for client in ["198.51.100.7", "198.51.100.7", "2001:db8:0:1::1", "2001:db8:0:1::2", "198.51.100.8"] {
+        kept.push(from(client).await);
+        soon("the request", here.recv()).await.expect("served");
+    }
+    for client in ["198.51.100.7", "2001:db8:0:1::3"] {
+        assert_eq!(from(client).await.read_to_end().await, b"", "{client} has as many as it may have");
+    }
+    kept.push(from("2001:db8:0:2::1").await);
+    soon("the request", here.recv()).await.expect("another network has its own");
+    assert_eq!(server.metric("authferry_refused_requests_total{reason=\"connections_per_ip\"}").as_deref(), Some("2"));
+    drop(kept.remove(0));
+    server.until_metric("authferry_connections", "5").await;
+    kept.push(from("198.51.100.7").await);
+    soon("the request", here.recv()).await.expect("its place is free again");
+}
+
+/// Behind a trusted proxy stand all clients.
+struct Trusting(Held);
+
+impl Handler for Trusting {
+    async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ProxyBody> {
+        self.0.handle(request, connection).await
+    }
+
+    fn is_trusted_proxy(&self, peer: std::net::IpAddr) -> bool {
+        peer.is_loopback()
+    }
+}
+
+#[tokio::test]
+async fn r23_a_trusted_proxy_may_have_more_connections_than_a_client() {
+    let (handler, mut here, _go) = held();
+    let server = serving(EdgeBounds { max_connections_per_ip: 1, ..bounds() }, Trusting(handler));
+    let mut kept = Vec::new();
+    for _ in 0..5 {
+        let mut client = RawClient::connect(server.address()).await;
+        client.send(GET).await;
+        soon("the request", here.recv()).await.expect("served");
+        kept.push(client);
+    }
 }
 
 #[tokio::test]

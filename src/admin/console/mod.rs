@@ -10,7 +10,6 @@ mod pages;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::rejection::{FormRejection, PathRejection, QueryRejection};
 use axum::extract::{Form, FromRequestParts, Path, Query, State};
 use axum::http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
@@ -18,11 +17,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use zeroize::Zeroizing;
 
 use super::gate::{CameFrom, Scheme, came_from, host};
 use super::operate::{self, ListRequest, OperateError};
-use super::permit::{AdminPermit, TokenVerdict};
+use super::permit::{AdminPermit, Peer, TokenVerdict};
 use super::problem::Problem;
 use super::session::SESSION_LIFETIME;
 use super::state::AdminState;
@@ -103,21 +103,20 @@ struct OverviewRequest {
 }
 
 async fn sign_in_page(State(state): Shared) -> Response {
-    pages::sign_in(StatusCode::OK, state.token.is_configured(), false)
+    pages::sign_in(StatusCode::OK, state.has_token(), false)
 }
 
 async fn sign_in(
     State(state): Shared,
     FromThisConsole(scheme): FromThisConsole,
+    peer: Option<Extension<Peer>>,
     form: Result<Form<SignIn>, FormRejection>,
 ) -> Result<Response, Problem> {
     let token = Zeroizing::new(form?.0.token);
-    let permit = match state.token.check(token.trim()) {
+    let permit = match state.check_token(peer.map(|Extension(Peer(address))| address), token.trim()) {
         TokenVerdict::Right(permit) => permit,
-        TokenVerdict::Wrong => {
-            tracing::warn!("a wrong admin token was typed into the console");
-            return Ok(pages::sign_in(StatusCode::FORBIDDEN, true, true));
-        }
+        TokenVerdict::Wrong => return Ok(pages::sign_in(StatusCode::FORBIDDEN, true, true)),
+        TokenVerdict::TooManyWrong => return Err(Problem::too_many_wrong_tokens()),
         TokenVerdict::NoneConfigured => return Ok(pages::sign_in(StatusCode::FORBIDDEN, false, true)),
     };
     let id = state.sessions.open(permit, state.clock.monotonic()).map_err(|error| {

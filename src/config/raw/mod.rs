@@ -244,9 +244,14 @@ pub(super) enum RawForwardingHeader {
 pub(super) struct RawServer {
     /// I/O threads: a number, or `auto` for one a core.
     pub(super) workers: RawCount,
-    /// Open connections over all listeners; over it new ones are closed.
+    /// Open connections over all listeners; over it those that idle longest make room, or the new one is closed. Lowered at the start
+    /// where the process may not open as many files.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(super) max_connections: u64,
+    /// Open connections of one client address, or IPv6 network (`limits.per_ip.ipv6_prefix`); over it those that idle longest make
+    /// room, or the new one is closed. Addresses of `[trusted_proxies]` are not counted.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(super) max_connections_per_ip: u64,
     /// Requests under way over all connections, of which HTTP/2 brings up to 100 on each; over it 503.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(super) max_requests: u64,
@@ -270,9 +275,12 @@ pub(super) struct RawServer {
     /// How long a request head may take.
     #[schemars(extend("x-value" = "a duration"))]
     pub(super) head_timeout: String,
-    /// How long the body of an intercepted request may take.
+    /// How long the body of an intercepted request may take; of a forwarded one, how long its client may keep us waiting (408).
     #[schemars(extend("x-value" = "a duration"))]
     pub(super) body_timeout: String,
+    /// In a forwarded body so many bytes win back a second of waiting: a slower client runs out of `body_timeout`.
+    #[schemars(extend("x-value" = "a size"))]
+    pub(super) min_body_rate: String,
     /// How long a TLS handshake may take.
     #[schemars(extend("x-value" = "a duration"))]
     pub(super) tls_timeout: String,
@@ -299,6 +307,7 @@ impl Default for RawServer {
         Self {
             workers: RawCount::Word(RawAuto::Auto),
             max_connections: 10_000,
+            max_connections_per_ip: 512,
             max_requests: 10_000,
             max_head: "16KiB".into(),
             max_uri: "8KiB".into(),
@@ -308,6 +317,7 @@ impl Default for RawServer {
             underscores: RawUnderscores::Refuse,
             head_timeout: "10s".into(),
             body_timeout: "10s".into(),
+            min_body_rate: "500B".into(),
             tls_timeout: "5s".into(),
             idle_timeout: "30s".into(),
             drain_timeout: "30s".into(),
@@ -343,11 +353,14 @@ pub(super) struct RawAdmin {
     /// What opens the console and the API. Without it both are locked; metrics and health are served.
     #[serde(skip_serializing)]
     pub(super) token: Option<RawSecret>,
+    /// Further names that requests may have in `Host`, with or without a port, as a scraper in a cluster uses them. Addresses and
+    /// `localhost` need no entry.
+    pub(super) hosts: Vec<String>,
 }
 
 impl Default for RawAdmin {
     fn default() -> Self {
-        Self { bind: "127.0.0.1:9090".into(), token: None }
+        Self { bind: "127.0.0.1:9090".into(), token: None, hosts: Vec::new() }
     }
 }
 

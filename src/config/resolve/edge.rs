@@ -29,12 +29,13 @@ pub(super) struct Parts<'a> {
     pub(super) routes: Option<Vec<Route>>,
     pub(super) trusted_proxies: &'a RawTrustedProxies,
     pub(super) server: &'a RawServer,
+    pub(super) ipv6_prefix: u8,
 }
 
 pub(super) fn resolve(parts: Parts<'_>, resolver: &mut Resolver<'_>) -> Option<EdgeSettings> {
     let trusted_proxies = trusted_proxies(parts.trusted_proxies, resolver);
     let listeners = listeners(parts.listeners, &trusted_proxies, resolver);
-    let bounds = bounds(parts.server, resolver);
+    let bounds = bounds(parts.server, parts.ipv6_prefix, resolver);
     let hosts = hosts(&parts.server.hosts, resolver);
     Some(EdgeSettings {
         listeners: listeners?,
@@ -225,19 +226,22 @@ fn hosts(raw: &[String], resolver: &mut Resolver<'_>) -> AllowedHosts {
     hosts
 }
 
-fn bounds(raw: &RawServer, resolver: &mut Resolver<'_>) -> EdgeBounds {
+fn bounds(raw: &RawServer, ipv6_prefix: u8, resolver: &mut Resolver<'_>) -> EdgeBounds {
     EdgeBounds {
         head_bytes: resolver.size("server.max_head", &raw.max_head, "1KiB", "1MiB"),
         uri_bytes: resolver.size("server.max_uri", &raw.max_uri, "256B", "64KiB"),
         auth_body_bytes: resolver.size("server.max_auth_body", &raw.max_auth_body, "1KiB", "1MiB"),
         head_timeout: resolver.duration("server.head_timeout", &raw.head_timeout),
         body_timeout: resolver.duration("server.body_timeout", &raw.body_timeout),
+        min_body_rate: resolver.size("server.min_body_rate", &raw.min_body_rate, "1B", "1GiB"),
         tls_timeout: resolver.duration("server.tls_timeout", &raw.tls_timeout),
         idle_timeout: resolver.duration("server.idle_timeout", &raw.idle_timeout),
         drain_timeout: resolver.duration("server.drain_timeout", &raw.drain_timeout),
         linger: resolver.duration("server.linger", &raw.linger),
         drain_tunnels: resolver.duration("server.drain_tunnels", &raw.drain_tunnels),
         max_connections: non_zero(raw.max_connections).get(),
+        max_connections_per_ip: non_zero(raw.max_connections_per_ip).get(),
+        ipv6_prefix,
         max_requests: non_zero(raw.max_requests).get(),
         workers: resolver.count(raw.workers).get(),
     }

@@ -46,7 +46,8 @@ pub(super) fn resolve(raw: RawConfig, resolver: &mut Resolver<'_>) -> Option<Con
     let legacy = legacy::resolve(&raw.legacy, app, forward, identity, resolver);
     let takeover = plain::takeover(&raw.server, resolver);
     let (trusted_proxies, server) = (&raw.trusted_proxies, &raw.server);
-    let edge = edge::Parts { listeners: raw.listener, upstream, routes, trusted_proxies, server };
+    let ipv6_prefix = raw.limits.per_ip.ipv6_prefix;
+    let edge = edge::Parts { listeners: raw.listener, upstream, routes, trusted_proxies, server, ipv6_prefix };
     let edge = edge::resolve(edge, resolver);
     Some(Config {
         migration,

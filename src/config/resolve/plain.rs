@@ -178,7 +178,17 @@ pub(super) fn admin(raw: RawAdmin, resolver: &mut Resolver<'_>) -> AdminSettings
             "make it of at least 16 characters",
         );
     }
-    AdminSettings { bind, token }
+    for (index, host) in raw.hosts.iter().enumerate() {
+        if http::uri::Authority::try_from(host.as_str()).is_err() || host.contains('@') {
+            let key = format!("admin.hosts[{index}]");
+            resolver.problem(
+                &key,
+                "this is not a name as `Host` has it",
+                "write \"authferry.internal\" or \"authferry:9090\"",
+            );
+        }
+    }
+    AdminSettings { bind, token, hosts: raw.hosts }
 }
 
 pub(super) fn log(raw: &RawLog, resolver: &mut Resolver<'_>) -> LogSettings {

@@ -626,6 +626,10 @@ impl Handler for Interceptor {
     async fn drain(&self) {
         self.parts.service.drain().await;
     }
+
+    fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
+        is_trusted(peer, &self.parts.trusted_proxies)
+    }
 }
 
 impl Action {

@@ -49,7 +49,7 @@ struct Held(#[expect(dead_code, reason = "held for its drop")] SyncSender<()>);
 
 fn hold(pool: &HashPool) -> (impl Future<Output = Result<(), HashUnavailable>> + '_, Receiver<()>, Held) {
     let ((started, has_started), (release, released)) = (sync_channel::<()>(1), sync_channel::<()>(1));
-    let task = pool.compute("verify", move |_, _| {
+    let task = pool.compute(ClientStanding::Unknown, "verify", move |_, _| {
         started.send(()).expect("the test waits for this");
         // Ends when the other side is dropped.
         let _ended = released.recv();
@@ -96,13 +96,13 @@ fn none(encoded: &str) -> StoredHash {
 }
 
 fn permit() -> AccountPermit {
-    AccountPermit::new(crate::service::ports::ClientStanding::Unknown, |_| ())
+    AccountPermit::new(ClientStanding::Unknown, |_| ())
 }
 
 #[tokio::test]
 async fn a_hash_verifies_its_password_and_no_other() {
     let Fixture { pool, .. } = fixture(1, 8);
-    let stored = pool.hash(password("right")).await.expect("a hash").into_stored();
+    let stored = pool.hash(ClientStanding::Unknown, password("right")).await.expect("a hash").into_stored();
     let again = stored.clone();
     let verdict = pool.verify(&permit(), user(Credential::Argon2id(stored)), password("right")).await;
     assert!(matches!(verdict, Ok(Verification::Match(_))));
@@ -153,7 +153,7 @@ async fn tasks_are_served_in_the_order_they_came() {
         async || {
             for number in 0..8 {
                 let served = Arc::clone(&served);
-                let mut task = Box::pin(pool.compute("verify", move |_, _| {
+                let mut task = Box::pin(pool.compute(ClientStanding::Unknown, "verify", move |_, _| {
                     served.lock().expect("not poisoned").push(number);
                     Ok(())
                 }));
@@ -178,11 +178,11 @@ async fn r54_a_full_queue_refuses_at_once() {
         &pool,
         async || {
             for _ in 0..2 {
-                let mut task = pool.hash(password("p"));
+                let mut task = pool.hash(ClientStanding::Unknown, password("p"));
                 assert!(poll!(&mut task).is_pending());
                 waiting.push(task);
             }
-            assert_eq!(pool.hash(password("p")).await.err(), Some(HashUnavailable::QueueFull));
+            assert_eq!(pool.hash(ClientStanding::Unknown, password("p")).await.err(), Some(HashUnavailable::QueueFull));
         },
         drop,
     )
@@ -191,12 +191,32 @@ async fn r54_a_full_queue_refuses_at_once() {
 }
 
 #[tokio::test]
+async fn a_known_client_is_taken_on_where_a_newcomer_would_be_refused() {
+    let Fixture { pool, .. } = fixture(1, 2);
+    let (unknown, known) = (permit(), AccountPermit::new(ClientStanding::Known, |_| ()));
+    let (mut first, mut newest) = (pool.equalize(&unknown, password("p")), pool.equalize(&unknown, password("p")));
+    let mut preferred = pool.equalize(&known, password("p"));
+    while_held(
+        &pool,
+        async || {
+            assert!(poll!(&mut first).is_pending() && poll!(&mut newest).is_pending());
+            assert!(poll!(&mut preferred).is_pending());
+            assert_eq!((&mut newest).await, Err(HashUnavailable::QueueFull), "told while the others wait");
+            assert_eq!(pool.equalize(&unknown, password("p")).await, Err(HashUnavailable::QueueFull));
+        },
+        drop,
+    )
+    .await;
+    assert_eq!((first.await, preferred.await), (Ok(()), Ok(())));
+}
+
+#[tokio::test]
 async fn places_of_clients_who_have_gone_are_free_again_and_their_work_is_not_done() {
     let Fixture { pool, .. } = fixture(1, 2);
     let computed = Arc::new(AtomicUsize::new(0));
     let task = || {
         let computed = Arc::clone(&computed);
-        Box::pin(pool.compute("verify", move |_, _| {
+        Box::pin(pool.compute(ClientStanding::Unknown, "verify", move |_, _| {
             computed.fetch_add(1, Ordering::SeqCst);
             Ok(())
         }))
@@ -226,7 +246,7 @@ async fn nothing_is_hashed_for_a_client_who_left_while_it_waited() {
         &pool,
         async || {
             let computed = Arc::clone(&computed);
-            let mut gone = Box::pin(pool.compute("verify", move |_, _| {
+            let mut gone = Box::pin(pool.compute(ClientStanding::Unknown, "verify", move |_, _| {
                 computed.fetch_add(1, Ordering::SeqCst);
                 Ok(())
             }));
@@ -235,7 +255,7 @@ async fn nothing_is_hashed_for_a_client_who_left_while_it_waited() {
         drop,
     )
     .await;
-    pool.hash(password("p")).await.expect("whoever comes next is served");
+    pool.hash(ClientStanding::Unknown, password("p")).await.expect("whoever comes next is served");
     assert_eq!(computed.load(Ordering::SeqCst), 0);
 }
 
@@ -245,7 +265,7 @@ async fn r54_who_waited_too_long_is_told_so_without_any_hashing() {
     let computed = Arc::new(AtomicUsize::new(0));
     let task = || {
         let computed = Arc::clone(&computed);
-        Box::pin(pool.compute("verify", move |_, _| {
+        Box::pin(pool.compute(ClientStanding::Unknown, "verify", move |_, _| {
             computed.fetch_add(1, Ordering::SeqCst);
             Ok(())
         }))
@@ -271,19 +291,20 @@ async fn r54_who_waited_too_long_is_told_so_without_any_hashing() {
 #[tokio::test]
 async fn r122_a_panic_in_a_hash_is_one_failed_request_and_is_counted() {
     let Fixture { pool, metrics, .. } = fixture(1, 8);
-    let failed = pool.compute::<()>("verify", |_, _| panic!("a bug")).await;
+    let failed = pool.compute::<()>(ClientStanding::Unknown, "verify", |_, _| panic!("a bug")).await;
     assert_eq!(failed, Err(HashUnavailable::Failed));
     assert!(metrics.encode().contains("authferry_panics_total 1"));
-    assert!(pool.hash(password("p")).await.is_ok(), "the only thread lives on");
+    assert!(pool.hash(ClientStanding::Unknown, password("p")).await.is_ok(), "the only thread lives on");
 }
 
 #[tokio::test]
 async fn r55_memory_that_cannot_be_had_is_an_answer() {
     let Fixture { pool, .. } = fixture(1, 8);
-    let refused = pool
-        .compute("verify", |_, arena| arena.with(usize::MAX >> 12, |_| ()).map_err(|_| HashUnavailable::OutOfMemory));
+    let refused = pool.compute(ClientStanding::Unknown, "verify", |_, arena| {
+        arena.with(usize::MAX >> 12, |_| ()).map_err(|_| HashUnavailable::OutOfMemory)
+    });
     assert_eq!(refused.await, Err(HashUnavailable::OutOfMemory));
-    assert!(pool.hash(password("p")).await.is_ok());
+    assert!(pool.hash(ClientStanding::Unknown, password("p")).await.is_ok());
 }
 
 #[tokio::test]
@@ -294,11 +315,11 @@ async fn a_pool_that_ends_answers_those_who_wait_and_serves_the_one_being_served
     let mut held = Box::pin(held);
     assert!(poll!(&mut held).is_pending());
     has_started.recv().expect("the thread takes the task");
-    let mut waits = pool.hash(password("p"));
+    let mut waits = pool.hash(ClientStanding::Unknown, password("p"));
     assert!(poll!(&mut waits).is_pending());
     shared.queue.stop();
     assert_eq!(waits.await.err(), Some(HashUnavailable::Stopped));
-    assert_eq!(pool.hash(password("p")).await.err(), Some(HashUnavailable::Stopped));
+    assert_eq!(pool.hash(ClientStanding::Unknown, password("p")).await.err(), Some(HashUnavailable::Stopped));
     drop(release);
     assert_eq!(held.await, Ok(()));
     drop(pool);
@@ -315,7 +336,7 @@ async fn r54_a_flood_never_computes_more_at_once_than_there_are_threads() {
     let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let flood = (0..320).map(|_| {
         let (inside, most, password) = (Arc::clone(&inside), Arc::clone(&most), password("flood"));
-        pool.compute("equalize", move |policy, arena| {
+        pool.compute(ClientStanding::Unknown, "equalize", move |policy, arena| {
             most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             let done = policy.equalize(&password, arena).map_err(|_| HashUnavailable::Failed);
             inside.fetch_sub(1, Ordering::SeqCst);
@@ -341,6 +362,6 @@ async fn r107_hash_threads_are_nicer_than_the_thread_that_serves() {
         after_name.split(' ').nth(16).and_then(|field| field.parse().ok()).expect("a number")
     }
     let Fixture { pool, .. } = fixture(1, 8);
-    let theirs = pool.compute("verify", |_, _| Ok(niceness())).await.expect("an answer");
+    let theirs = pool.compute(ClientStanding::Unknown, "verify", |_, _| Ok(niceness())).await.expect("an answer");
     assert_eq!(theirs, (niceness() + NICENESS).min(19));
 }

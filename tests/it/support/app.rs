@@ -32,9 +32,18 @@ pub(crate) async fn start(text: &str) -> Running {
 
 /// Starts a proxy on the store in a folder.
 pub(crate) async fn start_in(folder: Arc<TempDir>, text: &str) -> Running {
+    build(folder, text, "").await
+}
+
+/// Starts a proxy with an empty store and further lines of `[admin]`.
+pub(crate) async fn start_with_admin(text: &str, admin: &str) -> Running {
+    build(Arc::new(TempDir::new().expect("a folder")), text, admin).await
+}
+
+async fn build(folder: Arc<TempDir>, text: &str, admin: &str) -> Running {
     let whole = format!(
         "{text}\n[[listener]]\nbind = \"127.0.0.1:0\"\n[store]\npath = {:?}\ncache = \"8MiB\"\n\
-         [admin]\nbind = \"127.0.0.1:0\"\ntoken = {{ value = \"{ADMIN_TOKEN}\" }}\n",
+         [admin]\nbind = \"127.0.0.1:0\"\ntoken = {{ value = \"{ADMIN_TOKEN}\" }}\n{admin}\n",
         folder.path().join("users.redb"),
     );
     let environment = Environment::new([], NonZeroUsize::MIN);

@@ -58,6 +58,12 @@ impl RawClient {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
+    /// The connection itself, after nothing was read ahead.
+    pub(crate) fn into_stream(self) -> S {
+        assert!(self.ahead.is_empty(), "bytes would be lost");
+        self.stream
+    }
+
     pub(crate) fn over(stream: S) -> Self {
         Self { stream, ahead: Vec::new() }
     }
@@ -71,6 +77,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
     pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         soon("room to send", self.stream.write_all(bytes.as_ref())).await.is_ok()
             && soon("room to send", self.stream.flush()).await.is_ok()
+    }
+
+    /// What comes until it ends so, or the other side ends the connection.
+    pub(crate) async fn read_to_end_of(&mut self, end: &[u8]) -> Vec<u8> {
+        while !self.ahead.ends_with(end) && self.read_more().await {}
+        std::mem::take(&mut self.ahead)
     }
 
     /// Ends our side of the connection.

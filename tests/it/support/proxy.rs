@@ -12,6 +12,7 @@ use authferry::http::headers::HeaderRules;
 use authferry::http::listener::BoundAddress;
 use authferry::http::server::{Drained, Handler, ServeError, bind_all};
 use authferry::http::settings::{Bind, EdgeBounds, ForwardingHeader, ListenerSettings};
+use authferry::net::body::LeastPace;
 use authferry::net::{Client, ClientSettings, ProxyBody, Target, tls};
 use authferry::telemetry::Metrics;
 use http::{HeaderName, HeaderValue, Request, Response};
@@ -53,12 +54,15 @@ impl Wanted {
                 auth_body_bytes: 16 * 1024,
                 head_timeout: long,
                 body_timeout: long,
+                min_body_rate: 500,
                 tls_timeout: long,
                 idle_timeout: long,
                 drain_timeout: long,
                 linger: Duration::from_millis(100),
                 drain_tunnels: long,
                 max_connections: 1000,
+                max_connections_per_ip: 1000,
+                ipv6_prefix: 64,
                 max_requests: 1000,
                 workers: 2,
             },
@@ -86,7 +90,8 @@ impl Wanted {
         let names = self.identity.iter().map(|(name, _)| name.clone()).collect();
         let rules = Arc::new(HeaderRules::new(host, names, ForwardingHeader::XForwardedFor, self.instance));
         let clock = Arc::new(SystemClock);
-        let forwarder = Forwarder::new(client, rules, self.response_timeout, metrics.clone(), clock);
+        let least_pace = LeastPace { patience: self.bounds.body_timeout, rate: self.bounds.min_body_rate };
+        let forwarder = Forwarder::new(client, rules, self.response_timeout, least_pace, metrics.clone(), clock);
         let handler = ForwardAll { forwarder, peer_is_trusted: self.peer_is_trusted, identity: self.identity };
         Proxy::serving(&self.listeners, self.bounds, handler, metrics)
     }
