@@ -8,6 +8,7 @@ pub mod client_addr;
 pub mod clock;
 pub mod credential;
 pub mod identifier;
+pub mod json;
 pub mod login;
 pub mod mode;
 pub mod password;
