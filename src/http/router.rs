@@ -110,7 +110,7 @@ impl Router {
         let mut places: HashMap<Box<[u8]>, Vec<Arc<Place>>> = HashMap::new();
         for (index, route) in routes.iter().enumerate() {
             let place = Place::new(RouteIndex(index), route)?;
-            let key = spellings::key(place.path.path(), Reader::Usual);
+            let key = spellings::usual_key(place.path.path());
             places.entry(key.into_boxed_slice()).or_default().push(Arc::new(place));
         }
         let longest = places.keys().map(|key| key.len()).max().unwrap_or(0);
@@ -151,13 +151,14 @@ impl Router {
         if spellings::plain_length(path).is_some_and(|length| length > self.longest) {
             return (found, Reader::Usual);
         }
-        let usual = spellings::key(path, Reader::Usual);
+        let usual = spellings::usual_key(path);
         spellings::for_each_key(&usual, |key| self.add_places_at(key, path, &mut found));
         if !found.is_empty() || !spellings::may_be_read_carelessly(path) {
             return (found, Reader::Usual);
         }
-        let careless = spellings::key(path, Reader::Careless);
-        spellings::for_each_key(&careless, |key| self.add_places_at(key, path, &mut found));
+        spellings::for_each_careless_key(path, |careless| {
+            spellings::for_each_key(careless, |key| self.add_places_at(key, path, &mut found));
+        });
         found.retain(|place| !place.matcher.exact);
         (found, Reader::Careless)
     }

@@ -39,12 +39,11 @@ pub(super) fn may_be_read_carelessly(path: &str) -> bool {
     path.contains('%') || path.contains("./") || path.ends_with('.') || path.contains(".;") || path.contains("::")
 }
 
-/// The key of a path as a reader sees it.
-pub(super) fn key(path: &str, reader: Reader) -> Key {
-    match reader {
-        Reader::Usual if is_plain(path) => path.bytes().skip(1).map(|byte| byte.to_ascii_lowercase()).collect(),
-        Reader::Usual => thorough_key(path),
-        Reader::Careless => careless_key(path),
+/// The key of a path as usual readers see it.
+pub(super) fn usual_key(path: &str) -> Key {
+    match is_plain(path) {
+        true => path.bytes().skip(1).map(|byte| byte.to_ascii_lowercase()).collect(),
+        false => thorough_key(path),
     }
 }
 
@@ -55,16 +54,62 @@ fn thorough_key(path: &str) -> Key {
     }))
 }
 
-fn careless_key(path: &str) -> Key {
-    let mut decoded = decode(path.as_bytes());
-    for _ in 1..CARELESS_DECODINGS {
-        decoded = decode(&decoded);
+/// Every key that careless readers see. On most paths they agree; where one resolves dot segments it matters how often it decoded
+/// before, what it took for a slash, whether it made one of several (as Tomcat and nginx do), and whether it had cut parameters off.
+pub(super) fn for_each_careless_key(path: &str, mut visit: impl FnMut(&[u8])) {
+    let decoded = decodings(path.as_bytes().to_vec());
+    let Some(thoroughly) = decoded.last() else { return };
+    visit(&careless_key(thoroughly, &Separators { backslash: true, merged: false }));
+    if !thoroughly.windows(2).any(|pair| pair == b"..") {
+        return;
     }
+    let mut texts = decoded;
+    if path.contains(';') {
+        let names = path.split('/').map(|segment| cut_at(segment.as_bytes(), b";"));
+        texts.extend(decodings(names.collect::<Vec<_>>().join(&b'/')));
+    }
+    for text in &texts {
+        for (backslash, merged) in [(true, true), (false, false), (false, true), (true, false)] {
+            if backslash || text.contains(&b'\\') {
+                visit(&careless_key(text, &Separators { backslash, merged }));
+            }
+        }
+    }
+}
+
+/// A text decoded once, twice and so on, as long as that changes it.
+fn decodings(mut text: Key) -> Vec<Key> {
+    let mut all = Vec::new();
+    for _ in 0..CARELESS_DECODINGS {
+        let decoded = decode(&text);
+        if decoded == text && !all.is_empty() {
+            break;
+        }
+        all.push(decoded.clone());
+        text = decoded;
+    }
+    all
+}
+
+/// What a careless reader separates segments by.
+struct Separators {
+    /// A backslash too.
+    backslash: bool,
+    /// Several as one.
+    merged: bool,
+}
+
+fn careless_key(decoded: &[u8], separators: &Separators) -> Key {
+    let is_separator = |byte: &u8| *byte == b'/' || (separators.backslash && *byte == b'\\');
     let mut segments: Vec<Key> = Vec::new();
-    for segment in cut_at(&decoded, b"?#\0").split(|byte| matches!(byte, b'/' | b'\\')) {
+    for segment in cut_at(decoded, b"?#\0").split(is_separator) {
         let name = cut_at(segment, b";");
+        if separators.merged && name.is_empty() {
+            continue;
+        }
         let stream = name.windows(2).position(|pair| pair == b"::"); // NTFS: `login.asp::$DATA`.
         match stream.and_then(|at| name.get(..at)).unwrap_or(name) {
+            b"." => {}
             b".." => drop(segments.pop()),
             name => segments.push(fold_unicode(trim_end(name))),
         }
@@ -196,7 +241,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_quick_key_of_plain_paths_is_the_thorough_one(path in "/[a-zA-Z0-9/._~!$&'()*+,=:@-]{0,12}") {
-            prop_assert_eq!(key(&path, Reader::Usual), thorough_key(&path));
+            prop_assert_eq!(usual_key(&path), thorough_key(&path));
             if let Some(length) = plain_length(&path) {
                 for_each_key(&thorough_key(&path), |key| assert_eq!(key.len(), length));
                 prop_assert!(!may_be_read_carelessly(&path) || path.contains("::"));
@@ -204,8 +249,13 @@ mod tests {
         }
 
         #[test]
-        fn any_path_has_a_careless_key_no_longer_than_itself(path in "/[%0-9a-f/\\\\.;u]{0,200}") {
-            prop_assert!(careless_key(&path).len() <= path.len());
+        fn careless_keys_are_few_and_no_longer_than_the_path(path in "/[%0-9a-f/\\\\.;u]{0,200}") {
+            let mut keys = 0;
+            for_each_careless_key(&path, |key| {
+                assert!(key.len() <= path.len());
+                keys += 1;
+            });
+            prop_assert!((1..=1 + 2 * CARELESS_DECODINGS * 4).contains(&keys));
         }
     }
 }
