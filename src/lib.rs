@@ -33,6 +33,7 @@
 //! | [`config`] | proxy.toml to valid settings, all problems in one run | is seen by an adapter as a whole |
 //! | [`net`], [`template`], [`telemetry`] | outbound connections; templates and expressions; metrics and logs | know of users |
 //! | [`demo`] | a small legacy app to try everything against | is part of a deployment |
+//! | `fuzzing` | what must hold for every input, for `fuzz/` and for tests | is in the product |
 //!
 //! # The walk of one login
 //!
@@ -54,6 +55,9 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod domain;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod legacy;
 pub mod limits;

@@ -12,7 +12,7 @@ mod io;
 pub mod listener;
 pub mod path;
 pub mod problem;
-mod proxy_protocol;
+pub(crate) mod proxy_protocol;
 pub mod router;
 pub mod server;
 pub mod settings;
