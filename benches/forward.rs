@@ -112,6 +112,7 @@ fn proxy(upstream: SocketAddr) -> Result<(SocketAddr, CancellationToken), Failed
         idle_timeout: long,
         drain_timeout: Duration::ZERO,
         max_connections: 10_000,
+        max_requests: 10_000,
         workers: 1,
     };
     let bind = Bind::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));

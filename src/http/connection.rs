@@ -40,8 +40,34 @@ struct Watch {
     /// Since when the client takes no bytes.
     stuck_since: AtomicU64,
     multiplexed: AtomicBool,
+    /// HTTP/2: since when a head lacks its end.
+    open_head_since: AtomicU64,
+    /// HTTP/2: the answers under way.
+    streams: Mutex<Vec<Weak<Stream>>>,
     order: AtomicU8,
     waker: AtomicWaker,
+}
+
+/// How many times the idle timeout one answer of several may wait for its client.
+const PAUSE: u32 = 10;
+
+/// How the client takes one answer on HTTP/2, where the socket does not tell.
+#[derive(Default)]
+pub(super) struct Stream {
+    /// Since when a part of the body waits for the client's window; 0 while it is we who wait for the next part.
+    offered_since: AtomicU64,
+}
+
+impl Stream {
+    /// The next part is asked for: the one before has gone.
+    pub(super) fn asked(&self) {
+        self.offered_since.store(0, Ordering::Relaxed);
+    }
+
+    /// A part is there to be sent.
+    pub(super) fn offered(&self, now: u64) {
+        self.offered_since.store(now, Ordering::Relaxed);
+    }
 }
 
 /// What a connection's worker wants of it.
@@ -124,6 +150,51 @@ impl Connection {
         self.watch.multiplexed.store(true, Ordering::Relaxed);
     }
 
+    /// Milliseconds on the worker's coarse clock.
+    pub(super) fn now(&self) -> u64 {
+        self.worker.now()
+    }
+
+    /// HTTP/2: a head began and does not end with its first frame, or it has ended.
+    pub(super) fn note_open_head(&self, open: bool) {
+        let since = if open { self.worker.now() } else { 0 };
+        self.watch.open_head_since.store(since, Ordering::Relaxed);
+    }
+
+    /// HTTP/2: watches over how an answer is taken. On HTTP/1 the socket tells.
+    pub(super) fn stream(&self) -> Option<Arc<Stream>> {
+        if !self.watch.multiplexed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let stream = Arc::<Stream>::default();
+        self.streams().push(Arc::downgrade(&stream));
+        Some(stream)
+    }
+
+    fn streams(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Stream>>> {
+        // A panic cannot leave the list half changed.
+        self.watch.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// HTTP/2: whether the client leaves all of its answers lying, or one of them for very long. One alone may wait: a browser
+    /// that shows a film reads on when it needs to, and closing the connection would end everything else on it.
+    fn leaves_answers_lying(&self, now: u64, patience: Patience) -> bool {
+        if !self.watch.multiplexed.load(Ordering::Relaxed) {
+            return false;
+        }
+        let (mut left, mut longest) = (0, 0);
+        self.streams().retain(|stream| {
+            let Some(stream) = stream.upgrade() else { return false };
+            let since = stream.offered_since.load(Ordering::Relaxed);
+            let waited = if since == 0 { 0 } else { u128::from(now.saturating_sub(since)) };
+            left += usize::from(waited > patience.idle.as_millis());
+            longest = waited.max(longest);
+            true
+        });
+        let all = left > 0 && left >= self.watch.in_flight.load(Ordering::Relaxed);
+        all || longest > (patience.idle * PAUSE).as_millis()
+    }
+
     /// Bytes came in.
     pub(super) fn note_read(&self) {
         let watch = &self.watch;
@@ -162,7 +233,10 @@ impl Connection {
             let since = since.load(Ordering::Relaxed);
             since != 0 && u128::from(now.saturating_sub(since)) > allowed.as_millis()
         };
-        if over(&self.watch.stuck_since, patience.idle) {
+        if over(&self.watch.stuck_since, patience.idle)
+            || over(&self.watch.open_head_since, patience.head)
+            || self.leaves_answers_lying(now, patience)
+        {
             return Order::Cut;
         }
         if self.watch.in_flight.load(Ordering::Relaxed) > 0 || self.watch.stuck_since.load(Ordering::Relaxed) != 0 {
@@ -187,6 +261,13 @@ pub(super) fn address_value(address: IpAddr) -> HeaderValue {
 
 /// A request under way, up to the last byte of its answer.
 pub(super) struct InFlight(Arc<Connection>);
+
+impl InFlight {
+    /// Milliseconds on the worker's coarse clock.
+    pub(super) fn now(&self) -> u64 {
+        self.0.now()
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
@@ -253,7 +334,7 @@ impl Roster {
     }
 }
 
-/// How many connections may be open over all workers.
+/// How many of something there may be at once over all workers: open connections, requests under way.
 pub(super) struct Places {
     taken: AtomicUsize,
     most: usize,
@@ -265,7 +346,7 @@ impl Places {
         Arc::new(Self { taken: AtomicUsize::new(0), most, gauge })
     }
 
-    /// A place for one more connection, if there is one.
+    /// A place for one more, if there is one.
     pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
         if self.taken.fetch_add(1, Ordering::Relaxed) >= self.most {
             self.taken.fetch_sub(1, Ordering::Relaxed);
@@ -276,7 +357,7 @@ impl Places {
     }
 }
 
-/// A connection's place among those that may be open. Given up when dropped.
+/// One of those that there may be. Given up when dropped.
 pub(super) struct Place(Arc<Places>);
 
 impl Drop for Place {
@@ -347,6 +428,37 @@ mod tests {
         }
         connection.note_write(false);
         assert_eq!(connection.due(1151, PATIENCE), Order::Drain);
+    }
+
+    #[test]
+    fn r22_a_head_on_http2_that_lacks_its_end_is_cut_whatever_else_is_under_way() {
+        let (connection, roster) = connection();
+        connection.is_multiplexed();
+        let _request = connection.in_flight();
+        roster.now.store(50, Ordering::Relaxed);
+        connection.note_open_head(true);
+        assert_eq!(connection.due(150, PATIENCE), Order::Run);
+        assert_eq!(connection.due(151, PATIENCE), Order::Cut);
+        connection.note_open_head(false);
+        assert_eq!(connection.due(151, PATIENCE), Order::Run);
+    }
+
+    #[test]
+    fn r22_a_client_on_http2_that_takes_none_of_its_answers_is_cut_and_one_that_pauses_one_of_them_is_not() {
+        let (connection, _roster) = connection();
+        connection.is_multiplexed();
+        let (_first, _second) = (connection.in_flight(), connection.in_flight());
+        let (film, page) = (connection.stream().expect("HTTP/2"), connection.stream().expect("HTTP/2"));
+        film.offered(10);
+        assert_eq!(connection.due(1_000, PATIENCE), Order::Run, "the page goes on");
+        page.offered(1_000);
+        assert_eq!(connection.due(1_300, PATIENCE), Order::Run);
+        assert_eq!(connection.due(1_301, PATIENCE), Order::Cut, "nothing goes on");
+        page.asked();
+        assert_eq!(connection.due(1_301, PATIENCE), Order::Run, "it waits for us");
+        assert_eq!(connection.due(3_011, PATIENCE), Order::Cut, "no film pauses for ever");
+        drop(film);
+        assert_eq!(connection.due(3_011, PATIENCE), Order::Run);
     }
 
     #[test]

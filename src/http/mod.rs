@@ -5,6 +5,7 @@ pub mod client_addr;
 pub mod connection;
 pub mod decode;
 pub mod forward;
+mod frames;
 pub mod gate;
 pub mod headers;
 pub mod intercept;

@@ -90,6 +90,7 @@ impl BoundServer {
         shutdown: CancellationToken,
     ) -> Result<Drained, ServeError> {
         let places = Places::new(self.bounds.max_connections, metrics.connections().clone());
+        let requests = Places::new(self.bounds.max_requests, metrics.requests().clone());
         let mut files = Vec::new();
         let mut shares: Vec<Vec<_>> = (0..self.bounds.workers).map(|_| Vec::new()).collect();
         for (bound, door) in self.listeners {
@@ -104,6 +105,7 @@ impl BoundServer {
                 handler: handler.clone(),
                 metrics: metrics.clone(),
                 places: places.clone(),
+                requests: requests.clone(),
                 bounds: self.bounds,
                 shutdown: shutdown.clone(),
             };

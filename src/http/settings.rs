@@ -110,6 +110,8 @@ pub struct EdgeBounds {
     pub drain_timeout: Duration,
     /// Open connections over all.
     pub max_connections: usize,
+    /// Requests under way over all connections; HTTP/2 brings a hundred on each.
+    pub max_requests: usize,
     /// I/O threads.
     pub workers: usize,
 }

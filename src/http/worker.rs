@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http::{Request, Response, StatusCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -25,7 +26,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, InFlight, Order, Patience, Place, Places, Roster};
+use super::connection::{Connection, InFlight, Order, Patience, Place, Places, Roster, Stream};
+use super::frames::Metered;
 use super::io::Watched;
 use super::listener::Listening;
 use super::problem::problem;
@@ -59,6 +61,8 @@ pub(super) struct Worker<H> {
     pub(super) handler: Arc<H>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) places: Arc<Places>,
+    /// The requests under way over all connections.
+    pub(super) requests: Arc<Places>,
     pub(super) bounds: EdgeBounds,
     pub(super) shutdown: CancellationToken,
 }
@@ -284,15 +288,15 @@ impl<H: Handler> Front<H> {
             let session = session.clone();
             async move { Ok::<_, Infallible>(session.answer(request).await) }
         });
-        let socket = TokioIo::new(socket);
         let ended = match protocol {
             Protocol::Http1 => {
-                let serving = self.http1.serve_connection(socket, service).with_upgrades();
+                let serving = self.http1.serve_connection(TokioIo::new(socket), service).with_upgrades();
                 drive(serving, &connection, |serving| serving.graceful_shutdown()).await
             }
             Protocol::Http2 => {
                 connection.is_multiplexed();
-                let serving = self.http2.serve_connection(socket, service);
+                let socket = Metered::new(socket, connection.clone(), self.worker.metrics.clone());
+                let serving = self.http2.serve_connection(TokioIo::new(socket), service);
                 drive(serving, &connection, |serving| serving.graceful_shutdown()).await
             }
         };
@@ -380,6 +384,13 @@ struct Session<H> {
 impl<H: Handler> Session<H> {
     async fn answer(&self, request: Request<Incoming>) -> Response<Served> {
         let under_way = self.connection.in_flight();
+        let Some(place) = self.worker.requests.take() else {
+            self.worker.metrics.refused("requests");
+            let title = "There are too many requests at once, try again";
+            let mut busy = problem(StatusCode::SERVICE_UNAVAILABLE, "busy", title).map(ProxyBody::full);
+            busy.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            return busy.map(|body| Served { body, stream: None, under_way, _place: None });
+        };
         let handled = AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind().await;
         let response = match handled {
             Ok(response) => response,
@@ -390,7 +401,7 @@ impl<H: Handler> Session<H> {
                 problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", title).map(ProxyBody::full)
             }
         };
-        response.map(|body| Served { body, _under_way: under_way })
+        response.map(|body| Served { body, stream: self.connection.stream(), under_way, _place: Some(place) })
     }
 }
 
@@ -402,7 +413,11 @@ fn panic_text(panic: &(dyn Any + Send)) -> &'static str {
 /// An answer's body, whose end is the end of its request.
 struct Served {
     body: ProxyBody,
-    _under_way: InFlight,
+    /// HTTP/2: how the client takes it.
+    stream: Option<Arc<Stream>>,
+    under_way: InFlight,
+    /// Among the requests under way; none for one that is turned away.
+    _place: Option<Place>,
 }
 
 impl Body for Served {
@@ -410,7 +425,14 @@ impl Body for Served {
     type Error = StreamError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let Self { body, stream, under_way, .. } = &mut *self;
+        let Some(stream) = stream else { return Pin::new(body).poll_frame(cx) };
+        stream.asked();
+        let frame = Pin::new(body).poll_frame(cx);
+        if frame.is_ready() {
+            stream.offered(under_way.now());
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

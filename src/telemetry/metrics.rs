@@ -175,6 +175,7 @@ pub struct Metrics {
     rate_limited: Counters<1>,
     refused: Counters<1>,
     connections: Gauge,
+    requests: Gauge,
     alarms: Tally<1>,
     panics: Counter,
     store_ready: Gauge,
@@ -207,6 +208,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_rate_limited", "Requests refused by a limit"),
     ("authferry_refused_requests", "Requests refused as malformed before any use was made of them"),
     ("authferry_connections", "Open downstream connections"),
+    ("authferry_requests", "Requests under way, up to the last byte of the answer"),
     ("authferry_alarms", "Things that an operator has to look at"),
     ("authferry_panics", "Bugs that ended one request with 500"),
     ("authferry_store_ready", "1 while the store takes writes"),
@@ -274,6 +276,7 @@ impl Metrics {
             rate_limited: register!(registry, "authferry_rate_limited", Family::default()),
             refused: register!(registry, "authferry_refused_requests", Family::default()),
             connections: register!(registry, "authferry_connections", Gauge::default()),
+            requests: register!(registry, "authferry_requests", Gauge::default()),
             alarms: tally!(registry, "authferry_alarms"),
             panics: register!(registry, "authferry_panics", Counter::default()),
             store_ready: register!(registry, "authferry_store_ready", Gauge::default()),
@@ -439,6 +442,12 @@ impl Metrics {
     /// A request was refused at the edge, for a reason out of the gate's list.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&Labels { names: ["reason"], values: [reason.into()] }).inc();
+    }
+
+    /// Requests under way.
+    #[must_use]
+    pub fn requests(&self) -> &Gauge {
+        &self.requests
     }
 
     /// Open downstream connections.

@@ -89,6 +89,27 @@ async fn r25_a_drain_answers_what_is_under_way_and_takes_nothing_new() {
 }
 
 #[tokio::test]
+async fn r23_requests_over_the_limit_are_told_to_come_back_however_few_connections_they_come_on() {
+    let (handler, mut here, go) = held();
+    let server = serving(EdgeBounds { max_requests: 1, ..bounds() }, handler);
+    let mut client = HttpClient::h2(server.address()).await;
+    let mut other = match &client {
+        HttpClient::H2(sender) => HttpClient::H2(sender.clone()),
+        HttpClient::H1(_) => unreachable!("HTTP/2 was asked for"),
+    };
+    let first = tokio::spawn(async move { client.ask(get("http://app/")).await });
+    soon("the request", here.recv()).await.expect("there");
+    let refused = other.ask(get("http://app/")).await;
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["retry-after"]),
+        (503, &http::HeaderValue::from_static("1"))
+    );
+    go.send(true).expect("waited for");
+    assert_eq!(soon("the answer", first).await.expect("no panic").body(), "held");
+    assert_eq!(other.ask(get("http://app/")).await.body(), "held", "the place is free again");
+}
+
+#[tokio::test]
 async fn r25_http2_streams_are_finished_before_the_drain_is_over() {
     let (handler, mut here, go) = held();
     let mut server = serving(bounds(), handler);

@@ -251,6 +251,9 @@ pub(super) struct RawServer {
     /// Open connections over all listeners; over it new ones are closed.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(super) max_connections: u64,
+    /// Requests under way over all connections, of which HTTP/2 brings up to 100 on each; over it 503.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(super) max_requests: u64,
     /// The largest request head; over it 431.
     #[schemars(extend("x-value" = "a size"))]
     pub(super) max_head: String,
@@ -282,6 +285,7 @@ impl Default for RawServer {
         Self {
             workers: RawCount::Word(RawAuto::Auto),
             max_connections: 10_000,
+            max_requests: 10_000,
             max_head: "16KiB".into(),
             max_uri: "8KiB".into(),
             max_auth_body: "16KiB".into(),

@@ -231,6 +231,7 @@ fn bounds(raw: &RawServer, resolver: &mut Resolver<'_>) -> EdgeBounds {
         idle_timeout: resolver.duration("server.idle_timeout", &raw.idle_timeout),
         drain_timeout: resolver.duration("server.drain_timeout", &raw.drain_timeout),
         max_connections: non_zero(raw.max_connections).get(),
+        max_requests: non_zero(raw.max_requests).get(),
         workers: resolver.count(raw.workers).get(),
     }
 }

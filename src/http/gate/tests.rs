@@ -18,6 +18,7 @@ fn bounds() -> EdgeBounds {
         idle_timeout: Duration::from_secs(30),
         drain_timeout: Duration::from_secs(30),
         max_connections: 1,
+        max_requests: 1,
         workers: 1,
     }
 }

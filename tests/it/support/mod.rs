@@ -7,6 +7,7 @@ pub(crate) mod call_login;
 pub(crate) mod client;
 pub(crate) mod configs;
 pub(crate) mod connector;
+pub(crate) mod h2;
 pub(crate) mod legacy;
 pub(crate) mod memory_store;
 pub(crate) mod process;

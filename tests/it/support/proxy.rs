@@ -57,6 +57,7 @@ impl Wanted {
                 idle_timeout: long,
                 drain_timeout: long,
                 max_connections: 1000,
+                max_requests: 1000,
                 workers: 2,
             },
             connect_timeout: long,
