@@ -14,7 +14,6 @@ use crate::admin::{self, AdminParts, AdminState, Readiness};
 use crate::config::Config;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::http::forward::Forwarder;
-use crate::http::gate::GatePolicy;
 use crate::http::headers::HeaderRules;
 use crate::http::intercept::{Interceptor, InterceptorParts};
 use crate::http::listener::{BindError, BoundAddress};
@@ -156,13 +155,16 @@ impl App {
         let instance = uuid::Uuid::now_v7().as_fields().0 ^ std::process::id();
         let headers =
             Arc::new(HeaderRules::new(replace_host, identity_names, config.edge.trusted_proxies.header, instance));
-        let forwarder = Forwarder::new(
+        let mut forwarder = Forwarder::new(
             app_client,
             Arc::clone(&headers),
             upstream.response_timeout,
             Arc::clone(&metrics),
             Arc::clone(&clock),
         );
+        if !upstream.websocket {
+            forwarder = forwarder.without_websockets();
+        }
         let interceptor = Arc::new(Interceptor::new(InterceptorParts {
             service: Arc::clone(&service),
             routes: config.edge.routes,
@@ -174,7 +176,8 @@ impl App {
             identity_headers: upstream.identity_headers,
             trusted_proxies: config.edge.trusted_proxies,
             bounds: config.edge.bounds,
-            gate: GatePolicy::default(),
+            gate: config.edge.gate,
+            hosts: config.edge.hosts,
             headers,
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),

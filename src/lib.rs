@@ -39,9 +39,10 @@
 //!
 //! 1. `http::server` accepts a connection on one of the I/O threads, each a runtime of its own, and hands each request to
 //!    `http::intercept`, which follows it to its reply from top to bottom:
-//! 2. `http::gate` refuses what no edge should let through; `http::client_addr` finds the client behind trusted proxies;
-//!    `http::path` makes the target canonical, the same for routing and forwarding; `http::router` finds the route. A request that
-//!    no route takes goes through `http::forward` to the app, streamed both ways, and that is all.
+//! 2. `http::framing` has judged the raw bytes before hyper read them; `http::gate` refuses what else no edge should let through;
+//!    `http::client_addr` finds the client behind trusted proxies; `http::path` makes the target canonical, the same for routing and
+//!    forwarding; `http::router` finds the route. A request that no route takes goes through `http::forward` to the app, streamed both
+//!    ways, and that is all.
 //! 3. On a route the address is counted ([`limits`]) before the body is read, bounded; `http::decode` reads it strictly: what it
 //!    cannot read in exactly one way is refused.
 //! 4. [`service::login`] asks who answers in the mode in force ([`domain::mode`]), looks the user up ([`store`]), takes a permit for the

@@ -10,6 +10,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Places};
+use super::framing::HeadRules;
+use super::gate::GatePolicy;
 use super::listener::{BindError, BindFault, Bound, BoundAddress, HandedOver, bind, shown};
 use super::settings::{EdgeBounds, ListenerSettings};
 use super::tls::server_config;
@@ -25,6 +27,11 @@ pub trait Handler: Send + Sync + 'static {
         request: http::Request<Incoming>,
         connection: &Arc<Connection>,
     ) -> impl Future<Output = http::Response<ProxyBody>> + Send;
+
+    /// What an operator loosened of the gate.
+    fn gate(&self) -> GatePolicy {
+        GatePolicy::default()
+    }
 
     /// Waits for what outlives its request. Called on every worker, once its connections have ended, since work that was begun
     /// on a worker ends with it.
@@ -107,6 +114,7 @@ impl BoundServer {
                 places: places.clone(),
                 requests: requests.clone(),
                 bounds: self.bounds,
+                heads: HeadRules::new(&self.bounds, handler.gate()),
                 shutdown: shutdown.clone(),
             };
             let (ended, end) = oneshot::channel();

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::gate::GatePolicy;
+use super::hosts::AllowedHosts;
 use crate::domain::registration::WriteTo;
 use crate::net::Target;
 use crate::template::Template;
@@ -24,6 +26,10 @@ pub struct EdgeSettings {
     pub trusted_proxies: TrustedProxies,
     /// Timers and sizes.
     pub bounds: EdgeBounds,
+    /// What the operator loosened of the gate.
+    pub gate: GatePolicy,
+    /// The hosts that are served.
+    pub hosts: AllowedHosts,
 }
 
 /// `[[listener]]`.
@@ -67,6 +73,8 @@ pub struct UpstreamSettings {
     pub response_timeout: Duration,
     /// Whether the client's `Host` goes on; else the upstream's own.
     pub preserve_host: bool,
+    /// Whether WebSockets go through.
+    pub websocket: bool,
     /// Headers set on a valid session, and stripped from every client's request.
     pub identity_headers: Vec<(http::HeaderName, Template)>,
 }

@@ -8,12 +8,13 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http::header::RETRY_AFTER;
+use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -28,7 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, InFlight, Order, Patience, Place, Places, Roster, Stream};
 use super::frames::Metered;
-use super::io::Watched;
+use super::framing::{HeadRules, REFUSED_METHOD};
+use super::io::{Framing, Watched};
 use super::listener::Listening;
 use super::problem::problem;
 use super::proxy_protocol::{self, Origin};
@@ -64,6 +66,7 @@ pub(super) struct Worker<H> {
     /// The requests under way over all connections.
     pub(super) requests: Arc<Places>,
     pub(super) bounds: EdgeBounds,
+    pub(super) heads: HeadRules,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -155,8 +158,9 @@ impl<H: Handler> Front<H> {
             // The worker's watch keeps the time of heads and of idling for all connections at once; hyper's own timer would be
             // set anew for every request, and would count the idle time as part of the head.
             .header_read_timeout(None)
-            .max_header_size(bounds.head_bytes)
-            .max_buf_size(BUFFER.max(bounds.head_bytes));
+            // What the guard lets through is no longer, but for an empty line before it.
+            .max_header_size(bounds.head_bytes.saturating_add(b"\r\n".len()))
+            .max_buf_size(BUFFER.max(bounds.head_bytes.saturating_add(b"\r\n".len())));
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -283,7 +287,16 @@ impl<H: Handler> Front<H> {
                 None => return,
             },
         };
-        let session = Arc::new(Session { worker: self.worker.clone(), connection: connection.clone() });
+        let framing = match protocol {
+            Protocol::Http1 => Some(socket.guard(self.worker.heads)),
+            Protocol::Http2 => None,
+        };
+        let session = Arc::new(Session {
+            worker: self.worker.clone(),
+            connection: connection.clone(),
+            framing: framing.clone(),
+            requests: AtomicU64::new(0),
+        });
         let service = service_fn(move |request| {
             let session = session.clone();
             async move { Ok::<_, Infallible>(session.answer(request).await) }
@@ -300,6 +313,9 @@ impl<H: Handler> Front<H> {
                 drive(serving, &connection, |serving| serving.graceful_shutdown()).await
             }
         };
+        if let Some(fault) = framing.and_then(|framing| framing.broken()) {
+            self.worker.metrics.refused(fault.as_str());
+        }
         if let Err(error) = ended {
             tracing::debug!(error = %WithCauses(&error), peer = ?connection.peer, "a connection ended");
         }
@@ -379,20 +395,37 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
 struct Session<H> {
     worker: Arc<Worker<H>>,
     connection: Arc<Connection>,
+    /// On HTTP/1 only.
+    framing: Option<Arc<Framing>>,
+    /// How many came before, on HTTP/1.
+    requests: AtomicU64,
 }
 
 impl<H: Handler> Session<H> {
     async fn answer(&self, request: Request<Incoming>) -> Response<Served> {
         let under_way = self.connection.in_flight();
-        let Some(place) = self.worker.requests.take() else {
-            self.worker.metrics.refused("requests");
-            let title = "There are too many requests at once, try again";
-            let mut busy = problem(StatusCode::SERVICE_UNAVAILABLE, "busy", title).map(ProxyBody::full);
-            busy.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            return busy.map(|body| Served { body, stream: None, under_way, _place: None });
+        if let Some(refused) = self.refused(&request) {
+            return refused.map(|body| Served { body, stream: None, under_way, _place: None });
+        }
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let place = self.worker.requests.take();
+        let mut response = match &place {
+            Some(_) => self.handle(request).await,
+            None => self.busy(),
         };
-        let handled = AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind().await;
-        let response = match handled {
+        if let Some(framing) = &self.framing {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                framing.switch();
+            } else if framing.ends_with(number) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        let stream = place.as_ref().and_then(|_| self.connection.stream());
+        response.map(|body| Served { body, stream, under_way, _place: place })
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> Response<ProxyBody> {
+        match AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind().await {
             Ok(response) => response,
             Err(panic) => {
                 self.worker.metrics.panic();
@@ -400,8 +433,33 @@ impl<H: Handler> Session<H> {
                 let title = "Something went wrong here";
                 problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", title).map(ProxyBody::full)
             }
-        };
-        response.map(|body| Served { body, stream: self.connection.stream(), under_way, _place: Some(place) })
+        }
+    }
+
+    fn busy(&self) -> Response<ProxyBody> {
+        self.worker.metrics.refused("requests");
+        let title = "There are too many requests at once, try again";
+        let mut busy = problem(StatusCode::SERVICE_UNAVAILABLE, "busy", title).map(ProxyBody::full);
+        busy.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        busy
+    }
+
+    /// The answer to a head that was refused before hyper saw it, if this is the request that stands for it.
+    fn refused(&self, request: &Request<Incoming>) -> Option<Response<ProxyBody>> {
+        if request.method().as_str() != REFUSED_METHOD {
+            return None;
+        }
+        // Over HTTP/2 a client can send this method; there it is just an unknown one.
+        let (refusal, to_head) = self.framing.as_ref()?.refused()?;
+        self.worker.metrics.refused(refusal.reason);
+        let mut response = problem(refusal.status, refusal.reason, refusal.title).map(ProxyBody::full);
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        if to_head {
+            // hyper does not know that there must not be a body.
+            response.headers_mut().remove(CONTENT_LENGTH);
+            *response.body_mut() = ProxyBody::empty();
+        }
+        Some(response)
     }
 }
 

@@ -19,6 +19,7 @@ mod demo;
 mod faults;
 mod forward;
 mod forward_faults;
+mod framing;
 mod h2;
 mod hostile_bodies;
 mod house;

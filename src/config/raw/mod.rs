@@ -152,6 +152,9 @@ pub(super) struct RawUpstream {
     /// Whether the app sees the client's `Host`; otherwise its own.
     #[serde(default = "yes")]
     pub(super) preserve_host: bool,
+    /// Whether WebSockets go through. Without them an upgrade is not offered to the app, and the request is an ordinary one.
+    #[serde(default = "yes")]
+    pub(super) websocket: bool,
     /// Headers that tell the app who is logged in: templates over `user`. Stripped from every client's request, set on a valid
     /// session.
     #[serde(default)]
@@ -263,6 +266,14 @@ pub(super) struct RawServer {
     /// The largest body of an intercepted request; over it 413. Forwarded bodies are not limited.
     #[schemars(extend("x-value" = "a size"))]
     pub(super) max_auth_body: String,
+    /// The hosts that are served, without port: `app.example.com`, `*.example.com`; any other is answered 421. Without any: all.
+    pub(super) hosts: Vec<String>,
+    /// `strict`: `//`, `.` and `..`, encoded slashes, backslashes, bytes over 127 and percent signs that encode nothing are refused
+    /// in paths; `lenient` forwards them, for apps that need them.
+    pub(super) paths: RawPaths,
+    /// Whether header names may have underscores: `refuse`, or `allow` for apps that need them. CGI and its heirs take them
+    /// for hyphens; names that would become those of a proxy's own headers are refused either way.
+    pub(super) underscores: RawUnderscores,
     /// How long a request head may take.
     #[schemars(extend("x-value" = "a duration"))]
     pub(super) head_timeout: String,
@@ -289,6 +300,9 @@ impl Default for RawServer {
             max_head: "16KiB".into(),
             max_uri: "8KiB".into(),
             max_auth_body: "16KiB".into(),
+            hosts: Vec::new(),
+            paths: RawPaths::Strict,
+            underscores: RawUnderscores::Refuse,
             head_timeout: "10s".into(),
             body_timeout: "10s".into(),
             tls_timeout: "5s".into(),
@@ -296,6 +310,22 @@ impl Default for RawServer {
             drain_timeout: "30s".into(),
         }
     }
+}
+
+#[derive(Clone, Copy, Deserialize, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "Paths")]
+pub(super) enum RawPaths {
+    Strict,
+    Lenient,
+}
+
+#[derive(Clone, Copy, Deserialize, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "Underscores")]
+pub(super) enum RawUnderscores {
+    Refuse,
+    Allow,
 }
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]

@@ -10,7 +10,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::names::{Sees, sample_user};
 use super::{Resolver, non_zero, reply};
 use crate::config::document::join;
-use crate::config::raw::{RawForwardingHeader, RawListener, RawServer, RawTls, RawTrustedProxies, RawUpstream};
+use crate::config::raw::{
+    RawForwardingHeader, RawListener, RawPaths, RawServer, RawTls, RawTrustedProxies, RawUnderscores, RawUpstream,
+};
+use crate::http::gate::{GatePolicy, Underscores};
+use crate::http::hosts::AllowedHosts;
+use crate::http::path::PathPolicy;
 use crate::http::settings::{
     Bind, EdgeBounds, EdgeSettings, ForwardingHeader, ListenerSettings, Route, TlsFiles, TrustedProxies,
     UpstreamSettings,
@@ -33,12 +38,15 @@ pub(super) fn resolve(parts: Parts<'_>, resolver: &mut Resolver<'_>) -> Option<E
     let trusted_proxies = trusted_proxies(parts.trusted_proxies, resolver);
     let listeners = listeners(parts.listeners, &trusted_proxies, resolver);
     let bounds = bounds(parts.server, resolver);
+    let hosts = hosts(&parts.server.hosts, resolver);
     Some(EdgeSettings {
         listeners: listeners?,
         upstream: parts.upstream?,
         routes: parts.routes?,
         trusted_proxies,
         bounds,
+        gate: gate(parts.server),
+        hosts,
     })
 }
 
@@ -171,6 +179,7 @@ pub(super) fn upstream(raw: Option<RawUpstream>, resolver: &mut Resolver<'_>) ->
         connect_timeout,
         response_timeout,
         preserve_host: raw.preserve_host,
+        websocket: raw.websocket,
         identity_headers,
     })
 }
@@ -218,6 +227,29 @@ fn trusted_proxies(raw: &RawTrustedProxies, resolver: &mut Resolver<'_>) -> Trus
         RawForwardingHeader::Forwarded => ForwardingHeader::Forwarded,
     };
     TrustedProxies { cidrs, header }
+}
+
+fn gate(raw: &RawServer) -> GatePolicy {
+    let paths = match raw.paths {
+        RawPaths::Strict => PathPolicy::Strict,
+        RawPaths::Lenient => PathPolicy::Tolerant,
+    };
+    let underscores = match raw.underscores {
+        RawUnderscores::Refuse => Underscores::Refuse,
+        RawUnderscores::Allow => Underscores::Allow,
+    };
+    GatePolicy { paths, underscores }
+}
+
+fn hosts(raw: &[String], resolver: &mut Resolver<'_>) -> AllowedHosts {
+    let mut hosts = AllowedHosts::default();
+    for (index, text) in raw.iter().enumerate() {
+        if let Err(error) = hosts.add(text) {
+            let help = "write \"app.example.com\", \"*.example.com\" or \"[2001:db8::1]\"";
+            resolver.problem(&format!("server.hosts[{index}]"), error.to_string(), help);
+        }
+    }
+    hosts
 }
 
 fn bounds(raw: &RawServer, resolver: &mut Resolver<'_>) -> EdgeBounds {

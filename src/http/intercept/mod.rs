@@ -26,6 +26,7 @@ use super::decode::{Credentials, Decoded, decode, extract, reserialize};
 use super::forward::{ForwardContext, Forwarder};
 use super::gate::{self, GatePolicy, Refusal};
 use super::headers::{HeaderFault, HeaderRules, Provenance};
+use super::hosts::AllowedHosts;
 use super::path::CanonicalTarget;
 use super::problem::problem;
 use super::router::{BadRoutePath, Candidates, Routed, Router, Selection};
@@ -80,6 +81,8 @@ pub struct InterceptorParts {
     pub bounds: EdgeBounds,
     /// What an operator loosened of the gate.
     pub gate: GatePolicy,
+    /// The hosts that are served.
+    pub hosts: AllowedHosts,
     /// Which headers go on, and what is said of the client in them.
     pub headers: Arc<HeaderRules>,
     /// What time it is.
@@ -127,6 +130,9 @@ impl Interceptor {
             Ok(admitted) => admitted,
             Err(refusal) => return self.refuse(&refusal),
         };
+        if let Err(refusal) = self.parts.hosts.judge(&admitted.host) {
+            return self.refuse(&refusal);
+        }
         // HTTP/2 and absolute-form name the host in the target; from here on it stands where HTTP/1.1 has it.
         if !head.headers.contains_key(HOST)
             && let Ok(host) = HeaderValue::from_str(&admitted.host)
@@ -559,6 +565,10 @@ struct IdentityUser<'a> {
 impl Handler for Interceptor {
     async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ProxyBody> {
         self.answer(request, connection).await
+    }
+
+    fn gate(&self) -> GatePolicy {
+        self.parts.gate
     }
 
     async fn drain(&self) {
