@@ -9,6 +9,7 @@
 mod client_addr;
 mod config;
 mod form;
+mod framing;
 mod gate;
 mod json;
 mod others;
@@ -26,6 +27,7 @@ use std::sync::LazyLock;
 pub use self::client_addr::client_addr;
 pub use self::config::config;
 pub use self::form::form;
+pub use self::framing::framing;
 pub use self::gate::gate;
 pub use self::json::json;
 pub use self::path::path;
@@ -36,10 +38,11 @@ pub use self::template::template;
 use crate::config::{Config, Environment};
 
 /// Every target, by the name of its program in `fuzz/fuzz_targets` and of its folder in `fuzz/seeds`.
-pub const TARGETS: [(&str, fn(&[u8])); 10] = [
+pub const TARGETS: [(&str, fn(&[u8])); 11] = [
     ("client_addr", client_addr),
     ("config", config),
     ("form", form),
+    ("framing", framing),
     ("gate", gate),
     ("json", json),
     ("path", path),

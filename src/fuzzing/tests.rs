@@ -22,14 +22,14 @@ fn names(folder: &Path) -> BTreeSet<String> {
     entries.map(|entry| stem(entry.expect("an entry").path())).collect()
 }
 
-fn seeds(target: &str) -> Vec<Vec<u8>> {
+/// The seeds of a target, each with the name of its file.
+fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder = fuzz().join("seeds").join(target);
     let mut files: Vec<PathBuf> =
         fs::read_dir(&folder).expect("seeds").map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
-    let seeds: Vec<Vec<u8>> = files.into_iter().map(|file| fs::read(file).expect("a seed")).collect();
-    assert!(!seeds.is_empty(), "{target} has no seeds");
-    seeds
+    assert!(!files.is_empty(), "{target} has no seeds");
+    files.into_iter().map(|file| (file.display().to_string(), fs::read(&file).expect("a seed"))).collect()
 }
 
 /// One step away from a seed, in the ways in which libFuzzer goes: bytes changed, put in, taken out, parts repeated or taken from
@@ -103,8 +103,13 @@ macro_rules! replayed {
         #[test]
         fn $test() {
             let (_, run) = TARGETS.iter().find(|(name, _)| *name == $target).expect("a target");
-            let seeds = seeds($target);
-            seeds.iter().for_each(|seed| run(seed));
+            let named = seeds($target);
+            let seeds: Vec<Vec<u8>> = named.iter().map(|(_, seed)| seed.clone()).collect();
+            for (name, seed) in named {
+                // Shown if it fails.
+                println!("{name}");
+                run(&seed);
+            }
             let runs = Runs { cases: MUTATIONS, failure_persistence: None, ..Runs::default() };
             let strategy = (any::<prop::sample::Index>(), steps());
             let mutated = TestRunner::new(runs).run(&strategy, |(seed, steps)| {
@@ -133,6 +138,7 @@ replayed! {
     r71_what_trusted_proxies_say_of_a_client_has_one_reading: "client_addr"
     a_configuration_is_resolved_or_refused_in_words: "config"
     r38_a_form_has_one_reading: "form"
+    r1_to_r15_a_stream_that_is_passed_has_one_reading: "framing"
     r1_to_r28_an_admitted_head_keeps_the_gates_promises: "gate"
     r35_a_json_body_has_one_reading: "json"
     r27_a_canonical_path_is_one_for_routing_and_forwarding: "path"
