@@ -37,8 +37,11 @@ pub use self::record::record;
 pub use self::template::template;
 use crate::config::{Config, Environment};
 
+/// A target: its name, and what runs it on one input.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Every target, by the name of its program in `fuzz/fuzz_targets` and of its folder in `fuzz/seeds`.
-pub const TARGETS: [(&str, fn(&[u8])); 11] = [
+pub const TARGETS: [Target; 11] = [
     ("client_addr", client_addr),
     ("config", config),
     ("form", form),

@@ -41,9 +41,9 @@ pub fn phc(data: &[u8]) {
 fn argon2_costs(encoded: &str) -> [u64; 3] {
     let parameters = encoded.split('$').find(|part| part.contains("m=") && part.contains(',')).unwrap_or_default();
     ["m", "t", "p"].map(|wanted| {
-        let values = parameters.split(',').filter_map(|pair| pair.split_once('='));
+        let mut values = parameters.split(',').filter_map(|pair| pair.split_once('='));
         // The crate takes the last, for the bounds and for the computation.
-        let last = values.filter(|(name, _)| *name == wanted).last();
+        let last = values.rfind(|(name, _)| *name == wanted);
         last.and_then(|(_, value)| value.parse().ok()).unwrap_or_else(|| default_cost(wanted))
     })
 }
