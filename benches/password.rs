@@ -18,7 +18,7 @@ use authferry::domain::credential::{Credential, StoredHash};
 use authferry::domain::password::{Password, PasswordNormalization};
 use authferry::domain::user::{Origin, Standing, User, UserId, Version};
 use authferry::password::{HashPool, PasswordSettings, memory_bound_bytes};
-use authferry::service::ports::{AccountPermit, PasswordHasher, Verification};
+use authferry::service::ports::{AccountPermit, ClientStanding, PasswordHasher, Verification};
 use authferry::telemetry::Metrics;
 use futures_util::future::join_all;
 use zeroize::Zeroizing;
@@ -140,7 +140,7 @@ async fn pool(memory_mib: u32, iterations: u32, workers: usize) -> (HashPool, St
 }
 
 async fn check(pool: &HashPool, stored: &StoredHash) {
-    let permit = AccountPermit::new(|_| ());
+    let permit = AccountPermit::new(ClientStanding::Unknown, |_| ());
     let verdict = pool.verify(&permit, user(stored.clone()), password()).await;
     assert!(matches!(verdict, Ok(Verification::Match(_))), "the right password");
 }

@@ -32,6 +32,8 @@
 //! | [`admin`] | what operators see, on a socket of its own | shows a hash, serves the public listener |
 //! | [`config`] | proxy.toml to valid settings, all problems in one run | is seen by an adapter as a whole |
 //! | [`net`], [`template`], [`telemetry`] | outbound connections; templates and expressions; metrics and logs | know of users |
+//! | [`takeover`] | one process in the place of another: sockets, and whose turn the store is | decides when |
+//! | [`notify`] | what the service manager is told | waits for it |
 //! | [`demo`] | a small legacy app to try everything against | is part of a deployment |
 //! | `fuzzing` | what must hold for every input, for `fuzz/` and for tests | is in the product |
 //!
@@ -63,9 +65,11 @@ pub mod http;
 pub mod legacy;
 pub mod limits;
 pub mod net;
+pub mod notify;
 pub mod password;
 pub mod service;
 pub mod store;
+pub mod takeover;
 pub mod telemetry;
 pub mod template;
 pub mod token;

@@ -111,6 +111,7 @@ pub(super) async fn status(state: &AdminState, _: &AdminPermit) -> Status {
                 .collect(),
         },
         alarms: by_word(metrics.alarms_so_far()),
+        attack_signals: by_word(metrics.attack_signals_so_far()),
         password_queue: u64::try_from(metrics.queue_depth().get()).unwrap_or(0),
     }
 }

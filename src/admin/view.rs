@@ -43,6 +43,9 @@ pub struct Status {
     pub legacy: LegacyStatus,
     /// Things to look at, since the start, by kind.
     pub alarms: BTreeMap<String, u64>,
+    /// Signs of credential stuffing, since the start, by kind.
+    #[serde(default)]
+    pub attack_signals: BTreeMap<String, u64>,
     /// Passwords that wait to be hashed.
     pub password_queue: u64,
 }

@@ -6,6 +6,7 @@
 
 pub mod client_addr;
 pub mod clock;
+pub mod coarse_name;
 pub mod credential;
 pub mod identifier;
 pub mod json;

@@ -23,13 +23,21 @@ pub(super) fn decoded(text: &[u8]) -> Vec<u8> {
     decoded
 }
 
+/// What `;` means to a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parameters {
+    CutFirst,
+    CutLast,
+    Unknown,
+}
+
 /// How a backend finds the place that a path leads to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PathReader {
     /// How often it decodes.
     pub(super) decodings: usize,
-    /// Whether it cuts `;parameters` off before it decodes, as servlets do, or after.
-    pub(super) cuts_first: bool,
+    /// Whether it cuts `;parameters` off before it decodes, as servlets do, or after, or knows of none.
+    pub(super) parameters: Parameters,
     /// Whether it makes one slash of several before it resolves `..`, as Tomcat and nginx do, or after.
     pub(super) merges_first: bool,
     /// Whether a backslash is a slash (IIS, and what runs on Windows).
@@ -37,18 +45,20 @@ pub(super) struct PathReader {
 }
 
 impl PathReader {
-    pub(super) const ALL: [Self; 5] = [
-        Self { decodings: 1, cuts_first: true, merges_first: false, backslash: false },
-        Self { decodings: 1, cuts_first: false, merges_first: false, backslash: false },
-        Self { decodings: 1, cuts_first: false, merges_first: false, backslash: true },
-        Self { decodings: 2, cuts_first: false, merges_first: false, backslash: true },
-        Self { decodings: 1, cuts_first: true, merges_first: true, backslash: false },
+    pub(super) const ALL: [Self; 7] = [
+        Self { decodings: 1, parameters: Parameters::CutFirst, merges_first: false, backslash: false },
+        Self { decodings: 1, parameters: Parameters::CutLast, merges_first: false, backslash: false },
+        Self { decodings: 1, parameters: Parameters::CutLast, merges_first: false, backslash: true },
+        Self { decodings: 2, parameters: Parameters::CutLast, merges_first: false, backslash: true },
+        Self { decodings: 1, parameters: Parameters::CutFirst, merges_first: true, backslash: false },
+        Self { decodings: 1, parameters: Parameters::Unknown, merges_first: true, backslash: false },
+        Self { decodings: 1, parameters: Parameters::Unknown, merges_first: false, backslash: true },
     ];
 
     /// The place, in lower case, without a slash at the end.
     pub(super) fn place(self, path: &str) -> String {
         let mut bytes = path.as_bytes().to_vec();
-        if self.cuts_first {
+        if self.parameters == Parameters::CutFirst {
             bytes = without_parameters(&bytes);
         }
         for _ in 0..self.decodings {
@@ -57,7 +67,9 @@ impl PathReader {
         if self.backslash {
             bytes.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
         }
-        let bytes = without_parameters(&bytes);
+        if self.parameters == Parameters::CutLast {
+            bytes = without_parameters(&bytes);
+        }
         let mut places: Vec<&[u8]> = Vec::new();
         for segment in bytes.split(|byte| *byte == b'/').skip(1) {
             match segment {

@@ -94,7 +94,9 @@ pub(super) fn is_canonical(target: &CanonicalTarget, policy: PathPolicy) {
 fn is_routed_as_forwarded(target: &CanonicalTarget, policy: PathPolicy) {
     let routed = |target: &CanonicalTarget| match ROUTER.route(&Method::POST, target, &HeaderMap::new()) {
         Routed::Pass => None,
-        Routed::Take(candidates) => Some(format!("take {:?}", candidates.first())),
+        Routed::Take(candidates) | Routed::Read(candidates) | Routed::Doubt(candidates) => {
+            Some(format!("for {:?}", candidates.first()))
+        }
         Routed::MethodNotAllowed(index) => Some(format!("405 {index:?}")),
         Routed::Refused(index, refusal) => Some(format!("{index:?} {refusal:?}")),
     };

@@ -49,9 +49,8 @@ fn version_1(data: &[u8]) -> Option<(Origin, usize)> {
                     _ => text.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
                 }
             };
-            let port = |text: &str| -> Option<u16> {
-                text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
-            };
+            // Written as a number is, in one way.
+            let port = |text: &str| text.parse::<u16>().ok().filter(|port| port.to_string() == text);
             Origin::Client {
                 peer: SocketAddr::new(addr(peer)?, port(peer_port)?),
                 local: SocketAddr::new(addr(local)?, port(local_port)?),

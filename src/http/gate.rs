@@ -22,6 +22,18 @@ pub struct Refusal {
     pub title: &'static str,
 }
 
+/// Underscores in a header's name.
+const UNDERSCORE: Refusal = bad("header_underscore", "Header names have no underscores");
+
+impl Refusal {
+    /// Whether the connection ends with the answer although its framing is sound to us: `Transfer_Encoding` may frame the message to
+    /// a proxy before us, which then takes for a body what we would take for the next request.
+    #[must_use]
+    pub fn ends_connection(&self) -> bool {
+        *self == UNDERSCORE
+    }
+}
+
 /// What an operator may loosen for odd apps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct GatePolicy {
@@ -189,7 +201,7 @@ fn framing(parts: &Parts) -> Result<(), Refusal> {
 fn fields(headers: &HeaderMap, underscores: Underscores) -> Result<(), Refusal> {
     for (name, value) in headers {
         if name.as_str().contains('_') && (underscores == Underscores::Refuse || becomes_protected(name)) {
-            return Err(bad("header_underscore", "Header names have no underscores"));
+            return Err(UNDERSCORE);
         }
         if value.as_bytes().iter().any(|byte| matches!(byte, 0..=8 | 10..=31 | 127)) {
             return Err(bad("header_control_byte", "Header values have no control bytes"));

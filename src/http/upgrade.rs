@@ -62,6 +62,7 @@ impl Wish {
     /// buffers. Whatever the client sent before the 101 reaches the upstream only now.
     pub(super) fn tunnel(self, upstream: OnUpgrade, connection: &Arc<Connection>) {
         let (own, under_way) = (connection.clone(), connection.in_flight());
+        connection.is_a_tunnel();
         connection.spawn(async move {
             let _until_the_end = under_way;
             let copying = async {
@@ -70,7 +71,7 @@ impl Wish {
             };
             let mut copying = pin!(copying);
             let ended = std::future::poll_fn(|cx| match own.poll_order(cx) {
-                Order::Run | Order::Drain => copying.as_mut().poll(cx).map(Some),
+                Order::Run | Order::Linger | Order::Drain => copying.as_mut().poll(cx).map(Some),
                 Order::Cut => Poll::Ready(None),
             });
             if let Some(Err(error)) = ended.await {

@@ -1,12 +1,12 @@
-//! The limit on wrong passwords of one account.
+//! The limit on wrong passwords of one key: an account, or an account together with a network.
 //!
 //! An attempt must be counted before it is known whether it is wrong (R63), and right ones must not be refused for coming
 //! together (R64). So an attempt under way holds a place. A wrong one uses it up; a right one, or one that nobody could judge,
 //! gives it back. While all places are held by attempts under way, further ones wait for them in order; once the places are
 //! used up, they and all who wait are refused.
 //!
-//! The arithmetic is governor's GCRA, and the tests hold it to that. governor itself counts an attempt once and for all in one
-//! step, and has neither a way to ask without counting nor one to take a count back; hence the few lines of our own.
+//! How many places there are is for [`Rules`] to say: governor counts an attempt once and for all in one step, and has neither a way
+//! to ask without counting nor one to take a count back; hence a limiter of our own. Used by [`super::accounts`] alone.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
@@ -16,21 +16,32 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::keys::{Debts, Fingerprint, Sharded, Tick, account_debts};
-use super::ticks::{Pace, Ticks};
-use crate::service::ports::{AccountPermit, AttemptOutcome, Limited};
+use super::keys::{Fingerprint, Newcomer, Sharded, Tick};
+use super::ledger::Ledger;
+use super::rules::{Rules, SEVERAL, Slate};
+use super::ticks::Ticks;
+use crate::service::ports::{AttemptOutcome, ClientStanding};
 
 /// How many attempts at one account may wait for those under way. Nobody logs in so often at once by himself.
 pub(super) const MAX_WAITERS_PER_ACCOUNT: usize = 512;
 
-/// How many attempts may wait at all accounts together.
+/// How many attempts may wait at all accounts together; of those from unknown networks half as many.
 pub(super) const MAX_WAITERS: usize = 8_192;
 
 /// How long an attempt waits for those under way, which take a hash or a question to legacy each.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// When to try again where it is not the account's debt that stands in the way.
-const SOON: Limited = Limited { retry_after: Duration::from_secs(1) };
+pub(super) const SOON: Duration = Duration::from_secs(1);
+
+/// Whose attempt it is, as far as that matters to a limit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Comer {
+    /// Whom it is aimed at, among those who share the key.
+    pub(super) aimed_at: u32,
+    /// Whether its network is known to the account.
+    pub(super) standing: ClientStanding,
+}
 
 /// Limits wrong passwords. Cheap to clone.
 #[derive(Clone)]
@@ -38,15 +49,16 @@ pub(super) struct FailureLimit(Arc<Shared>);
 
 struct Shared {
     ticks: Ticks,
-    pace: Pace,
+    rules: Rules,
+    newcomer: Newcomer,
     max_wait: Duration,
     waiters: AtomicUsize,
-    accounts: Sharded<Accounts>,
+    keys: Sharded<Keys>,
 }
 
-struct Accounts {
-    debts: Debts,
-    /// Accounts with attempts under way. Nobody waits at an account without any.
+struct Keys {
+    slates: Ledger<Slate>,
+    /// Keys with attempts under way. Nobody waits at a key without any.
     busy: HashMap<Fingerprint, Busy>,
     max_busy: usize,
 }
@@ -54,8 +66,11 @@ struct Accounts {
 #[derive(Default)]
 struct Busy {
     held: u32,
-    waiting: VecDeque<oneshot::Sender<Result<Place, Limited>>>,
+    waiting: VecDeque<Waiting>,
 }
+
+/// The end that wakes one who waits: with a place, or with how long he would have to wait for the next.
+type Waiting = oneshot::Sender<Result<Place, Duration>>;
 
 enum Entry {
     Admitted(Place),
@@ -63,138 +78,188 @@ enum Entry {
 }
 
 impl FailureLimit {
-    /// A limit that remembers so many accounts.
-    pub(super) fn new(pace: Pace, max_keys: NonZeroUsize, max_wait: Duration, ticks: Ticks) -> Self {
-        let accounts = Sharded::new(max_keys, |capacity| Accounts {
-            debts: account_debts(capacity),
+    /// A limit that remembers so many keys.
+    pub(super) fn new(
+        rules: Rules,
+        newcomer: Newcomer,
+        max_keys: NonZeroUsize,
+        max_wait: Duration,
+        ticks: Ticks,
+    ) -> Self {
+        let keys = Sharded::new(max_keys, |capacity| Keys {
+            slates: Ledger::new(capacity),
             busy: HashMap::new(),
             max_busy: capacity,
         });
-        Self(Arc::new(Shared { ticks, pace, max_wait, waiters: AtomicUsize::new(0), accounts }))
+        Self(Arc::new(Shared { ticks, rules, newcomer, max_wait, waiters: AtomicUsize::new(0), keys }))
     }
 
-    /// Admits an attempt, at once or when one under way has ended well.
-    pub(super) async fn admit(&self, account: Fingerprint) -> Result<AccountPermit, Limited> {
-        match self.enter(account)? {
-            Entry::Admitted(place) => Ok(place.into_permit()),
+    /// Admits an attempt, at once or when one under way has ended well; otherwise says when trying again makes sense.
+    pub(super) async fn admit(&self, key: Fingerprint, comer: Comer) -> Result<Place, Duration> {
+        match self.enter(key, comer)? {
+            Entry::Admitted(place) => Ok(place),
             Entry::Waits(mut waiter) => match tokio::time::timeout(self.0.max_wait, &mut waiter.answer).await {
-                Ok(Ok(granted)) => granted.map(Place::into_permit),
+                Ok(Ok(granted)) => granted.map(|place| place.aimed_at(comer.aimed_at)),
                 // Nobody drops the other end unanswered; who waited too long may try again soon.
                 Ok(Err(_)) | Err(_) => Err(SOON),
             },
         }
     }
 
-    fn enter(&self, account: Fingerprint) -> Result<Entry, Limited> {
-        let now = self.0.ticks.tick();
-        let mut accounts = self.0.accounts.lock(account);
-        self.serve_waiting(&mut accounts, account, now);
-        self.0.pace.admit(accounts.debts.until(account), now, 0)?;
-        if !accounts.busy.contains_key(&account) && accounts.busy.len() >= accounts.max_busy {
+    /// Takes a success that held no place here for what it is: the end of a row of failures.
+    pub(super) fn forgive(&self, key: Fingerprint, aimed_at: u32) {
+        self.0.keys.lock(key).forgive(self.0.rules, key, aimed_at);
+    }
+
+    /// The bytes that are taken by what is remembered.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.keys.sum(|keys| keys.slates.bytes())
+    }
+
+    fn enter(&self, key: Fingerprint, comer: Comer) -> Result<Entry, Duration> {
+        let (now, rules) = (self.0.ticks.tick(), self.0.rules);
+        let mut keys = self.0.keys.lock(key);
+        self.serve_waiting(&mut keys, key, now);
+        let slate = keys.slate(key, self.0.newcomer);
+        rules.admit(slate, now, 0)?;
+        if !keys.busy.contains_key(&key) && keys.busy.len() >= keys.max_busy {
             return Err(SOON);
         }
-        let until = accounts.debts.until(account);
-        let busy = accounts.busy.entry(account).or_default();
+        let busy = keys.busy.entry(key).or_default();
         // Whoever waited longer was served above: where somebody still waits, there is no place.
-        if self.0.pace.admit(until, now, busy.held).is_ok() {
+        if rules.admit(slate, now, busy.held).is_ok() {
             busy.held += 1;
-            return Ok(Entry::Admitted(self.place(account)));
+            keys.admitted(rules, key, slate, now);
+            return Ok(Entry::Admitted(self.place(key).aimed_at(comer.aimed_at)));
         }
         if busy.waiting.len() >= MAX_WAITERS_PER_ACCOUNT {
             return Err(SOON);
         }
-        let ticket = Ticket::take(self, account).ok_or(SOON)?;
+        let ticket = Ticket::take(self, key, comer.standing).ok_or(SOON)?;
         let (grant, answer) = oneshot::channel();
         busy.waiting.push_back(grant);
         Ok(Entry::Waits(Waiter { answer, _ticket: ticket }))
     }
 
-    fn settle(&self, account: Fingerprint, outcome: AttemptOutcome) {
-        let now = self.0.ticks.tick();
-        let mut accounts = self.0.accounts.lock(account);
-        match outcome {
+    /// Ends an attempt. Says how many have failed in a row, if this one did.
+    fn settle(&self, key: Fingerprint, aimed_at: u32, outcome: AttemptOutcome) -> Option<Streak> {
+        let (now, rules) = (self.0.ticks.tick(), self.0.rules);
+        let mut keys = self.0.keys.lock(key);
+        let streak = match outcome {
             AttemptOutcome::Failed => {
-                let until = self.0.pace.charge(accounts.debts.until(account), now);
-                accounts.debts.set(account, until);
+                let slate = rules.failed(keys.slate(key, self.0.newcomer), now, aimed_at);
+                keys.slates.set(key, rules.rest(slate), slate);
+                Some(if rules.gives_up(slate.streak) { Streak::TooLong } else { Streak::Goes })
             }
-            AttemptOutcome::Succeeded | AttemptOutcome::NoVerdict => {}
-        }
-        if let Some(busy) = accounts.busy.get_mut(&account) {
+            AttemptOutcome::Succeeded => {
+                keys.forgive(rules, key, aimed_at);
+                None
+            }
+            AttemptOutcome::NoVerdict => None,
+        };
+        if let Some(busy) = keys.busy.get_mut(&key) {
             busy.held = busy.held.saturating_sub(1);
         }
-        self.serve_waiting(&mut accounts, account, now);
+        self.serve_waiting(&mut keys, key, now);
+        streak
     }
 
     /// Gives places to those who wait, in order, as far as there are any; refuses all of them once none can come back.
-    fn serve_waiting(&self, accounts: &mut Accounts, account: Fingerprint, now: Tick) {
-        let until = accounts.debts.until(account);
-        let Some(busy) = accounts.busy.get_mut(&account) else { return };
+    fn serve_waiting(&self, keys: &mut Keys, key: Fingerprint, now: Tick) {
+        let rules = self.0.rules;
         loop {
-            if let Err(limited) = self.0.pace.admit(until, now, 0) {
+            let slate = keys.slate(key, self.0.newcomer);
+            let Some(busy) = keys.busy.get_mut(&key) else { return };
+            if let Err(wait) = rules.admit(slate, now, 0) {
                 // A client that went away meanwhile needs no answer.
-                busy.waiting.drain(..).for_each(|waiting| drop(waiting.send(Err(limited))));
+                busy.waiting.drain(..).for_each(|waiting| drop(waiting.send(Err(wait))));
                 break;
             }
-            if self.0.pace.admit(until, now, busy.held).is_err() {
+            if rules.admit(slate, now, busy.held).is_err() {
                 break;
             }
             let Some(waiting) = busy.waiting.pop_front() else { break };
-            match waiting.send(Ok(self.place(account))) {
-                Ok(()) => busy.held += 1,
+            match waiting.send(Ok(self.place(key))) {
+                Ok(()) => {
+                    busy.held += 1;
+                    keys.admitted(rules, key, slate, now);
+                }
                 Err(back) => back.into_iter().for_each(Place::was_never_taken),
             }
         }
-        if busy.held == 0 && busy.waiting.is_empty() {
-            accounts.busy.remove(&account);
+        if keys.busy.get(&key).is_some_and(|busy| busy.held == 0 && busy.waiting.is_empty()) {
+            keys.busy.remove(&key);
         }
     }
 
-    fn place(&self, account: Fingerprint) -> Place {
-        Place { limit: Some(self.clone()), account }
+    fn place(&self, key: Fingerprint) -> Place {
+        Place { limit: Some(self.clone()), key, aimed_at: SEVERAL }
     }
 
     #[cfg(test)]
     pub(super) fn remembered(&self) -> usize {
-        self.0.accounts.sum(|accounts| accounts.debts.len())
+        self.0.keys.sum(|keys| keys.slates.len())
     }
 
     #[cfg(test)]
     fn under_way(&self) -> usize {
-        self.0.accounts.sum(|accounts| accounts.busy.len())
+        self.0.keys.sum(|keys| keys.busy.len())
     }
 }
 
-impl Pace {
-    /// Whether one more attempt conforms while so many are under way, each taken for one that will fail.
-    fn admit(self, until: Option<Tick>, now: Tick, held: u32) -> Result<(), Limited> {
-        let debt = until.unwrap_or(now).max(now).saturating_add(self.interval.saturating_mul(u64::from(held)));
-        let tolerated = self.interval.saturating_mul(u64::from(self.burst.saturating_sub(1)));
-        match debt.saturating_sub(tolerated) {
-            earliest if earliest <= now => Ok(()),
-            earliest => Err(Limited { retry_after: Duration::from_nanos(earliest - now) }),
+impl Keys {
+    /// What is known of a key: its own, or what it would inherit. A row of failures is nobody's inheritance: newcomers would carry it
+    /// on to each other until theirs were longer than that of an account under attack.
+    fn slate(&self, key: Fingerprint, newcomer: Newcomer) -> Slate {
+        let own = self.slates.find(key).map(|(_, slate)| slate);
+        let slate = own.or_else(|| match newcomer {
+            Newcomer::AtRest => None,
+            Newcomer::InheritsDebt => {
+                self.slates.predecessor().map(|(_, slate)| Slate { debt: slate.debt, ..Slate::default() })
+            }
+        });
+        slate.unwrap_or_default()
+    }
+
+    fn admitted(&mut self, rules: Rules, key: Fingerprint, slate: Slate, now: Tick) {
+        if let Some(slate) = rules.admitted(slate, now) {
+            self.slates.set(key, rules.rest(slate), slate);
         }
     }
 
-    /// Until when an account is in debt after one more failure.
-    fn charge(self, until: Option<Tick>, now: Tick) -> Tick {
-        until.unwrap_or(now).max(now).saturating_add(self.interval)
+    fn forgive(&mut self, rules: Rules, key: Fingerprint, aimed_at: u32) {
+        let own = self.slates.find(key);
+        if let Some(slate) = own.and_then(|(_, slate)| Rules::succeeded(slate, aimed_at)) {
+            self.slates.set(key, rules.rest(slate), slate);
+        }
     }
 }
 
-/// A place that an attempt holds. Given back if it is dropped before anybody made a permit of it.
-struct Place {
+/// Failures in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Streak {
+    /// It may go on.
+    Goes,
+    /// As long as any may be.
+    TooLong,
+}
+
+/// A place that an attempt holds. Dropped unsettled it is given back.
+pub(super) struct Place {
     limit: Option<FailureLimit>,
-    account: Fingerprint,
+    key: Fingerprint,
+    aimed_at: u32,
 }
 
 impl Place {
-    fn into_permit(mut self) -> AccountPermit {
-        let (limit, account) = (self.limit.take(), self.account);
-        AccountPermit::new(move |outcome| {
-            if let Some(limit) = limit {
-                limit.settle(account, outcome);
-            }
-        })
+    /// Ends the attempt. Says how many have failed in a row, if this one did.
+    pub(super) fn settle(mut self, outcome: AttemptOutcome) -> Option<Streak> {
+        self.limit.take().and_then(|limit| limit.settle(self.key, self.aimed_at, outcome))
+    }
+
+    fn aimed_at(mut self, aimed_at: u32) -> Self {
+        self.aimed_at = aimed_at;
+        self
     }
 
     /// Nobody took it, so that nothing is given back. (It is under the lock that giving back would need.)
@@ -206,7 +271,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(limit) = self.limit.take() {
-            limit.settle(self.account, AttemptOutcome::NoVerdict);
+            limit.settle(self.key, self.aimed_at, AttemptOutcome::NoVerdict);
         }
     }
 }
@@ -214,29 +279,33 @@ impl Drop for Place {
 /// An attempt that waits. The order of the fields is the order in which they are dropped: the answer's end is closed before the
 /// ticket looks for closed ones.
 struct Waiter {
-    answer: oneshot::Receiver<Result<Place, Limited>>,
+    answer: oneshot::Receiver<Result<Place, Duration>>,
     _ticket: Ticket,
 }
 
 /// One of the [`MAX_WAITERS`]. Who stops waiting leaves nothing behind.
 struct Ticket {
     limit: FailureLimit,
-    account: Fingerprint,
+    key: Fingerprint,
 }
 
 impl Ticket {
-    fn take(limit: &FailureLimit, account: Fingerprint) -> Option<Self> {
-        let one_more = |waiters| (waiters < MAX_WAITERS).then_some(waiters + 1);
+    fn take(limit: &FailureLimit, key: Fingerprint, standing: ClientStanding) -> Option<Self> {
+        let most = match standing {
+            ClientStanding::Known => MAX_WAITERS,
+            ClientStanding::Unknown => MAX_WAITERS / 2,
+        };
+        let one_more = |waiters| (waiters < most).then_some(waiters + 1);
         let taken = limit.0.waiters.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        taken.is_ok().then(|| Self { limit: limit.clone(), account })
+        taken.is_ok().then(|| Self { limit: limit.clone(), key })
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.limit.0.waiters.fetch_sub(1, Ordering::Relaxed);
-        let mut accounts = self.limit.0.accounts.lock(self.account);
-        if let Some(busy) = accounts.busy.get_mut(&self.account) {
+        let mut keys = self.limit.0.keys.lock(self.key);
+        if let Some(busy) = keys.busy.get_mut(&self.key) {
             busy.waiting.retain(|waiting| !waiting.is_closed());
         }
     }

@@ -4,9 +4,15 @@
 //! password, and keeps no name: only fingerprints. Called through [`AddressLimits`] by `http` and through [`AccountLimits`] by
 //! the use cases.
 
+mod accounts;
 mod failures;
+mod global;
 mod keys;
+mod known;
+mod ledger;
+mod rules;
 pub mod settings;
+mod signals;
 mod ticks;
 
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -19,14 +25,16 @@ use governor::clock::Clock as _;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 
-pub use settings::{CountedAttempts, LimitSettings, Quota};
+pub use settings::{Backoff, CountedAttempts, LimitSettings, Quota};
 
-use self::failures::FailureLimit;
+use self::accounts::AccountLimit;
 use self::keys::{Fingerprint, Fingerprints, Newcomer, States, Tick};
 use self::ticks::{Pace, Ticks};
 use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::Clock;
-use crate::service::ports::{AccountKey, AccountLimits, AccountPermit, AddressBucket, AddressLimits, Limited};
+use crate::service::ports::{
+    AccountKey, AccountLimits, AccountPermit, AddressBucket, AddressLimits, LimitPolicy, Limited,
+};
 use crate::telemetry::Metrics;
 
 /// All limits of the process.
@@ -34,16 +42,13 @@ pub struct Limits {
     ipv6_prefix: u8,
     intercepted: Attempts,
     registrations: Attempts,
-    accounts: Accounts,
+    accounts: Arc<AccountLimit>,
+    /// What clients are told of the limits on accounts, whichever of them it is that refuses: which one would tell whether somebody has
+    /// logged in from there before.
+    account_policy: LimitPolicy,
     rechecks: Attempts,
     fingerprints: Fingerprints,
     metrics: Arc<Metrics>,
-}
-
-/// What is counted at an account.
-enum Accounts {
-    Failures(FailureLimit),
-    All(Attempts),
 }
 
 impl Limits {
@@ -51,55 +56,62 @@ impl Limits {
     #[must_use]
     pub fn new(settings: LimitSettings, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let (ticks, keys) = (Ticks::new(clock), settings.max_keys);
-        let attempts = |quota, newcomer| Attempts::new(Pace::of(quota), keys, newcomer, ticks.clone());
-        let accounts = match settings.counted {
-            CountedAttempts::Failures => {
-                let pace = Pace::of(settings.per_account);
-                Accounts::Failures(FailureLimit::new(pace, keys, failures::MAX_WAIT, ticks.clone()))
-            }
-            CountedAttempts::All => Accounts::All(attempts(settings.per_account, Newcomer::InheritsDebt)),
-        };
+        let attempts = |name, quota, newcomer| Attempts::new(policy(name, quota), quota, keys, newcomer, ticks.clone());
         Self {
             ipv6_prefix: settings.ipv6_prefix,
-            intercepted: attempts(settings.per_ip, Newcomer::AtRest),
-            registrations: attempts(settings.register_per_ip, Newcomer::AtRest),
-            accounts,
-            rechecks: attempts(settings.recheck, Newcomer::InheritsDebt),
+            intercepted: attempts("address", settings.per_ip, Newcomer::AtRest),
+            registrations: attempts("registration", settings.register_per_ip, Newcomer::AtRest),
+            accounts: Arc::new(AccountLimit::new(&settings, ticks.clone(), Arc::clone(&metrics))),
+            account_policy: policy("account", settings.per_account),
+            rechecks: attempts("recheck", settings.recheck, Newcomer::InheritsDebt),
             fingerprints: Fingerprints::default(),
             metrics,
         }
     }
+
+    /// The bytes that everything which grows with keys takes, used or reserved. Never more than about 350 for each of `max_keys`.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let attempts = [&self.intercepted, &self.registrations, &self.rechecks];
+        attempts.iter().map(|attempts| attempts.states.bytes()).sum::<usize>() + self.accounts.bytes()
+    }
+}
+
+fn policy(name: &'static str, quota: Quota) -> LimitPolicy {
+    LimitPolicy { name, quota: quota.count.get(), window: quota.period }
 }
 
 impl AddressLimits for Limits {
     fn admit(&self, client: ClientAddr, what: AddressBucket) -> Result<(), Limited> {
-        let (attempts, scope) = match what {
-            AddressBucket::Intercepted => (&self.intercepted, "address"),
-            AddressBucket::Registration => (&self.registrations, "registration"),
+        let attempts = match what {
+            AddressBucket::Intercepted => &self.intercepted,
+            AddressBucket::Registration => &self.registrations,
         };
         let network = self.fingerprints.of(client.limit_key(self.ipv6_prefix));
-        attempts.take(network).inspect_err(|_| self.metrics.rate_limited(scope))
+        attempts.take(network).inspect_err(|limited| self.metrics.rate_limited(limited.policy.name))
     }
 }
 
 impl AccountLimits for Limits {
-    fn admit(&self, account: AccountKey) -> BoxFuture<'_, Result<AccountPermit, Limited>> {
-        let account = self.fingerprints.of(&account);
+    fn admit(&self, account: AccountKey, client: ClientAddr) -> BoxFuture<'_, Result<AccountPermit, Limited>> {
         Box::pin(async move {
-            let admitted = match &self.accounts {
-                Accounts::Failures(limit) => limit.admit(account).await,
-                Accounts::All(attempts) => attempts.take(account).map(|()| AccountPermit::new(|_counted_already| ())),
-            };
-            admitted.inspect_err(|_| self.metrics.rate_limited("account"))
+            self.accounts.admit(&account, client).await.map_err(|(scope, retry_after)| {
+                self.metrics.rate_limited(scope);
+                Limited { retry_after, policy: self.account_policy }
+            })
         })
     }
 
+    fn welcome(&self, account: &AccountKey, client: ClientAddr) {
+        self.accounts.welcome(account, client);
+    }
+
     fn take_recheck(&self, account: &AccountKey) -> bool {
-        self.rechecks.take(self.fingerprints.of(account)).is_ok()
+        self.rechecks.take(self.fingerprints.of(account.identity())).is_ok()
     }
 
     fn give_recheck_back(&self, account: &AccountKey) {
-        self.rechecks.give_back(self.fingerprints.of(account));
+        self.rechecks.give_back(self.fingerprints.of(account.identity()));
     }
 }
 
@@ -108,15 +120,17 @@ struct Attempts {
     limiter: RateLimiter<Fingerprint, States, Ticks, NoOpMiddleware<Nanos>>,
     states: States,
     interval: Tick,
+    policy: LimitPolicy,
 }
 
 impl Attempts {
-    fn new(pace: Pace, max_keys: NonZeroUsize, newcomer: Newcomer, ticks: Ticks) -> Self {
+    fn new(policy: LimitPolicy, quota: Quota, max_keys: NonZeroUsize, newcomer: Newcomer, ticks: Ticks) -> Self {
+        let pace = Pace::of(quota);
         let interval = Duration::from_nanos(pace.interval);
         let quota = governor::Quota::with_period(interval).expect("the interval of a pace is never zero");
         let quota = quota.allow_burst(NonZeroU32::new(pace.burst).unwrap_or(NonZeroU32::MIN));
         let states = States::new(max_keys, newcomer);
-        Self { limiter: RateLimiter::new(quota, states.clone(), ticks), states, interval: pace.interval }
+        Self { limiter: RateLimiter::new(quota, states.clone(), ticks), states, interval: pace.interval, policy }
     }
 
     /// Takes one attempt back that was counted; governor itself has no way to.
@@ -126,7 +140,9 @@ impl Attempts {
 
     fn take(&self, key: Fingerprint) -> Result<(), Limited> {
         let refused = |not_until: governor::NotUntil<Nanos>| not_until.wait_time_from(self.limiter.clock().now());
-        self.limiter.check_key(&key).map_err(|not_until| Limited { retry_after: refused(not_until) })
+        self.limiter
+            .check_key(&key)
+            .map_err(|not_until| Limited { retry_after: refused(not_until), policy: self.policy })
     }
 }
 

@@ -24,6 +24,27 @@ pub enum CountedAttempts {
     All,
 }
 
+/// How attempts at an account are slowed down once they fail in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// After so many failures in a row the next attempt waits for a second, and twice as long after each further one.
+    pub after: NonZeroU32,
+    /// The longest such wait.
+    pub max: Duration,
+    /// After so many failures in a row there is no next attempt for `give_up_for`.
+    pub give_up: NonZeroU32,
+    /// How long, and how long a row of failures is remembered.
+    pub give_up_for: Duration,
+}
+
+impl Default for Backoff {
+    /// From the 10th failure on, up to a quarter of an hour; a day after the 100th.
+    fn default() -> Self {
+        let [after, give_up] = [10, 100].map(|number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN));
+        Self { after, max: Duration::from_secs(15 * 60), give_up, give_up_for: Duration::from_secs(24 * 60 * 60) }
+    }
+}
+
 /// `[limits]` and `[migration] recheck_budget`, resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitSettings {
@@ -33,8 +54,14 @@ pub struct LimitSettings {
     pub register_per_ip: Quota,
     /// Network size that counts as one IPv6 address, in bits.
     pub ipv6_prefix: u8,
-    /// Attempts at one account.
+    /// Attempts at one account from all networks that it does not know.
     pub per_account: Quota,
+    /// Attempts at one account from one network.
+    pub per_ip_account: Quota,
+    /// Failures in a row at one account.
+    pub backoff: Backoff,
+    /// Failures at all accounts from networks that they do not know.
+    pub global: Quota,
     /// Which of them count.
     pub counted: CountedAttempts,
     /// Questions to legacy about one account whose local password did not match.

@@ -59,7 +59,8 @@ impl Pace {
     }
 }
 
-fn nanos(duration: Duration) -> Tick {
+/// A duration in ticks.
+pub(super) fn nanos(duration: Duration) -> Tick {
     Tick::try_from(duration.as_nanos()).unwrap_or(Tick::MAX)
 }
 

@@ -12,7 +12,7 @@ pub mod settings;
 
 pub use arena::STORED_MEMORY_BYTES;
 pub use argon2id::PolicyError;
-pub use pool::{HashPool, StartError};
+pub use pool::{HashPool, Progress, StartError};
 pub use settings::PasswordSettings;
 
 /// What the pool's threads use under the configured parameters, in bytes: the bound for hashes of our own making (R54).

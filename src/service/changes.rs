@@ -12,12 +12,13 @@ use zeroize::Zeroizing;
 
 use super::legacy_word::LoginQuestion;
 use super::ports::{
-    AccountKey, AskBy, AttemptOutcome, ChangeAnswer, ClientRequest, Found, Limited, Question, RouteIndex, Tokens,
-    Updated, UserChange, Verification,
+    AccountKey, AskBy, AttemptOutcome, ChangeAnswer, ClientRequest, Found, Question, RouteIndex, Tokens, Updated,
+    UserChange, Verification,
 };
 use super::reply::{Ours, Reply};
 use super::saving::SaveReason;
 use super::{Service, account_key, is_unknown_to_legacy};
+use crate::domain::client_addr::ClientAddr;
 use crate::domain::identifier::{Candidates, RawIdentifier};
 use crate::domain::login::{AskedBy, LocalSide};
 use crate::domain::mode::Answerer;
@@ -32,6 +33,8 @@ const MAX_RETRIES: usize = 3;
 
 /// A change as the edge decoded it.
 pub struct ChangeRequest {
+    /// Where it came from.
+    pub client: ClientAddr,
     /// The route it came on.
     pub route: RouteIndex,
     /// The route's name, for counters.
@@ -54,6 +57,7 @@ pub struct ChangeRequest {
 
 /// A change whose parts can be looked at.
 struct Asked {
+    client: ClientAddr,
     route: RouteIndex,
     change: Change,
     login: Option<RawIdentifier>,
@@ -98,6 +102,7 @@ impl Service {
             Err(error) => return self.store_unreadable(&error),
         };
         let asked = Asked {
+            client: request.client,
             route: request.route,
             change: request.change,
             login,
@@ -112,7 +117,7 @@ impl Service {
         match answerer {
             Answerer::LocalOnly => self.change_here(asked, subject).await,
             Answerer::LocalFirst if ours_alone => self.change_here(asked, subject).await,
-            Answerer::LocalFirst | Answerer::Legacy => self.change_at_legacy(asked, subject).await,
+            Answerer::LocalFirst | Answerer::Legacy => self.change_at_legacy(answerer, asked, subject).await,
         }
     }
 
@@ -142,20 +147,18 @@ impl Service {
 
     // ------------------------------------------------------------------------------------------------------ at legacy
 
-    async fn change_at_legacy(self: &Arc<Self>, asked: Asked, subject: Subject) -> Reply {
-        // The current password can be guessed here as at a login.
-        let account = match (subject.proven.as_ref().or(subject.named.as_ref()), asked.names.primary()) {
-            (Some(user), _) => Some(AccountKey(format!("id:{}", user.id).into())),
-            (None, "") => None,
-            (None, name) => Some(AccountKey(name.into())),
-        };
-        let permit = match account.filter(|_| asked.password.is_some()) {
-            Some(account) => match self.accounts.admit(account).await {
-                Ok(permit) => Some(permit),
-                Err(Limited { retry_after }) => return Reply::ours(Ours::Limited(retry_after), Source::Edge),
-            },
-            None => None,
-        };
+    async fn change_at_legacy(self: &Arc<Self>, answerer: Answerer, asked: Asked, subject: Subject) -> Reply {
+        let mut permits = Vec::new();
+        for GuessedAt { account, is_surely_his } in guessed_at(answerer, &asked, &subject) {
+            match self.accounts.admit(account, asked.client).await {
+                Ok(permit) => permits.push((permit, is_surely_his)),
+                Err(limited) => {
+                    // Those before it were not even tried.
+                    permits.into_iter().for_each(|(permit, _)| permit.settle(AttemptOutcome::NoVerdict));
+                    return Reply::ours(Ours::Limited(limited), Source::Edge);
+                }
+            }
+        }
         let service = Arc::clone(self);
         // What legacy did has to reach our record even if the client is gone by then (R91).
         let task = self.background.run(async move {
@@ -168,11 +171,11 @@ impl Service {
             };
             let answer = service.legacy.change(asked.change, question).await;
             service.apply_word(&asked, subject, &answer).await;
-            if let Some(permit) = permit {
+            for (permit, is_surely_his) in permits {
                 permit.settle(match answer.word {
-                    ChangeWord::Done => AttemptOutcome::Succeeded,
+                    ChangeWord::Done if is_surely_his => AttemptOutcome::Succeeded,
                     ChangeWord::Refused => AttemptOutcome::Failed,
-                    ChangeWord::Unrecognised | ChangeWord::Unavailable => AttemptOutcome::NoVerdict,
+                    ChangeWord::Done | ChangeWord::Unrecognised | ChangeWord::Unavailable => AttemptOutcome::NoVerdict,
                 });
             }
             answer
@@ -316,9 +319,9 @@ impl Service {
         let denied = || Reply::ours(Ours::Denied, Source::Local);
         let Some(password) = asked.password.clone() else { return Err(denied()) };
         let found = subject.proven.or(subject.named).map_or(Found::Nobody, Found::One);
-        let permit = match self.accounts.admit(account_key(&found, &asked.names)).await {
+        let permit = match self.accounts.admit(account_key(&found, &asked.names), asked.client).await {
             Ok(permit) => permit,
-            Err(Limited { retry_after }) => return Err(Reply::ours(Ours::Limited(retry_after), Source::Edge)),
+            Err(limited) => return Err(Reply::ours(Ours::Limited(limited), Source::Edge)),
         };
         let verification = match found {
             Found::One(user) if user.standing == Standing::Active => {
@@ -344,5 +347,41 @@ impl Service {
             Updated::Done(_) => Reply::ours(Ours::Done(None), Source::Local),
             Updated::Stale | Updated::Missing => Reply::ours(Ours::Unavailable(self.policy.retry_after), Source::Local),
         }
+    }
+}
+
+/// An account whose password a change may guess.
+struct GuessedAt {
+    account: AccountKey,
+    /// Whether what legacy carries out is certainly done to this account.
+    is_surely_his: bool,
+}
+
+/// The accounts at which a change that legacy judges is counted: the current password can be guessed there as at a login, and so
+/// can the code of a reset.
+///
+/// Without a token that we can read nobody knows whose session it is. Whoever holds a stolen one could name another account with each guess,
+/// so that where it comes from is counted as well.
+fn guessed_at(answerer: Answerer, asked: &Asked, subject: &Subject) -> Vec<GuessedAt> {
+    let guessable = asked.password.is_some() || asked.change == Change::ResetPassword;
+    match answerer {
+        Answerer::LocalFirst | Answerer::LocalOnly if guessable => {}
+        // Legacy alone answers these users, logins included: nothing of ours stands in the way.
+        Answerer::LocalFirst | Answerer::LocalOnly | Answerer::Legacy => return Vec::new(),
+    }
+    let surely = |account| GuessedAt { account, is_surely_his: true };
+    let perhaps = |account| GuessedAt { account, is_surely_his: false };
+    let of_client = surely(AccountKey::of_client(asked.client));
+    match (&subject.proven, &subject.named) {
+        // A reset is judged by its code, whoever is logged in.
+        (Some(user), _) => {
+            vec![GuessedAt {
+                account: AccountKey::of_user(user, &asked.names),
+                is_surely_his: asked.password.is_some(),
+            }]
+        }
+        (None, Some(user)) => vec![perhaps(AccountKey::of_user(user, &asked.names)), of_client],
+        (None, None) if asked.names.keys().is_empty() => vec![of_client],
+        (None, None) => vec![perhaps(AccountKey::of_name(&asked.names)), of_client],
     }
 }

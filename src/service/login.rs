@@ -13,12 +13,13 @@ use zeroize::Zeroizing;
 
 use super::legacy_word::{LoginQuestion, Told};
 use super::ports::{
-    AccountKey, AccountPermit, AttemptOutcome, ClientRequest, Found, Limited, Lookup, Outage, RouteIndex, StoreError,
+    AccountKey, AccountPermit, AttemptOutcome, ClientRequest, Found, Lookup, Outage, RouteIndex, StoreError,
     UserChange, Verification,
 };
 use super::reply::{Ours, Reply};
 use super::saving::SaveReason;
 use super::{OnMismatch, Service, account_key, is_unknown_to_legacy, known};
+use crate::domain::client_addr::ClientAddr;
 use crate::domain::credential::Credential;
 use crate::domain::identifier::{Candidates, RawIdentifier};
 use crate::domain::login::{
@@ -34,6 +35,8 @@ use crate::telemetry::metrics::{Outcome, Source};
 
 /// A login as the edge decoded it.
 pub struct LoginRequest {
+    /// Where it came from.
+    pub client: ClientAddr,
     /// The route it came on.
     pub route: RouteIndex,
     /// The route's name, for counters.
@@ -52,6 +55,7 @@ pub struct LoginRequest {
 
 /// A login whose name and password can be looked at.
 struct Attempt {
+    client: ClientAddr,
     route: RouteIndex,
     route_name: Arc<str>,
     login: RawIdentifier,
@@ -110,6 +114,7 @@ impl Service {
             };
         };
         let attempt = Attempt {
+            client: request.client,
             route: request.route,
             route_name: request.route_name,
             login,
@@ -133,9 +138,9 @@ impl Service {
             Err(error) => return self.store_unreadable(&error),
         };
         let account = account_key(&found, &attempt.names);
-        let mut permit = match self.accounts.admit(account.clone()).await {
+        let mut permit = match self.accounts.admit(account.clone(), attempt.client).await {
             Ok(permit) => permit,
-            Err(Limited { retry_after }) => return Reply::ours(Ours::Limited(retry_after), Source::Edge),
+            Err(limited) => return Reply::ours(Ours::Limited(limited), Source::Edge),
         };
         // He may have come over while this login waited for its permit: then legacy need not be asked again.
         let (found, revision) = match after_lookup(answerer, known(&found)) {
@@ -353,6 +358,7 @@ impl Service {
     async fn learn(self: &Arc<Self>, attempt: &Attempt, lookup: Option<Lookup>) -> Option<Arc<Told>> {
         let (standing, revision) =
             lookup.as_ref().map_or((Known::Nobody, Version(0)), |lookup| (known(&lookup.found), lookup.revision));
+        let account = lookup.as_ref().map(|lookup| account_key(&lookup.found, &attempt.names));
         let local = self.compare_locally(attempt, lookup).await;
         let side = match (standing, local) {
             (Known::Disabled | Known::Deleted, _) => LocalSide::Closed,
@@ -360,6 +366,9 @@ impl Service {
             (_, Compared::Mismatch | Compared::Unusable | Compared::Absent) => LocalSide::Open,
         };
         let told = self.put_to_legacy(attempt.question(side, revision, SaveReason::Login)).await?;
+        if let (AfterLegacy::SaveAndAccept, Some(account)) = (told.decision, &account) {
+            self.accounts.welcome(account, attempt.client);
+        }
         self.metrics.comparison(&attempt.route_name, local.as_str(), legacy_cell(told.word));
         Some(told)
     }
@@ -371,7 +380,7 @@ impl Service {
         match (known(&found), found) {
             (Known::Active, Found::One(user)) => {
                 // Under attack the comparison is dropped, so that observing costs no unbounded hashing.
-                let Ok(permit) = self.accounts.admit(account).await else { return Compared::Absent };
+                let Ok(permit) = self.accounts.admit(account, attempt.client).await else { return Compared::Absent };
                 let compared = match self.hasher.verify(&permit, user, Arc::clone(&attempt.password)).await {
                     Ok(Verification::Match(_)) => Compared::Match,
                     Ok(Verification::Mismatch(_)) => Compared::Mismatch,

@@ -3,6 +3,7 @@
 //! Decisions are taken by the pure functions of `domain`; what stands here is the order of the effects. Knows nothing of HTTP
 //! routes, templates, files or sockets; the adapters behind the ports do. Called by `http::intercept` and by `admin`.
 
+pub mod account_key;
 pub mod background;
 pub mod changes;
 pub mod legacy_word;
@@ -17,6 +18,9 @@ pub mod whoami;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use self::background::Background;
 use self::mode::ModeCell;
@@ -70,6 +74,7 @@ pub struct Service {
     pub(crate) policy: Policy,
     pub(crate) background: Background,
     pub(crate) shared_calls: SharedCalls,
+    intercepted: TaskTracker,
 }
 
 /// The parts of a [`Service`].
@@ -98,7 +103,21 @@ impl Service {
     pub fn new(parts: Parts) -> Self {
         let Parts { store, legacy, hasher, accounts, clock, metrics, mode, policy } = parts;
         let (background, shared_calls) = (Background::new(), SharedCalls::new());
-        Self { store, legacy, hasher, accounts, clock, metrics, mode, policy, background, shared_calls }
+        let intercepted = TaskTracker::new();
+        Self { store, legacy, hasher, accounts, clock, metrics, mode, policy, background, shared_calls, intercepted }
+    }
+
+    /// Held for as long as an intercepted request may still need the store.
+    #[must_use]
+    pub fn intercepts(&self) -> TaskTrackerToken {
+        self.intercepted.token()
+    }
+
+    /// Waits until no intercepted request is under way, and none of its saves.
+    pub async fn settle(&self) {
+        self.intercepted.close();
+        self.intercepted.wait().await;
+        self.drain().await;
     }
 
     /// Waits for saves that outlive their requests, at shutdown.
@@ -150,12 +169,11 @@ fn known(found: &Found) -> Known {
     }
 }
 
-/// The name under which attempts are counted: the user's own key once he is known, so that his email and his phone number share
-/// one budget, else the canonical form of what was typed (R70).
+/// The names under which attempts at whoever was found are counted.
 fn account_key(found: &Found, typed: &Candidates) -> AccountKey {
     match found {
-        Found::One(user) => AccountKey(format!("id:{}", user.id).into()),
-        Found::Nobody | Found::Ambiguous => AccountKey(typed.primary().into()),
+        Found::One(user) => AccountKey::of_user(user, typed),
+        Found::Nobody | Found::Ambiguous => AccountKey::of_name(typed),
     }
 }
 

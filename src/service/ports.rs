@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
+pub use super::account_key::AccountKey;
 use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::UnixSeconds;
 use crate::domain::credential::Credential;
@@ -57,6 +58,12 @@ pub trait UserStore: Send + Sync {
 
     /// Whether reads and writes can be expected to work now.
     fn health(&self) -> StoreHealth;
+
+    /// Passes through whatever a read and a write pass through, and changes nothing. An error is an answer too: only a store
+    /// whose threads hang does not answer.
+    fn probe(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// Four different things that a caller treats differently.
@@ -317,6 +324,19 @@ pub enum HashUnavailable {
 pub struct Limited {
     /// When trying again makes sense.
     pub retry_after: Duration,
+    /// What is allowed, as clients are told. The same whether there is such an account or not (R74).
+    pub policy: LimitPolicy,
+}
+
+/// What a limit allows, as clients are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitPolicy {
+    /// A word for it.
+    pub name: &'static str,
+    /// How many in the window.
+    pub quota: u32,
+    /// The window.
+    pub window: Duration,
 }
 
 /// Limits by client address, asked before a body is read.
@@ -336,10 +356,14 @@ pub enum AddressBucket {
 
 /// Limits by account, counted before any hashing, atomically (R63).
 pub trait AccountLimits: Send + Sync {
-    /// Takes one attempt, to be settled with its outcome. With `count = "failures"` an attempt that may still turn out right
+    /// Takes one attempt that comes from a client, to be settled with its outcome. Attempts from networks that the account does not
+    /// know never hold up those from networks that it knows (R67). With `count = "failures"` an attempt that may still turn out right
     /// holds a place rather than using it up, and more than the limit wait for a place instead of being refused (R64): the
     /// future is bounded by a deadline.
-    fn admit(&self, account: AccountKey) -> BoxFuture<'_, Result<AccountPermit, Limited>>;
+    fn admit(&self, account: AccountKey, client: ClientAddr) -> BoxFuture<'_, Result<AccountPermit, Limited>>;
+
+    /// Notes a login that succeeded without a permit, where legacy had the word: the account knows its network from now on.
+    fn welcome(&self, account: &AccountKey, client: ClientAddr);
 
     /// Takes one question to legacy about an account whose local password did not match. `false` when its budget is used up.
     fn take_recheck(&self, account: &AccountKey) -> bool;
@@ -348,15 +372,21 @@ pub trait AccountLimits: Send + Sync {
     fn give_recheck_back(&self, account: &AccountKey);
 }
 
-/// The canonical name of an account for limits: a user's own key once he is known, else the canonical identifier.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct AccountKey(pub Box<str>);
+/// What an account has had to do before with the network that an attempt comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientStanding {
+    /// Somebody logged in to this account from there, successfully.
+    Known,
+    /// Nobody did, or it is forgotten.
+    Unknown,
+}
 
 /// One admitted attempt. Hashing asks for it. Dropped unsettled it counts as a failure unless said otherwise: a client that hangs up early learns
 /// nothing cheaper.
 pub struct AccountPermit {
     settle: Option<Box<dyn FnOnce(AttemptOutcome) + Send + Sync>>,
     if_dropped: AttemptOutcome,
+    standing: ClientStanding,
 }
 
 /// How an attempt ended.
@@ -373,8 +403,14 @@ pub enum AttemptOutcome {
 impl AccountPermit {
     /// Made by a limiter; `settle` is called exactly once.
     #[must_use]
-    pub fn new(settle: impl FnOnce(AttemptOutcome) + Send + Sync + 'static) -> Self {
-        Self { settle: Some(Box::new(settle)), if_dropped: AttemptOutcome::Failed }
+    pub fn new(standing: ClientStanding, settle: impl FnOnce(AttemptOutcome) + Send + Sync + 'static) -> Self {
+        Self { settle: Some(Box::new(settle)), if_dropped: AttemptOutcome::Failed, standing }
+    }
+
+    /// Where the attempt comes from, seen from the account: under overload known networks are served first.
+    #[must_use]
+    pub fn standing(&self) -> ClientStanding {
+        self.standing
     }
 
     /// Ends the attempt.

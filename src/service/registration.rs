@@ -13,6 +13,7 @@ use super::ports::{
 use super::reply::{Ours, Reply};
 use super::saving::SaveReason;
 use super::{Service, account_key};
+use crate::domain::client_addr::ClientAddr;
 use crate::domain::identifier::{Candidates, Identifier, IdentifierKind, RawIdentifier};
 use crate::domain::login::{AfterLegacy, AskedBy, LocalSide};
 use crate::domain::mode::Answerer;
@@ -26,6 +27,8 @@ use crate::telemetry::metrics::{Outcome, Source};
 
 /// A registration as the edge decoded it.
 pub struct RegisterRequest {
+    /// Where it came from.
+    pub client: ClientAddr,
     /// The route it came on.
     pub route: RouteIndex,
     /// The route's name, for counters.
@@ -51,6 +54,7 @@ pub struct RegisterRequest {
 /// A registration whose names and password can be looked at.
 #[derive(Clone)]
 struct Applicant {
+    client: ClientAddr,
     route: RouteIndex,
     login: RawIdentifier,
     /// Each name once, with everything that it may be typed for.
@@ -152,6 +156,7 @@ impl Service {
             identifiers.insert(0, rules.identifier(kind, login.as_str(), None).map_err(|_| Ours::BadName)?);
         }
         Ok(Applicant {
+            client: request.client,
             route: request.route,
             login,
             names,
@@ -291,7 +296,7 @@ impl Service {
         let names = self.policy.identifiers.candidates(&applicant.login);
         let Lookup { found, revision } = self.store.find(&names).await.ok()?;
         // A login like any other: whoever guesses passwords by registering is counted for it.
-        let permit = self.accounts.admit(account_key(&found, &names)).await.ok()?;
+        let permit = self.accounts.admit(account_key(&found, &names), applicant.client).await.ok()?;
         let told = self.put_to_legacy(applicant.login_question(revision)).await;
         permit.settle(told.as_ref().map_or(AttemptOutcome::NoVerdict, |told| told.counts()));
         let told = told?;

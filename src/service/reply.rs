@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ports::Relay;
+use super::ports::{Limited, Relay};
 use crate::domain::password::TooWeak;
 use crate::domain::proof::{Authenticated, UserView};
 use crate::telemetry::metrics::{Outcome, Source};
@@ -49,7 +49,7 @@ pub enum Ours {
     /// A new name that cannot identify anyone.
     BadName,
     /// Over a limit.
-    Limited(Duration),
+    Limited(Limited),
     /// Nobody could tell.
     Unavailable(Duration),
 }

@@ -1,6 +1,6 @@
 //! Every metric: its name, help and labels in one place, and one method for each thing that can be counted.
 //!
-//! Labels are route names from the configuration and words of closed enums, so their number is bounded (R117).
+//! Labels are names from the configuration and words of closed enums, so their number is bounded (R117).
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,11 +22,11 @@ struct Labels<const N: usize> {
     values: [Label; N],
 }
 
-/// One label value: a word of ours, or a route's name.
+/// One label value: a word of ours, or a name out of the configuration: a route's, a file's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Label {
     Word(&'static str),
-    Route(Arc<str>),
+    Name(Arc<str>),
 }
 
 impl From<&'static str> for Label {
@@ -37,7 +37,7 @@ impl From<&'static str> for Label {
 
 impl From<&Arc<str>> for Label {
     fn from(name: &Arc<str>) -> Self {
-        Self::Route(Arc::clone(name))
+        Self::Name(Arc::clone(name))
     }
 }
 
@@ -45,7 +45,7 @@ impl Label {
     fn as_str(&self) -> &str {
         match self {
             Self::Word(word) => word,
-            Self::Route(name) => name,
+            Self::Name(name) => name,
         }
     }
 }
@@ -173,8 +173,12 @@ pub struct Metrics {
     password_duration: Family<Labels<1>, Histogram>,
     forwarded: Counters<1>,
     rate_limited: Counters<1>,
+    attempts: Counters<1>,
+    attack_signals: Tally<1>,
     refused: Counters<1>,
     connections: Gauge,
+    tls_reloads: Counters<1>,
+    tls_not_after: Family<Labels<1>, Gauge>,
     requests: Gauge,
     alarms: Tally<1>,
     panics: Counter,
@@ -206,8 +210,15 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_password_duration_seconds", "How long hashing took, without the wait"),
     ("authferry_forwarded_requests", "Requests forwarded to the upstream, by the class of the answer"),
     ("authferry_rate_limited", "Requests refused by a limit"),
+    (
+        "authferry_password_attempts",
+        "Passwords that were tried at an account, by how that ended; the rest were refused by a limit",
+    ),
+    ("authferry_attack_signals", "Signs of credential stuffing, each once in ten minutes"),
     ("authferry_refused_requests", "Requests refused as malformed before any use was made of them"),
     ("authferry_connections", "Open downstream connections"),
+    ("authferry_tls_reloads", "Times that the TLS files of the listeners were read again, by result"),
+    ("authferry_tls_not_after_seconds", "When a certificate in use expires, in seconds since the epoch"),
     ("authferry_requests", "Requests under way, up to the last byte of the answer"),
     ("authferry_alarms", "Things that an operator has to look at"),
     ("authferry_panics", "Bugs that ended one request with 500"),
@@ -274,8 +285,12 @@ impl Metrics {
             ),
             forwarded: register!(registry, "authferry_forwarded_requests", Family::default()),
             rate_limited: register!(registry, "authferry_rate_limited", Family::default()),
+            attempts: register!(registry, "authferry_password_attempts", Family::default()),
+            attack_signals: tally!(registry, "authferry_attack_signals"),
             refused: register!(registry, "authferry_refused_requests", Family::default()),
             connections: register!(registry, "authferry_connections", Gauge::default()),
+            tls_reloads: register!(registry, "authferry_tls_reloads", Family::default()),
+            tls_not_after: register!(registry, "authferry_tls_not_after_seconds", Family::default()),
             requests: register!(registry, "authferry_requests", Gauge::default()),
             alarms: tally!(registry, "authferry_alarms"),
             panics: register!(registry, "authferry_panics", Counter::default()),
@@ -439,6 +454,22 @@ impl Metrics {
         self.rate_limited.get_or_create(&Labels { names: ["scope"], values: [scope.into()] }).inc();
     }
 
+    /// A password was tried at an account.
+    pub fn attempt(&self, outcome: &'static str) {
+        self.attempts.get_or_create(&Labels { names: ["outcome"], values: [outcome.into()] }).inc();
+    }
+
+    /// The attempts to log in look like an attack.
+    pub fn attack_signal(&self, signal: &'static str) {
+        self.attack_signals.count(["signal"], [signal.into()]);
+    }
+
+    /// Every sign of an attack so far: which.
+    #[must_use]
+    pub fn attack_signals_so_far(&self) -> Vec<Counted<1>> {
+        self.attack_signals.list()
+    }
+
     /// A request was refused at the edge, for a reason out of the gate's list.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&Labels { names: ["reason"], values: [reason.into()] }).inc();
@@ -456,7 +487,19 @@ impl Metrics {
         &self.connections
     }
 
-    /// Something that an operator has to look at: `unusable_hash`, `other_profile`, `conflict`, `store`.
+    /// The TLS files were read again: `ok`, `failed` or `unchanged`.
+    pub fn tls_reload(&self, result: &'static str) {
+        self.tls_reloads.get_or_create(&Labels { names: ["result"], values: [result.into()] }).inc();
+    }
+
+    /// When the certificate of a configured file expires, seconds since the epoch.
+    pub fn tls_not_after(&self, cert: &Arc<str>, seconds: u64) {
+        let gauge = self.tls_not_after.get_or_create_owned(&Labels { names: ["cert"], values: [cert.into()] });
+        gauge.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+
+    /// Something that an operator has to look at: `unusable_hash`, `other_profile`, `conflict`, `store`,
+    /// `tls_files`.
     pub fn alarm(&self, what: &'static str) {
         self.alarms.count(["what"], [what.into()]);
     }

@@ -182,6 +182,7 @@ impl Board {
 
     fn alarms(&mut self, status: &Status) {
         self.list("alarms", "", phrases(words(&status.alarms)), Style::bad);
+        self.list("attacks", "", phrases(words(&status.attack_signals)), Style::bad);
         if status.password_queue > 0 {
             self.row("waiting", counted(status.password_queue, "password"));
         }
@@ -265,6 +266,7 @@ mod tests {
                 requests: vec![LegacyCount { operation: "login".into(), outcome: "accepted".into(), count: 1_200 }],
             },
             alarms: BTreeMap::from([("conflict".into(), 1)]),
+            attack_signals: BTreeMap::new(),
             password_queue: 0,
         }
     }

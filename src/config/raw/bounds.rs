@@ -82,8 +82,14 @@ pub(in crate::config) enum RawAuto {
 pub(in crate::config) struct RawLimits {
     /// Intercepted requests of one client address.
     pub(in crate::config) per_ip: RawPerIp,
-    /// Attempts at one account.
+    /// Attempts at one account, from all networks together that it does not know.
     pub(in crate::config) per_account: RawPerAccount,
+    /// Attempts at one account from one network, known or not.
+    pub(in crate::config) per_ip_account: RawPerIpAccount,
+    /// Failures in a row at one account: the longer the row, the longer the wait. Holds beside `per_account`.
+    pub(in crate::config) backoff: RawBackoff,
+    /// Wrong passwords at all accounts, from all networks together that they do not know.
+    pub(in crate::config) global: RawGlobal,
     /// Registrations of one client address.
     pub(in crate::config) register_per_ip: RawRegisterPerIp,
     /// How many addresses, and how many accounts, are remembered.
@@ -96,6 +102,9 @@ impl Default for RawLimits {
         Self {
             per_ip: RawPerIp::default(),
             per_account: RawPerAccount::default(),
+            per_ip_account: RawPerIpAccount::default(),
+            backoff: RawBackoff::default(),
+            global: RawGlobal::default(),
             register_per_ip: RawRegisterPerIp::default(),
             max_keys: 200_000,
         }
@@ -158,5 +167,61 @@ pub(in crate::config) struct RawRegisterPerIp {
 impl Default for RawRegisterPerIp {
     fn default() -> Self {
         Self { rate: "10/1h".into(), burst: None }
+    }
+}
+
+#[derive(Default, Deserialize, Serialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "PerIpAccount")]
+pub(in crate::config) struct RawPerIpAccount {
+    /// How many in which time; left out: as `per_account`.
+    #[schemars(extend("x-value" = "a rate"))]
+    pub(in crate::config) rate: Option<String>,
+    /// How many at once; left out: as many as `rate` gives in its time, or as `per_account`.
+    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
+    pub(in crate::config) burst: Option<u32>,
+}
+
+#[derive(Deserialize, Serialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Backoff")]
+pub(in crate::config) struct RawBackoff {
+    /// After so many failures in a row the next attempt waits 1 s, and twice as long after each further one; left out: after
+    /// `per_account.burst`.
+    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
+    pub(in crate::config) after: Option<u32>,
+    /// The longest such wait.
+    #[schemars(extend("x-value" = "a duration"))]
+    pub(in crate::config) max: String,
+    /// After so many failures in a row there is no next attempt for `give_up_for`; left out: after 100, or `per_account.burst` if that
+    /// is more.
+    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
+    pub(in crate::config) give_up: Option<u32>,
+    /// How long an account is given up, and a row of failures remembered.
+    #[schemars(extend("x-value" = "a duration"))]
+    pub(in crate::config) give_up_for: String,
+}
+
+impl Default for RawBackoff {
+    fn default() -> Self {
+        Self { after: None, max: "15m".into(), give_up: None, give_up_for: "24h".into() }
+    }
+}
+
+#[derive(Deserialize, Serialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(rename = "Global")]
+pub(in crate::config) struct RawGlobal {
+    /// How many in which time.
+    #[schemars(extend("x-value" = "a rate"))]
+    pub(in crate::config) rate: String,
+    /// How many at once; left out: as many as `rate` gives in its time.
+    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
+    pub(in crate::config) burst: Option<u32>,
+}
+
+impl Default for RawGlobal {
+    fn default() -> Self {
+        Self { rate: "6000/1m".into(), burst: None }
     }
 }

@@ -8,15 +8,17 @@ mod legacy;
 mod route;
 mod secret;
 mod table;
+mod tls;
 mod token;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::bounds::{RawAuto, RawCount, RawLimits, RawPassword};
+pub(super) use self::bounds::{RawAuto, RawBackoff, RawCount, RawLimits, RawPassword};
 pub(super) use self::legacy::{RawCall, RawGetUser, RawLegacy, RawRequest, RawUser, RawUserFrom};
 pub(super) use self::route::{RawFields, RawForward, RawMatch, RawReplies, RawReply, RawRoute};
 pub(super) use self::secret::RawSecret;
 pub(super) use self::table::Table;
+pub(super) use self::tls::{RawOutboundTls, RawTls};
 pub(super) use self::token::{RawCookie, RawNamedToken, RawSameSite, RawToken, RawTokenKind};
 use crate::domain::mode::Mode;
 use crate::service::OnMismatch;
@@ -118,20 +120,8 @@ pub(super) struct RawListener {
     /// Whether each connection has to begin with a PROXY protocol header (version 1 or 2).
     #[serde(default)]
     pub(super) proxy_protocol: bool,
-    /// Certificate and key; without them the listener speaks plain HTTP.
+    /// Certificates and keys; without them the listener speaks plain HTTP.
     pub(super) tls: Option<RawTls>,
-}
-
-#[derive(Deserialize, Serialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Tls")]
-pub(super) struct RawTls {
-    /// File with the certificate chain, PEM.
-    #[schemars(required)]
-    pub(super) cert: Option<String>,
-    /// File with the private key, PEM.
-    #[schemars(required)]
-    pub(super) key: Option<String>,
 }
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
@@ -141,6 +131,9 @@ pub(super) struct RawUpstream {
     /// `http://host:port` or `https://host`, with an optional base path.
     #[schemars(required)]
     pub(super) url: Option<String>,
+    /// Whom we trust there and what we show, for `https`. Left out: the machine's CAs, and no client certificate. The other side is
+    /// always verified.
+    pub(super) tls: Option<RawOutboundTls>,
     /// How long connecting may take.
     #[serde(default = "seconds::<2>")]
     #[schemars(extend("x-value" = "a duration"))]
@@ -289,6 +282,16 @@ pub(super) struct RawServer {
     /// How long requests under way may take to finish when authferry is stopped.
     #[schemars(extend("x-value" = "a duration"))]
     pub(super) drain_timeout: String,
+    /// How long an idle connection may still bring one request when authferry is stopped or replaced, before it is closed. Also about
+    /// as long as logins wait while another process takes over.
+    #[schemars(extend("x-value" = "a duration"))]
+    pub(super) linger: String,
+    /// How long WebSockets may go on when authferry is stopped or replaced.
+    #[schemars(extend("x-value" = "a duration"))]
+    pub(super) drain_tunnels: String,
+    /// A Unix socket on which `authferry run --takeover` takes the place of the running process without failing a request. For
+    /// the eyes of the own user alone.
+    pub(super) takeover: Option<String>,
 }
 
 impl Default for RawServer {
@@ -308,6 +311,9 @@ impl Default for RawServer {
             tls_timeout: "5s".into(),
             idle_timeout: "30s".into(),
             drain_timeout: "30s".into(),
+            linger: "500ms".into(),
+            drain_tunnels: "10s".into(),
+            takeover: None,
         }
     }
 }

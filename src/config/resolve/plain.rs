@@ -1,18 +1,20 @@
 //! The sections that are plain values: `[migration]`, `[identity]`, `[limits]`, `[password]`, `[store]`, `[admin]`, `[log]`.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use super::{Resolver, non_zero, secret, values};
 use crate::admin::AdminSettings;
 use crate::config::raw::{
-    RawAdmin, RawCaseRule, RawIdentity, RawLimits, RawLog, RawMigration, RawPassword, RawPhoneRule, RawStore,
+    RawAdmin, RawBackoff, RawCaseRule, RawIdentity, RawLimits, RawLog, RawMigration, RawPassword, RawPhoneRule,
+    RawServer, RawStore,
 };
 use crate::config::settings::MigrationSettings;
 use crate::domain::identifier::{CaseRule, IdentifierRules, PhoneRule};
 use crate::domain::mode::LocalShare;
 use crate::domain::password::PasswordPolicy;
-use crate::limits::LimitSettings;
+use crate::limits::{Backoff, LimitSettings, Quota};
 use crate::password::PasswordSettings;
 use crate::store::StoreSettings;
 use crate::telemetry::logging::{LogSettings, check_level};
@@ -32,6 +34,18 @@ pub(super) fn migration(raw: &RawMigration, resolver: &mut Resolver<'_>) -> Migr
     }
 }
 
+/// The longest path that the address of a Unix socket holds, its end included (`unix(7)`).
+const SOCKET_PATH_BYTES: usize = 108;
+
+pub(super) fn takeover(raw: &RawServer, resolver: &mut Resolver<'_>) -> Option<PathBuf> {
+    let path = PathBuf::from(raw.takeover.as_ref()?);
+    if !path.is_absolute() || path.as_os_str().len() >= SOCKET_PATH_BYTES {
+        let help = "an absolute path below 108 bytes, such as \"/run/authferry/takeover.sock\"";
+        resolver.problem("server.takeover", "this is no path for a socket", help);
+    }
+    Some(path)
+}
+
 pub(super) fn identity(raw: &RawIdentity) -> IdentifierRules {
     let case = |rule| match rule {
         RawCaseRule::Fold => CaseRule::Fold,
@@ -45,6 +59,14 @@ pub(super) fn identity(raw: &RawIdentity) -> IdentifierRules {
 }
 
 pub(super) fn limits(raw: &RawLimits, migration: &RawMigration, resolver: &mut Resolver<'_>) -> LimitSettings {
+    let per_account = resolver.quota("limits.per_account.rate", &raw.per_account.rate, raw.per_account.burst);
+    let per_ip_account = match &raw.per_ip_account.rate {
+        Some(rate) => resolver.quota("limits.per_ip_account.rate", rate, raw.per_ip_account.burst),
+        None => Quota {
+            burst: raw.per_ip_account.burst.and_then(NonZeroU32::new).unwrap_or(per_account.burst),
+            ..per_account
+        },
+    };
     LimitSettings {
         per_ip: resolver.quota("limits.per_ip.rate", &raw.per_ip.rate, raw.per_ip.burst),
         register_per_ip: resolver.quota(
@@ -53,10 +75,37 @@ pub(super) fn limits(raw: &RawLimits, migration: &RawMigration, resolver: &mut R
             raw.register_per_ip.burst,
         ),
         ipv6_prefix: raw.per_ip.ipv6_prefix,
-        per_account: resolver.quota("limits.per_account.rate", &raw.per_account.rate, raw.per_account.burst),
+        backoff: backoff(&raw.backoff, per_account, resolver),
+        per_account,
+        per_ip_account,
+        global: resolver.quota("limits.global.rate", &raw.global.rate, raw.global.burst),
         counted: raw.per_account.count,
         recheck: resolver.quota("migration.recheck_budget", &migration.recheck_budget, None),
         max_keys: non_zero(raw.max_keys),
+    }
+}
+
+/// NIST SP 800-63B, section 5.2.2: no more than 100 consecutive failed attempts on one account.
+const NIST_FAILURES: NonZeroU32 = NonZeroU32::new(100).expect("a hundred is not zero");
+
+fn backoff(raw: &RawBackoff, per_account: Quota, resolver: &mut Resolver<'_>) -> Backoff {
+    let read = |number: Option<u32>| number.and_then(NonZeroU32::new);
+    // What `per_account` allows at once is not slowed down by a default.
+    let after = read(raw.after).unwrap_or(per_account.burst);
+    let give_up = read(raw.give_up).unwrap_or(NIST_FAILURES.max(per_account.burst));
+    if read(raw.give_up).is_some_and(|give_up| give_up < after) {
+        let message = format!("an account is given up before it is slowed down, which is after {after} failures");
+        resolver.warning("limits.backoff.give_up", message, "");
+    } else if give_up > NIST_FAILURES {
+        let message =
+            format!("{give_up} failures in a row are more than NIST SP 800-63B allows, which is {NIST_FAILURES}");
+        resolver.warning("limits.backoff.give_up", message, "");
+    }
+    Backoff {
+        after,
+        max: resolver.duration("limits.backoff.max", &raw.max),
+        give_up,
+        give_up_for: resolver.duration("limits.backoff.give_up_for", &raw.give_up_for),
     }
 }
 

@@ -17,6 +17,8 @@ fn bounds() -> EdgeBounds {
         tls_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(30),
         drain_timeout: Duration::from_secs(30),
+        linger: Duration::ZERO,
+        drain_tunnels: Duration::ZERO,
         max_connections: 1,
         max_requests: 1,
         workers: 1,
@@ -275,6 +277,16 @@ fn r14_header_names_with_underscores_are_refused_unless_allowed() {
         assert_eq!(admit(&parts, &bounds(), policy).is_err(), means_another, "{name}");
     }
     assert_eq!(with(&[("transfer_encoding", b"chunked")]), Err((400, "header_underscore")));
+}
+
+#[test]
+fn r14_what_follows_a_name_with_an_underscore_is_no_request_and_what_follows_a_bad_path_is() {
+    let refused = |target, name| {
+        let parts = head("GET", target, Version::HTTP_11, &[("host", b"a"), (name, b"1")]);
+        admit(&parts, &bounds(), GatePolicy::default()).expect_err("refused").ends_connection()
+    };
+    assert!(refused("/", "content_length"));
+    assert!(!refused("/a//b", "x-custom"));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::domain::clock::Clock;
 use crate::domain::proof::{Authenticated, UserView};
 use crate::http::problem::problem;
 use crate::http::settings::{ReplyTemplate, Route};
-use crate::service::ports::{Minted, Tokens};
+use crate::service::ports::{LimitPolicy, Limited, Minted, Tokens};
 use crate::service::reply::Ours;
 use crate::telemetry::{Metrics, WithCauses};
 use crate::template::{self, TemplateError};
@@ -95,7 +95,12 @@ impl Renderer {
                 "this name or password cannot be used",
                 asked,
             ),
-            Ours::Limited(after) => self.retry_later(route.replies.limited.as_ref(), LIMITED, *after, asked),
+            Ours::Limited(limited) => {
+                let template = route.replies.limited.as_ref();
+                let mut response = self.retry_later(template, LIMITED, limited.retry_after, asked);
+                tell_limit(response.headers_mut(), limited);
+                response
+            }
             Ours::Unavailable(after) => {
                 self.retry_later(route.replies.unavailable.as_ref(), UNAVAILABLE, *after, asked)
             }
@@ -168,10 +173,10 @@ impl Renderer {
         after: Duration,
         asked: Asked<'_>,
     ) -> Response<Bytes> {
-        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        let context = Context { retry_after: Some(seconds.max(1)), ..self.context(asked) };
+        let seconds = whole_seconds(after);
+        let context = Context { retry_after: Some(seconds), ..self.context(asked) };
         let mut response = self.fill(template, standard, &context);
-        response.headers_mut().entry(RETRY_AFTER).or_insert(HeaderValue::from(seconds.max(1)));
+        response.headers_mut().entry(RETRY_AFTER).or_insert(HeaderValue::from(seconds));
         response
     }
 
@@ -193,6 +198,25 @@ impl Renderer {
         tracing::error!(error = %WithCauses(error), "an answer could not be rendered");
         problem(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the answer could not be made")
     }
+}
+
+/// At least one: a client told to come back at once would.
+fn whole_seconds(after: Duration) -> u64 {
+    (after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1)
+}
+
+/// The fields of draft-ietf-httpapi-ratelimit-headers-09, sections 3 and 4, on a refusal alone: how many tries are left is told to
+/// nobody who still has some. Whatever a template says, no cache may keep this answer (R73).
+fn tell_limit(headers: &mut HeaderMap, limited: &Limited) {
+    let Limited { retry_after, policy: LimitPolicy { name, quota, window } } = limited;
+    let policy = format!("\"{name}\";q={quota};w={}", whole_seconds(*window));
+    let left = format!("\"{name}\";r=0;t={}", whole_seconds(*retry_after));
+    for (field, value) in [("ratelimit-policy", policy), ("ratelimit", left)] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.entry(HeaderName::from_static(field)).or_insert(value);
+        }
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 const DONE: Standard = Standard { status: StatusCode::NO_CONTENT, code: "", title: "" };

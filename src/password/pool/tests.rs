@@ -96,7 +96,7 @@ fn none(encoded: &str) -> StoredHash {
 }
 
 fn permit() -> AccountPermit {
-    AccountPermit::new(|_| ())
+    AccountPermit::new(crate::service::ports::ClientStanding::Unknown, |_| ())
 }
 
 #[tokio::test]

@@ -216,6 +216,13 @@ impl UserStore for RedbStore {
     fn health(&self) -> StoreHealth {
         self.slot.health()
     }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async {
+            self.counts().await?;
+            self.write(Operation::Probe).await
+        })
+    }
 }
 
 impl Drop for RedbStore {

@@ -67,6 +67,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
         soon("room to send", self.stream.flush()).await.expect("sent");
     }
 
+    /// Sends where the other side may have gone already; whether it went through.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        soon("room to send", self.stream.write_all(bytes.as_ref())).await.is_ok()
+            && soon("room to send", self.stream.flush()).await.is_ok()
+    }
+
     /// Ends our side of the connection.
     pub(crate) async fn finish(&mut self) {
         self.stream.shutdown().await.expect("shut down");

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use authferry::domain::client_addr::ClientAddr;
 use authferry::domain::clock::{Clock, SystemClock, UnixSeconds};
 use authferry::domain::identifier::IdentifierRules;
 use authferry::domain::login::AskedBy;
 use authferry::domain::mode::{LocalShare, Mode};
 use authferry::domain::password::{PasswordNormalization, PasswordPolicy};
 use authferry::limits::Limits;
-use authferry::limits::settings::{CountedAttempts, LimitSettings, Quota};
+use authferry::limits::settings::{Backoff, CountedAttempts, LimitSettings, Quota};
 use authferry::password::HashPool;
 use authferry::password::settings::PasswordSettings;
 use authferry::service::login::LoginRequest;
@@ -116,6 +117,9 @@ fn limits() -> LimitSettings {
         register_per_ip: quota(10_000),
         ipv6_prefix: 64,
         per_account: quota(100),
+        per_ip_account: quota(100),
+        backoff: Backoff { after: NonZeroU32::new(100).expect("not zero"), ..Backoff::default() },
+        global: quota(10_000),
         counted: CountedAttempts::Failures,
         recheck: quota(3),
         max_keys: NonZeroUsize::new(1_000).expect("not zero"),
@@ -126,6 +130,7 @@ impl Rig {
     /// One composed login.
     pub(crate) async fn login(&self, login: &str, password: &str) -> Reply {
         let request = LoginRequest {
+            client: ClientAddr::assert_by_trusted_walk(std::net::Ipv4Addr::LOCALHOST.into()),
             route: RouteIndex(0),
             route_name: "login".into(),
             login: login.to_owned(),

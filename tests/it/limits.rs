@@ -1,0 +1,274 @@
+//! Limits end to end: who is refused, what he is told, and that a refusal costs neither a hash nor a question to legacy.
+
+use serde_json::{Value, json};
+
+use crate::support::app::{Running, start};
+use crate::support::call_login::call_login;
+use crate::support::legacy::{LegacyDouble, ann};
+use crate::support::raw_client::{Answer, send};
+
+const ANN: &str = "ann@example.com";
+const NOBODY: &str = "nobody@example.com";
+const RIGHT: &str = "correct horse battery";
+const HOME: &str = "192.0.2.1";
+
+/// The tests' own address may say where a client is.
+const TRUST: &str = r#"
+    [trusted_proxies]
+    cidrs = ["127.0.0.0/8"]
+"#;
+
+/// Changes that legacy carries out, and one login more with an answer of the operator's own to those over a limit.
+const ROUTES: &str = r#"
+    [[route]]
+    name = "change"
+    action = "change_password"
+    match = { method = "POST", path = "/users/password" }
+    request = { login = "/email", password = "/current", new_password = "/new" }
+    forward.success = "status in [200, 204]"
+    forward.denied = "status == 403"
+    reply.ok = { status = 200, json = '"done, we say"' }
+    reply.denied = { status = 403, json = '"no, we say"' }
+    [[route]]
+    name = "reset"
+    action = "reset_password"
+    match = { method = "POST", path = "/reset" }
+    request = { login = "/email", new_password = "/new" }
+    forward.success = "status in [200, 204]"
+    forward.denied = "status == 403"
+    [[route]]
+    name = "delete"
+    action = "delete_user"
+    match = { method = "POST", path = "/delete" }
+    request = { login = "/email", password = "/current" }
+    forward.success = "status in [200, 204]"
+    forward.denied = "status == 403"
+    reply.denied = { status = 403, json = '"no, we say"' }
+    [[route]]
+    name = "other-login"
+    action = "login"
+    match = { method = "POST", path = "/other-login" }
+    request = { login = "/email", password = "/password" }
+    legacy = "call"
+    reply.limited = { status = 429, json = '{"later": {{ retry_after }}}', headers = { cache-control = "max-age=600" } }
+"#;
+
+async fn started(double: &LegacyDouble, mode: &str, more: &str) -> Running {
+    start(&call_login(double, mode, &[more, TRUST, ROUTES].concat())).await
+}
+
+async fn post_from(proxy: &Running, addr: &str, path: &str, body: &Value) -> Answer {
+    let headers = [("Content-Type", "application/json"), ("X-Forwarded-For", addr)];
+    send(proxy.public, "POST", path, &headers, &body.to_string()).await
+}
+
+async fn login_from(proxy: &Running, addr: &str, email: &str, password: &str) -> Answer {
+    post_from(proxy, addr, "/login", &json!({ "email": email, "password": password })).await
+}
+
+/// How many hashes were computed and how often legacy was asked.
+async fn cost(proxy: &Running, double: &LegacyDouble) -> (f64, usize) {
+    (proxy.metric("authferry_password_duration_seconds_count", &[]).await, double.calls())
+}
+
+/// An answer without what time makes of it.
+fn substance(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
+    let masked = |(name, value): &(String, String)| match name.to_ascii_lowercase() {
+        name if name == "retry-after" => (name, "soon".to_owned()),
+        name if name == "ratelimit" => (name, value.split(";t=").next().unwrap_or_default().to_owned()),
+        name => (name, value.clone()),
+    };
+    let headers = answer.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("date")).map(masked);
+    (answer.status, headers.collect(), answer.body.clone())
+}
+
+#[tokio::test]
+async fn r67_the_victim_logs_in_from_home_while_the_attack_goes_on_and_a_refusal_costs_nothing() {
+    let double = LegacyDouble::well_behaved();
+    let proxy = started(&double, "migrate", "").await;
+    assert_eq!(login_from(&proxy, HOME, ANN, RIGHT).await.status, 200);
+    let mut statuses = Vec::new();
+    for host in 0..10 {
+        statuses.push(login_from(&proxy, &format!("10.0.0.{host}"), ANN, "wrong").await.status);
+    }
+    assert_eq!(statuses, [401; 10]);
+    let before = cost(&proxy, &double).await;
+    for (host, name) in (10..40).zip([ANN, "ANN@EXAMPLE.COM", "\u{e1}nn@example.com"].into_iter().cycle()) {
+        let refused = login_from(&proxy, &format!("10.0.0.{host}"), name, RIGHT).await;
+        assert_eq!(refused.status, 429, "{name} from 10.0.0.{host}");
+    }
+    assert_eq!(cost(&proxy, &double).await, before, "neither a hash nor a question");
+    for _ in 0..5 {
+        assert_eq!(login_from(&proxy, HOME, ANN, RIGHT).await.status, 200);
+    }
+    assert_eq!(login_from(&proxy, HOME, ANN, "wrong").await.status, 401);
+    assert_eq!(proxy.metric("authferry_rate_limited_total", &["scope=\"account\""]).await, 30.0);
+}
+
+#[tokio::test]
+async fn r73_r74_whoever_is_refused_is_told_the_same_whether_there_is_such_an_account_or_not() {
+    for mode in ["migrate", "retired"] {
+        let double = LegacyDouble::well_behaved();
+        let proxy = started(&double, "migrate", "").await;
+        assert_eq!(login_from(&proxy, HOME, ANN, RIGHT).await.status, 200);
+        proxy.set_mode(mode).await;
+        let mut told = Vec::new();
+        for name in [ANN, NOBODY] {
+            for attempt in 0..10 {
+                let answer = login_from(&proxy, "10.0.1.1", name, "wrong").await;
+                assert_eq!(answer.status, 401, "{name} {attempt}");
+            }
+            let answer = login_from(&proxy, "10.0.1.1", name, "wrong").await;
+            let wait: u64 = answer.header("retry-after").and_then(|after| after.parse().ok()).expect("seconds");
+            assert!((1..=90).contains(&wait), "{answer:?}");
+            assert_eq!(answer.header("ratelimit-policy"), Some("\"account\";q=10;w=900"));
+            assert_eq!(answer.header("ratelimit"), Some(&*format!("\"account\";r=0;t={wait}")));
+            assert_eq!(answer.header("cache-control"), Some("no-store"));
+            told.push(substance(&answer));
+        }
+        assert_eq!(told[0], told[1], "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn r73_an_answer_of_the_operators_own_bears_the_fields_and_is_never_cached() {
+    let double = LegacyDouble::well_behaved();
+    let proxy = started(&double, "migrate", "").await;
+    let body = json!({ "email": NOBODY, "password": "wrong" });
+    for _ in 0..10 {
+        assert_eq!(post_from(&proxy, HOME, "/other-login", &body).await.status, 401);
+    }
+    let answer = post_from(&proxy, HOME, "/other-login", &body).await;
+    assert_eq!((answer.status, answer.header("cache-control")), (429, Some("no-store")), "{answer:?}");
+    assert!(answer.json::<Value>()["later"].as_u64().is_some_and(|seconds| seconds <= 90));
+    assert!(answer.header("ratelimit").is_some() && answer.header("ratelimit-policy").is_some());
+}
+
+#[tokio::test]
+async fn r62_r73_an_address_over_its_limit_is_told_so_before_its_body_is_read() {
+    let double = LegacyDouble::well_behaved();
+    let text = call_login(&double, "migrate", TRUST).replacen("100000/1m\", burst = 100000", "3/1m\", burst = 3", 1);
+    let proxy = start(&text).await;
+    for _ in 0..3 {
+        assert_eq!(login_from(&proxy, HOME, ANN, RIGHT).await.status, 200);
+    }
+    let before = cost(&proxy, &double).await;
+    let answer = login_from(&proxy, HOME, ANN, RIGHT).await;
+    assert_eq!((answer.status, answer.header("ratelimit-policy")), (429, Some("\"address\";q=3;w=60")), "{answer:?}");
+    assert_eq!(cost(&proxy, &double).await, before);
+    assert_eq!(login_from(&proxy, "192.0.2.2", ANN, RIGHT).await.status, 200);
+}
+
+#[tokio::test]
+async fn observing_refuses_nobody() {
+    let double = LegacyDouble::well_behaved();
+    let proxy = started(&double, "observe", "").await;
+    for _ in 0..30 {
+        assert_eq!(login_from(&proxy, HOME, ANN, "wrong").await.status, 401);
+        let change = json!({ "email": ANN, "current": "wrong", "new": "a new password" });
+        assert_eq!(post_from(&proxy, HOME, "/users/password", &change).await.status, 403);
+    }
+}
+
+#[tokio::test]
+async fn r65_everybody_who_shares_a_question_to_legacy_is_charged_for_it() {
+    let double = LegacyDouble::well_behaved();
+    let proxy = started(&double, "migrate", "").await;
+    let logins = (0..40).map(|_| login_from(&proxy, HOME, NOBODY, "wrong"));
+    let answers = futures_util::future::join_all(logins).await;
+    let count = |status| answers.iter().filter(|answer| answer.status == status).count();
+    assert_eq!((count(401), count(429)), (10, 30));
+    assert!(double.calls() <= 10, "{}", double.calls());
+}
+
+#[tokio::test]
+async fn r62_passwords_are_guessed_no_faster_by_changes_resets_and_deletions_than_by_logins() {
+    for (path, addr) in [("/users/password", "10.0.2.1"), ("/delete", "10.0.2.2"), ("/reset", "10.0.2.3")] {
+        let double = LegacyDouble::well_behaved();
+        let proxy = started(&double, "migrate", "").await;
+        assert_eq!(login_from(&proxy, HOME, ANN, RIGHT).await.status, 200);
+        double.say("POST", path, 403, &[], "no");
+        let guess = json!({ "email": ANN, "current": "wrong", "new": "a new password" });
+        for attempt in 0..10 {
+            assert_eq!(post_from(&proxy, addr, path, &guess).await.status, 403, "{path} {attempt}");
+        }
+        let before = cost(&proxy, &double).await;
+        assert_eq!(post_from(&proxy, addr, path, &guess).await.status, 429, "{path}");
+        assert_eq!(login_from(&proxy, addr, ANN, RIGHT).await.status, 429, "{path}: one budget for all");
+        assert_eq!(cost(&proxy, &double).await, before, "{path}");
+        assert_eq!(login_from(&proxy, HOME, ANN, RIGHT).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn r62_a_stolen_session_is_no_way_to_guess_by_naming_somebody_else_each_time() {
+    let double = LegacyDouble::well_behaved();
+    let proxy = started(&double, "migrate", "").await;
+    let guess =
+        |number| json!({ "email": format!("user{number}@example.com"), "current": "wrong", "new": "a new password" });
+    for number in 0..10 {
+        assert_eq!(post_from(&proxy, "10.0.3.1", "/users/password", &guess(number)).await.status, 403);
+    }
+    let before = double.calls();
+    assert_eq!(post_from(&proxy, "10.0.3.1", "/users/password", &guess(11)).await.status, 429);
+    assert_eq!(double.calls(), before);
+    assert_eq!(post_from(&proxy, "10.0.3.2", "/users/password", &guess(12)).await.status, 403, "from elsewhere");
+}
+
+#[tokio::test]
+async fn r67_a_done_that_may_be_somebody_elses_makes_no_network_known() {
+    let double = LegacyDouble::well_behaved();
+    let proxy = started(&double, "migrate", "").await;
+    // Legacy goes by the attacker's session and changes his own password, while the body names Ann.
+    double.say("POST", "/users/password", 200, &[], "{}");
+    let change = json!({ "email": ANN, "current": "x", "new": "attackers" });
+    assert_eq!(post_from(&proxy, "10.0.4.1", "/users/password", &change).await.status, 200);
+    for host in 2..12 {
+        assert_eq!(login_from(&proxy, &format!("10.0.4.{host}"), ANN, "wrong").await.status, 401);
+    }
+    assert_eq!(login_from(&proxy, "10.0.4.1", ANN, "wrong").await.status, 429);
+}
+
+#[tokio::test]
+async fn r62_with_legacy_gone_a_change_is_limited_like_a_login() {
+    let double = LegacyDouble::well_behaved();
+    let proxy = started(&double, "migrate", "").await;
+    assert_eq!(login_from(&proxy, HOME, ANN, RIGHT).await.status, 200);
+    proxy.set_mode("retired").await;
+    let guess = json!({ "email": ANN, "current": "wrong", "new": "a new password" });
+    for _ in 0..10 {
+        assert_eq!(post_from(&proxy, "10.0.5.1", "/users/password", &guess).await.status, 403);
+    }
+    let before = cost(&proxy, &double).await;
+    assert_eq!(post_from(&proxy, "10.0.5.1", "/users/password", &guess).await.status, 429);
+    assert_eq!(login_from(&proxy, "10.0.5.1", ANN, RIGHT).await.status, 429);
+    assert_eq!(cost(&proxy, &double).await, before);
+    assert_eq!(login_from(&proxy, HOME, ANN, RIGHT).await.status, 200);
+}
+
+#[tokio::test]
+async fn r66_the_backoff_of_the_configuration_holds() {
+    let double = LegacyDouble::well_behaved();
+    let text = call_login(&double, "migrate", TRUST).replace(
+        "register_per_ip =",
+        "backoff = { after = 5, max = \"1h\", give_up = 6, give_up_for = \"2h\" }\n register_per_ip =",
+    );
+    let proxy = start(&text).await;
+    let mut statuses = Vec::new();
+    for _ in 0..6 {
+        statuses.push(login_from(&proxy, HOME, &ann().email, "wrong").await.status);
+    }
+    assert_eq!(statuses, [401, 401, 401, 401, 401, 429]);
+}
+
+#[tokio::test]
+async fn r76_a_spray_shows_in_the_metrics() {
+    let double = LegacyDouble::well_behaved();
+    let proxy = started(&double, "migrate", "").await;
+    for number in 0..40 {
+        assert_eq!(login_from(&proxy, HOME, &format!("user{number}@example.com"), "wrong").await.status, 401);
+    }
+    let signal = ["signal=\"many_users_from_one_network\""];
+    assert_eq!(proxy.metric("authferry_attack_signals_total", &signal).await, 1.0);
+    assert_eq!(proxy.metric("authferry_password_attempts_total", &["outcome=\"failed\""]).await, 40.0);
+}
