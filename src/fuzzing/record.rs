@@ -4,6 +4,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Input;
+use super::json::values;
 use crate::domain::clock::UnixSeconds;
 use crate::domain::credential::{AbsentBecause, Credential, StoredHash};
 use crate::domain::identifier::{IdentifierKind, IdentifierRules};
@@ -37,14 +38,6 @@ fn read(bytes: &[u8]) {
     assert!(user.identifiers.len() <= bytes.len() && user.identifiers.capacity() <= 8 + 2 * bytes.len());
     assert!(values(&user.profile) <= bytes.len());
     written(&user);
-}
-
-fn values(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
-        Value::Array(items) => 1 + items.iter().map(values).sum::<usize>(),
-        Value::Object(entries) => 1 + entries.values().map(values).sum::<usize>(),
-    }
 }
 
 fn written(user: &User) {

@@ -97,6 +97,19 @@ fn every_target_has_a_program_and_seeds_and_there_are_no_others() {
     }
 }
 
+#[test]
+fn the_programs_lock_file_knows_what_the_proxy_is_built_from() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("the manifest");
+    let lock = fs::read_to_string(fuzz().join("Cargo.lock")).expect("the lock file");
+    let manifest: toml::Table = manifest.parse().expect("TOML");
+    for (key, value) in manifest["dependencies"].as_table().expect("a table") {
+        let name = value.get("package").and_then(toml::Value::as_str).unwrap_or(key);
+        let there = lock.contains(&format!("name = \"{name}\"\n"));
+        assert!(there, "{name}: cargo metadata --manifest-path fuzz/Cargo.toml adds it to fuzz/Cargo.lock");
+    }
+}
+
 /// A test a target, so that they run side by side and a failure says which it is.
 macro_rules! replayed {
     ($($test:ident: $target:literal)*) => {$(
