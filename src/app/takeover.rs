@@ -18,8 +18,10 @@ use crate::takeover::{Fault, Link, Message, connect};
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long it may take to finish its logins and close the store. Its own bounds are far shorter.
 const STORE: Duration = Duration::from_secs(120);
-/// How long the store may stay locked: by an old process that died or is being stopped, until it has ended.
-const LOCKED: Duration = Duration::from_secs(60);
+/// How long the store may stay locked after the old process has closed it: by a command that looks into it for a moment.
+const LOCKED: Duration = Duration::from_secs(5);
+/// How long it may stay locked by an old process that is being stopped, until that has ended.
+const LOCKED_BY_THE_OLD: Duration = Duration::from_secs(60);
 /// The pause before a locked store is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
 /// As many listeners are taken.
@@ -65,15 +67,18 @@ impl Predecessor {
         open_store: &OpenStore,
         mode: &ModeCell,
     ) -> Result<(), RunError> {
-        match self.link.expect(&Message::StoreClosed, STORE).await {
-            Ok(()) => {}
+        let locked = match self.link.expect(&Message::StoreClosed, STORE).await {
+            Ok(()) => LOCKED,
             // It is dead or being stopped, and does not come back: the store is free as soon as it has ended.
-            Err(Fault::Lost(cause)) => tracing::warn!(%cause, "the old process is gone; going on without it"),
+            Err(Fault::Lost(cause)) => {
+                tracing::warn!(%cause, "the old process is gone; going on without it");
+                LOCKED_BY_THE_OLD
+            }
             Err(fault @ (Fault::Refused(_) | Fault::Stranger(_) | Fault::Garbled(_) | Fault::Late)) => {
                 return Err(RunError::Takeover(fault));
             }
-        }
-        open(store, open_store, LOCKED).await?;
+        };
+        open(store, open_store, locked).await?;
         mode.reread().await?;
         if let Err(fault) = self.farewell().await {
             // The store is ours: whatever the old process thinks, it cannot have it back.

@@ -37,7 +37,7 @@ impl Run {
         if self.takeover && config.takeover.is_none() {
             return Err(Failure::Usage("--takeover needs the key server.takeover in the configuration".into()));
         }
-        logging::init(config.log.format, &config.log.level).map_err(Failure::of)?;
+        let log = logging::init(config.log.format, &config.log.level).map_err(Failure::of)?;
         for warning in &config.warnings {
             tracing::warn!(key = warning.key, "{}", warning.message);
         }
@@ -47,7 +47,8 @@ impl Run {
             Stopped::Drained => Ok(()),
             Stopped::AtOnce => {
                 // What was acknowledged is on disk; what was not, was not promised. Threads are not waited for.
-                // The operator asked twice: nothing may hold the process any more.
+                // The operator asked twice: nothing may hold the process any more, but for the second that the last lines take.
+                drop(log);
                 std::process::exit(1)
             }
         }

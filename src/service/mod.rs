@@ -108,7 +108,6 @@ impl Service {
     }
 
     /// Held for as long as an intercepted request may still need the store.
-    #[must_use]
     pub fn intercepts(&self) -> TaskTrackerToken {
         self.intercepted.token()
     }

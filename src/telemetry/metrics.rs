@@ -2,7 +2,7 @@
 //!
 //! Labels are names from the configuration and words of closed enums, so their number is bounded (R117).
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+
+use super::logging::dropped_lines;
 
 /// A metric's label values, in the order of its label names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -182,6 +184,7 @@ pub struct Metrics {
     requests: Gauge,
     alarms: Tally<1>,
     panics: Counter,
+    log_lines_dropped: Counter,
     store_ready: Gauge,
     store_commit_duration: Histogram,
     mode: Family<Labels<1>, Gauge>,
@@ -222,6 +225,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_requests", "Requests under way, up to the last byte of the answer"),
     ("authferry_alarms", "Things that an operator has to look at"),
     ("authferry_panics", "Bugs that ended one request with 500"),
+    ("authferry_log_lines_dropped", "Lines of the log that nobody read fast enough"),
     ("authferry_store_ready", "1 while the store takes writes"),
     ("authferry_store_commit_duration_seconds", "How long a durable commit took"),
     ("authferry_mode", "1 for the migration mode in force"),
@@ -294,6 +298,7 @@ impl Metrics {
             requests: register!(registry, "authferry_requests", Gauge::default()),
             alarms: tally!(registry, "authferry_alarms"),
             panics: register!(registry, "authferry_panics", Counter::default()),
+            log_lines_dropped: register!(registry, "authferry_log_lines_dropped", Counter::default()),
             store_ready: register!(registry, "authferry_store_ready", Gauge::default()),
             store_commit_duration: register!(registry, "authferry_store_commit_duration_seconds", seconds()),
             mode: register!(registry, "authferry_mode", Family::default()),
@@ -305,6 +310,7 @@ impl Metrics {
     /// The text of `/metrics`: OpenMetrics, which Prometheus reads.
     #[must_use]
     pub fn encode(&self) -> String {
+        self.log_lines_dropped.inner().store(dropped_lines(), Ordering::Relaxed);
         let mut text = String::new();
         // Writing to a String cannot fail; should the encoder itself give up, what it has is still worth showing.
         let _complete = encode(&mut text, &self.registry);

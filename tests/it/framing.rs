@@ -267,6 +267,8 @@ async fn r5_a_body_whose_chunks_are_wrong_is_given_up_on_both_sides() {
         let answer = client.answer().await;
         assert_eq!((answer.status, code(&answer).as_str()), (400, "bad_body"), "{body:?}");
         assert_eq!(client.read_to_end().await, b"", "{body:?}");
+        // Nothing more is waited for once the client has closed.
+        drop(client);
         soon("the app to hear of it", ended.recv()).await;
         assert!(!upstream.saw("smuggled") && !upstream.saw("0\r\n\r\n"), "{body:?}");
         soon("the count", async {
@@ -462,7 +464,8 @@ async fn r9_an_edge_told_to_let_no_websocket_through_offers_none() {
 
 // ---------------------------------------------------------------------------------------------------------------- memory
 
-/// R24: what a request costs in memory over the least that any request costs, against its size. All of them are under way at once.
+/// R24: what a request costs in memory over the least that any request costs, against its size. All of them are under way at once. Of
+/// half a kilobyte and more: what smaller ones cost is lost in what every connection does.
 #[tokio::test]
 async fn r24_no_request_costs_a_hundred_times_its_size_in_memory() {
     const AT_ONCE: usize = 200;
@@ -475,7 +478,7 @@ async fn r24_no_request_costs_a_hundred_times_its_size_in_memory() {
     let json = |rest: &str| post("application/json", &format!(r#"{{"email":"100@b.example","password":"x"{rest}}}"#));
     // As many values as are read: what is denser is refused.
     let objects = |count: usize| format!(r#","a":[{}{{}}]"#, "{},".repeat(count));
-    let padded = format!(r#"{},"b":"{}""#, objects(2000), "b".repeat(10_000));
+    let padded = format!(r#"{},"b":"{}""#, objects(1950), "b".repeat(10_000));
     let keys: String = (0..1500).map(|n| format!(r#","{n}":[]"#)).collect();
     let mut least = [0; 2];
     for (what, request, baseline) in [
@@ -484,7 +487,6 @@ async fn r24_no_request_costs_a_hundred_times_its_size_in_memory() {
         ("a large header", head(&format!("x: {}\r\n", "y".repeat(16_000))), Some(0)),
         ("a long target", head("").replace("/ ", &format!("/{} ", "a".repeat(8_000))), Some(0)),
         ("the least login", json(""), None),
-        ("few objects", json(&objects(95)), Some(1)),
         ("many objects", json(&padded), Some(1)),
         ("keys", json(&keys), Some(1)),
     ] {

@@ -29,6 +29,7 @@ mod kill;
 mod legacy;
 mod legacy_load;
 mod limits;
+mod log;
 mod login;
 mod modes;
 mod net;

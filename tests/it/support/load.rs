@@ -282,10 +282,22 @@ async fn visit_by_http2(to: SocketAddr, seen: &Seen) {
                 client = HttpClient::h2(to).await;
                 turn -= 1;
             }
+            // Sent, and not taken: a GOAWAY without an error names the last request that is, and a client sends what comes after it
+            // again (RFC 9113, section 8.7). hyper leaves that to its caller.
+            Err(error) if is_goaway_without_error(&error) => {
+                client = HttpClient::h2(to).await;
+                turn -= 1;
+            }
             Err(error) => seen.failed(format!("HTTP/2: {error:?}")),
         }
         tokio::time::sleep(THINKING).await;
     }
+}
+
+/// A request that was taken ends in another error if its connection breaks. The error's type is not hyper's own to tell.
+fn is_goaway_without_error(error: &hyper::Error) -> bool {
+    let text = format!("{error:?}");
+    text.contains("GoAway(") && text.contains("NO_ERROR, Remote")
 }
 
 fn get(path: &str, connections: Connections) -> Vec<u8> {
