@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::SHIPPED;
 use super::others::{json_facts, sloppy_name};
 use crate::domain::json::from_slice;
-use crate::http::decode::json::{MAX_DEPTH, parse};
+use crate::http::decode::json::{BYTES_A_VALUE, MAX_DEPTH, VALUES, parse};
 use crate::http::decode::names::pointer_keys;
 use crate::http::decode::{Credentials, decode, extract, reserialize};
 use crate::http::settings::{BodyFormat, FieldRef, RequestShape};
@@ -30,9 +30,14 @@ pub fn json(data: &[u8]) {
             let for_size_or_nesting = from_slice(data).map_or(true, |document| {
                 let inner =
                     document.as_str().map(|text| text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}'));
-                values(&document) > 64 + data.len() / 8 || inner.is_some_and(|text| text.starts_with(['{', '[']))
+                values(&document) > VALUES + data.len() / BYTES_A_VALUE
+                    || inner.is_some_and(|text| text.starts_with(['{', '[']))
             });
-            assert!(facts.twice || facts.depth > MAX_DEPTH || for_size_or_nesting, "refused without a reason");
+            assert!(
+                facts.twice || facts.depth > MAX_DEPTH || for_size_or_nesting,
+                "refused without a reason: {}",
+                data.escape_ascii()
+            );
         }
         Err(_) => {}
     }
