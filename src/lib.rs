@@ -35,6 +35,7 @@
 //! | [`takeover`] | one process in the place of another: sockets, and whose turn the store is | decides when |
 //! | [`notify`] | what the service manager is told | waits for it |
 //! | [`demo`] | a small legacy app to try everything against | is part of a deployment |
+//! | `fuzzing` | what must hold for every input, for `fuzz/` and for tests | is in the product |
 //!
 //! # The walk of one login
 //!
@@ -57,6 +58,9 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod domain;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod legacy;
 pub mod limits;

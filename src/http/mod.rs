@@ -17,7 +17,7 @@ pub mod listener;
 pub mod path;
 mod places;
 pub mod problem;
-mod proxy_protocol;
+pub(crate) mod proxy_protocol;
 pub mod router;
 pub mod server;
 pub mod settings;

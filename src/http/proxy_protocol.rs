@@ -16,7 +16,7 @@ const MAX_BLOCK: usize = 4096;
 
 /// Who is connected to the balancer, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// The balancer itself (a health check), or an address of a kind that we have no use for: the socket's own addresses stand.
     Socket,
     /// A client.
@@ -25,7 +25,7 @@ pub(super) enum Origin {
 
 /// Not a PROXY header, or a broken one.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ProxyHeaderError {
+pub(crate) enum ProxyHeaderError {
     #[error("the connection broke off before its PROXY header was complete")]
     Io(#[from] io::Error),
     #[error("the PROXY header is malformed")]
@@ -33,7 +33,7 @@ pub(super) enum ProxyHeaderError {
 }
 
 /// Reads the header at the start of a connection.
-pub(super) async fn read<S: AsyncRead + Unpin>(socket: &mut S) -> Result<Origin, ProxyHeaderError> {
+pub(crate) async fn read<S: AsyncRead + Unpin>(socket: &mut S) -> Result<Origin, ProxyHeaderError> {
     // The shortest line of version 1 has 15 bytes: reading 12 never reads too far.
     let mut start = [0; SIGNATURE.len()];
     socket.read_exact(&mut start).await?;

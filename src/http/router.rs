@@ -74,7 +74,7 @@ pub enum Meeting {
 pub fn meeting(path: &str, other: &str) -> Option<Meeting> {
     let key = |path: &str| {
         let target = CanonicalTarget::parse_configured(path).ok()?;
-        Some(spellings::key(target.path(), Reader::Usual))
+        Some(spellings::usual_key(target.path()))
     };
     let (path, other) = (key(path)?, key(other)?);
     if path == other {
@@ -173,7 +173,7 @@ impl Router {
         let mut places: HashMap<Box<[u8]>, Vec<Arc<Place>>> = HashMap::new();
         for (index, route) in routes.iter().enumerate() {
             let place = Place::new(RouteIndex(index), route)?;
-            let key = spellings::key(place.path.path(), Reader::Usual);
+            let key = spellings::usual_key(place.path.path());
             places.entry(key.into_boxed_slice()).or_default().push(Arc::new(place));
         }
         let longest = places.keys().map(|key| key.len()).max().unwrap_or(0);
@@ -214,13 +214,20 @@ impl Router {
         if spellings::plain_length(path).is_some_and(|length| length > self.longest) {
             return (found, Reader::Usual);
         }
-        let usual = spellings::key(path, Reader::Usual);
+        let usual = spellings::usual_key(path);
         spellings::for_each_key(&usual, |key| self.add_places_at(key, path, &mut found));
         if !found.is_empty() || !spellings::may_be_read_carelessly(path) {
             return (found, Reader::Usual);
         }
-        let careless = spellings::key(path, Reader::Careless);
+        let careless = spellings::careless_key(path);
         spellings::for_each_key(&careless, |key| self.add_places_at(key, path, &mut found));
+        if let Some(names) = spellings::names_beside_dots(path) {
+            let last = |key: &[u8]| key.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
+            self.places.keys().filter(|key| names.contains(&last(key))).for_each(|key| {
+                self.add_places_at(key, path, &mut found);
+            });
+            found.sort_by_key(|place| place.index.0);
+        }
         found.retain(|place| !place.matcher.exact);
         (found, Reader::Careless)
     }

@@ -17,8 +17,8 @@ pub const MAX_DEPTH: usize = 8;
 
 /// How many values a document may have: so many, and one more for every so many bytes. A value takes some hundred bytes of memory until
 /// the request is answered, and `{},` three bytes of a body (R24).
-const VALUES: usize = 32;
-const BYTES_A_VALUE: usize = 8;
+pub(crate) const VALUES: usize = 32;
+pub(crate) const BYTES_A_VALUE: usize = 8;
 
 /// Reads one document that fills the whole body.
 pub fn parse(body: &[u8]) -> Result<Value, DecodeError> {

@@ -168,6 +168,14 @@ fn r26_spellings_that_only_a_careless_backend_takes_for_a_route_are_refused() {
         "/login.asp::$DATA",
         "/..;/users/sign_in",
         "/users/%25255fsign_in/../sign_in",
+        "/x//../users/sign_in",
+        "/x/./../users/sign_in",
+        "/x;/..\\y;/../users/sign_in",
+        "/users/x\\y/../sign_in",
+        "/users/x%255cy/../sign_in",
+        "/%3F/../users/sign_in",
+        "/users/..;x/../sign_in",
+        "/users/..::x/../sign_in",
         "/users/sign_in%2ejson%20",
     ] {
         assert_eq!(outcome(&router, &Method::POST, raw), "odd_spelling", "{raw}");
