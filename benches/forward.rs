@@ -120,6 +120,8 @@ fn proxy(upstream: SocketAddr) -> Result<(SocketAddr, CancellationToken), Failed
         tls_timeout: long,
         idle_timeout: long,
         drain_timeout: Duration::ZERO,
+        linger: Duration::ZERO,
+        drain_tunnels: Duration::ZERO,
         max_connections: 10_000,
         max_connections_per_ip: 10_000,
         ipv6_prefix: 64,

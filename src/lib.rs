@@ -32,15 +32,19 @@
 //! | [`admin`] | what operators see, on a socket of its own | shows a hash, serves the public listener |
 //! | [`config`] | proxy.toml to valid settings, all problems in one run | is seen by an adapter as a whole |
 //! | [`net`], [`template`], [`telemetry`] | outbound connections; templates and expressions; metrics and logs | know of users |
+//! | [`takeover`] | one process in the place of another: sockets, and whose turn the store is | decides when |
+//! | [`notify`] | what the service manager is told | waits for it |
 //! | [`demo`] | a small legacy app to try everything against | is part of a deployment |
+//! | `fuzzing` | what must hold for every input, for `fuzz/` and for tests | is in the product |
 //!
 //! # The walk of one login
 //!
 //! 1. `http::server` accepts a connection on one of the I/O threads, each a runtime of its own, and hands each request to
 //!    `http::intercept`, which follows it to its reply from top to bottom:
-//! 2. `http::gate` refuses what no edge should let through; `http::client_addr` finds the client behind trusted proxies;
-//!    `http::path` makes the target canonical, the same for routing and forwarding; `http::router` finds the route. A request that
-//!    no route takes goes through `http::forward` to the app, streamed both ways, and that is all.
+//! 2. `http::framing` has judged the raw bytes before hyper read them; `http::gate` refuses what else no edge should let through;
+//!    `http::client_addr` finds the client behind trusted proxies; `http::path` makes the target canonical, the same for routing and
+//!    forwarding; `http::router` finds the route. A request that no route takes goes through `http::forward` to the app, streamed both
+//!    ways, and that is all.
 //! 3. On a route the address is counted ([`limits`]) before the body is read, bounded; `http::decode` reads it strictly: what it
 //!    cannot read in exactly one way is refused.
 //! 4. [`service::login`] asks who answers in the mode in force ([`domain::mode`]), looks the user up ([`store`]), takes a permit for the
@@ -54,13 +58,18 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod domain;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod legacy;
 pub mod limits;
 pub mod net;
+pub mod notify;
 pub mod password;
 pub mod service;
 pub mod store;
+pub mod takeover;
 pub mod telemetry;
 pub mod template;
 pub mod token;

@@ -262,6 +262,7 @@ pub struct UserDetail {
     /// The rules that made his keys.
     pub normalization_version: u16,
     /// Legacy's profile; what may be a secret is blanked.
+    #[serde(deserialize_with = "crate::domain::json::deserialize")]
     pub profile: Value,
 }
 

@@ -1,18 +1,24 @@
 //! `authferry check`: what a valid configuration will do, in words, before it does it. Reads no store, opens no socket, shows no
 //! secret. The problems of an invalid one show themselves: [`crate::config::Problems`].
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::doors;
 use super::mode::meaning;
 use crate::config::{Config, Place, Warning};
+use crate::domain::clock::{Clock as _, SystemClock, UnixSeconds};
 use crate::domain::mode::LocalShare;
 use crate::domain::registration::WriteTo;
-use crate::http::settings::{Action, Bind, ForwardingHeader, LegacyWay, ListenerSettings, Route, Session};
+use crate::http::settings::{
+    Action, Bind, ClientAuth, ForwardingHeader, LegacyWay, ListenerSettings, ListenerTls, Route, Session, TlsFiles,
+};
+use crate::http::tls::{Standing, Validity, check_pair};
 use crate::legacy::settings::{CallRules, UserRules};
 use crate::limits::{CountedAttempts, Quota};
+use crate::net::tls::TlsSettings;
 use crate::service::OnMismatch;
+use crate::telemetry::WithCauses;
 use crate::token::settings::TokenAlgorithm;
 
 /// What will happen, for a terminal; ends in a newline.
@@ -26,7 +32,7 @@ pub fn describe(config: &Config) -> String {
     bounds(config, &mut page);
     page.gap();
     routes(&config.edge.routes, &mut page);
-    doors(&config.edge.routes, &mut page);
+    other_doors(config, &mut page);
     warnings(&config.warnings, &mut page);
     page.text
 }
@@ -85,11 +91,17 @@ fn addresses(config: &Config, page: &mut Page) {
     let edge = &config.edge;
     for (index, listener) in edge.listeners.iter().enumerate() {
         page.line(if index == 0 { "listens" } else { "" }, self::listener(listener));
+        for line in listener.tls.iter().flat_map(|tls| certificates(tls, SystemClock.wall())) {
+            page.more(line);
+        }
     }
     let upstream = &edge.upstream;
     let host = if upstream.preserve_host { "the client's Host" } else { "its own Host" };
     let (connect, response) = (time(upstream.connect_timeout), time(upstream.response_timeout));
     page.line("upstream", format!("{}, {host}, connected in {connect}, answering in {response}", upstream.target));
+    if upstream.target.https {
+        page.more(outbound_tls(&upstream.tls));
+    }
     let headers: Vec<&str> = upstream.identity_headers.iter().map(|(name, _)| name.as_str()).collect();
     if !headers.is_empty() {
         page.more(format!("is told who is logged in by {}; clients' own are stripped", headers.join(", ")));
@@ -124,17 +136,61 @@ fn listener(listener: &ListenerSettings) -> String {
         Bind::Systemd(name) => format!("systemd:{name}"),
     };
     let tls = match &listener.tls {
-        Some(files) => format!("TLS with {}", files.cert.display()),
+        Some(tls) => {
+            let clients = tls.clients.as_ref().map(|clients| match clients.demand {
+                ClientAuth::Required => format!(", clients show a certificate of {}", clients.ca.display()),
+                ClientAuth::Optional => format!(", clients may show a certificate of {}", clients.ca.display()),
+            });
+            format!("TLS with {}{}", tls.default.cert.display(), clients.unwrap_or_default())
+        }
         None => "plain HTTP".to_owned(),
     };
     let proxy = if listener.proxy_protocol { ", PROXY protocol demanded" } else { "" };
     format!("{bind}, {tls}{proxy}")
 }
 
+/// A line for each certificate: whom it is for, and until when.
+fn certificates(tls: &ListenerTls, now: UnixSeconds) -> Vec<String> {
+    let line = |files: &TlsFiles| match check_pair(files) {
+        Ok(facts) => format!("{}: {}, {}", files.cert.display(), facts.shown_names(), standing(facts.validity, now)),
+        // It was read a moment ago; it may be just being replaced.
+        Err(error) => WithCauses(&error).to_string(),
+    };
+    tls.certificates().map(line).collect()
+}
+
+fn standing(validity: Validity, now: UnixSeconds) -> String {
+    let Validity { not_before, not_after } = validity;
+    match validity.at(now) {
+        Standing::Valid => format!("until {} ({} days)", day(not_after), not_after.since(now).as_secs() / 86_400),
+        Standing::Expired => format!("EXPIRED on {}: clients refuse it", day(not_after)),
+        Standing::NotYet => format!("NOT VALID before {}: clients refuse it", day(not_before)),
+    }
+}
+
+fn day(time: UnixSeconds) -> String {
+    let time = i64::try_from(time.0).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map_or_else(|| "some day".to_owned(), |time| time.strftime("%Y-%m-%d").to_string())
+}
+
+/// How the other side is verified, and what it is shown.
+fn outbound_tls(tls: &TlsSettings) -> String {
+    let ca = match &tls.ca {
+        Some(ca) => format!("verified against {} alone", ca.display()),
+        None => "verified against the machine's CAs".to_owned(),
+    };
+    let name = tls.server_name.as_ref().map(|name| format!(", as {}", name.to_str()));
+    let shown = tls.identity.as_ref().map(|files| format!(", shown {}", files.cert.display()));
+    format!("{ca}{}{}", name.unwrap_or_default(), shown.unwrap_or_default())
+}
+
 fn legacy(config: &Config, page: &mut Page) {
     let legacy = &config.legacy;
     let same = if legacy.target == legacy.upstream { " (the upstream)" } else { "" };
     page.line("legacy", format!("{}{same}, at most {} a question", legacy.target, time(legacy.timeout)));
+    if legacy.target.https {
+        page.more(outbound_tls(&legacy.tls));
+    }
     let (failures, open_for) = (legacy.breaker.failures, time(legacy.breaker.open_for));
     let in_flight = legacy.max_in_flight;
     page.more(format!("{in_flight} questions at once; after {failures} outages in a row none for {open_for}"));
@@ -254,7 +310,7 @@ fn row(route: &Route) -> [String; 5] {
     ]
 }
 
-fn action(action: Action) -> &'static str {
+pub(super) fn action(action: Action) -> &'static str {
     match action {
         Action::Login => "login",
         Action::Register => "register",
@@ -287,38 +343,16 @@ fn local_yes(route: &Route) -> &'static str {
     }
 }
 
-/// What the routes do not cover (R43a): a login that no route takes is neither migrated nor limited.
-fn doors(routes: &[Route], page: &mut Page) {
+fn other_doors(config: &Config, page: &mut Page) {
+    page.gap();
+    page.plain("closed on these paths, and unless `match.exact` in their other spellings");
+    for closed in doors::closed(config) {
+        page.plain(format!("  - {closed}"));
+    }
     page.gap();
     page.plain("not covered: close or limit these at the app, or give them routes");
-    page.plain("  - HTTP Basic, XML-RPC, SSO and every other login on a path above no route: forwarded as they are");
-    for route in routes {
-        let matcher = &route.matcher;
-        if matcher.exact {
-            page.plain(format!(
-                "  - other spellings of {}, which the app may take for it (`match.exact` of {})",
-                matcher.path, route.name
-            ));
-        }
-        if !matcher.query.is_empty() || !matcher.fields.is_empty() {
-            page.plain(format!("  - requests to {} without the query or fields of {}", matcher.path, route.name));
-        }
-    }
-    let actions: BTreeSet<&str> = routes.iter().map(|route| action(route.action)).collect();
-    for (missing, so) in [
-        (
-            "change_password",
-            "a password changed in the app is learnt at the next mismatch only, and the old one works until then",
-        ),
-        (
-            "reset_password",
-            "a password reset in the app is learnt at the next mismatch only, and the old one works until then",
-        ),
-        ("delete_user", "a user deleted in the app can still log in here"),
-    ] {
-        if !actions.contains(missing) {
-            page.plain(format!("  - no route with action {missing}: {so}"));
-        }
+    for open in doors::open(config) {
+        page.plain(format!("  - {open}"));
     }
 }
 
@@ -368,6 +402,14 @@ fn time(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificates_time_is_told_from_where_we_stand() {
+        let validity = Validity { not_before: UnixSeconds(1_000_000_000), not_after: UnixSeconds(1_000_864_000) };
+        let shown = [999_999_999, 1_000_000_000, 1_000_864_001].map(|now| standing(validity, UnixSeconds(now)));
+        let expected = ["NOT VALID before 2001-09-09", "until 2001-09-19 (10 days)", "EXPIRED on 2001-09-19"];
+        assert!(shown.iter().zip(expected).all(|(shown, expected)| shown.starts_with(expected)), "{shown:?}");
+    }
 
     #[test]
     fn times_and_sizes_read_as_they_are_written() {

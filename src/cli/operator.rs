@@ -179,7 +179,11 @@ impl Operator {
 
     /// Of the admin listener at this address.
     pub(super) fn at(target: Target, token: &str) -> Result<Self, Failure> {
-        let tls = if target.https { tls::client_config(None) } else { tls::client_config_trusting_nobody() };
+        let tls = if target.https {
+            tls::client_config(&tls::TlsSettings::default())
+        } else {
+            tls::client_config_trusting_nobody()
+        };
         let settings = ClientSettings {
             connect_timeout: CONNECT_TIMEOUT,
             tls: tls.map_err(|cause| Failure::of(Unreachable::Tls(cause)))?,

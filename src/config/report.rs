@@ -308,8 +308,9 @@ impl Shown {
     fn window(self) -> (String, usize, usize) {
         let text = self.text.trim_end();
         let length = text.chars().count();
-        let (start, end) = (self.start.unwrap_or(0), self.end.unwrap_or(length));
-        let skipped = if end.min(length) > MAX_SHOWN { start.saturating_sub(MAX_SHOWN / 4) } else { 0 };
+        // What is pointed at behind the last visible character is shown right behind it.
+        let (start, end) = (self.start.unwrap_or(0).min(length), self.end.unwrap_or(length).min(length));
+        let skipped = if end > MAX_SHOWN { start.saturating_sub(MAX_SHOWN / 4) } else { 0 };
         let mut shown: String = text.chars().skip(skipped).take(MAX_SHOWN).collect();
         let mut caret = start - skipped;
         if skipped > 0 {

@@ -1,5 +1,6 @@
 //! The resolved configuration: what a start needs, one field an adapter. Made by `resolve` alone.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::report::Warning;
@@ -42,6 +43,8 @@ pub struct Config {
     pub admin: AdminSettings,
     /// `[log]`.
     pub log: LogSettings,
+    /// `[server] takeover`: where another process may take this one's place.
+    pub takeover: Option<PathBuf>,
     /// What may be meant but is seldom wise.
     pub warnings: Vec<Warning>,
 }

@@ -70,7 +70,7 @@ fn last_entry(line: &[u8]) -> (Option<&[u8]>, &[u8]) {
     let mut quoted = false;
     for (at, byte) in line.iter().enumerate().rev() {
         match byte {
-            b'"' => quoted = !quoted,
+            b'"' if !is_escaped(line, at) => quoted = !quoted,
             b',' if !quoted => {
                 let (left, right) = line.split_at(at);
                 return (Some(left), right.get(1..).unwrap_or_default());
@@ -79,6 +79,12 @@ fn last_entry(line: &[u8]) -> (Option<&[u8]>, &[u8]) {
         }
     }
     (None, line)
+}
+
+/// Whether an odd number of backslashes stands before a byte (RFC 9110, section 5.6.4).
+fn is_escaped(line: &[u8], at: usize) -> bool {
+    let before = line.get(..at).unwrap_or_default();
+    before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
 /// An entry of `X-Forwarded-For`: an address, which some proxies write with a port.

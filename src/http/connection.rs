@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::Context;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use futures_util::task::AtomicWaker;
 use http::HeaderValue;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +32,7 @@ pub struct Connection {
     /// Whether the client speaks TLS with us.
     pub tls: bool,
     peer_text: OnceLock<HeaderValue>,
+    client_certificate: OnceLock<HeaderValue>,
     watch: Watch,
     worker: Arc<Roster>,
     place: Place,
@@ -46,6 +50,8 @@ struct Watch {
     /// Since when the client takes no bytes.
     stuck_since: AtomicU64,
     multiplexed: AtomicBool,
+    /// A WebSocket by now.
+    tunnel: AtomicBool,
     /// HTTP/2: since when a head lacks its end.
     open_head_since: AtomicU64,
     /// HTTP/2: the answers under way.
@@ -86,17 +92,27 @@ impl Stream {
 pub(super) enum Order {
     /// Go on.
     Run,
+    /// One more answer, which says that it is the last. Closing an idle HTTP/1 connection at once could cross a request on its way.
+    Linger,
     /// Finish what is under way and close.
     Drain,
     /// Close now.
     Cut,
 }
 
+const RUN: u8 = Order::Run as u8;
+const LINGER: u8 = Order::Linger as u8;
+const DRAIN: u8 = Order::Drain as u8;
+
 /// How long a connection may be in which state.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     pub(super) idle: Duration,
     pub(super) head: Duration,
+    /// How long a connection that lingers waits for its last request.
+    pub(super) linger: Duration,
+    /// How long a WebSocket may go on after a drain has begun.
+    pub(super) tunnels: Duration,
 }
 
 impl Connection {
@@ -108,11 +124,11 @@ impl Connection {
         place: Place,
     ) -> Arc<Self> {
         let watch = Watch { idle_since: AtomicU64::new(worker.now()), ..Watch::default() };
-        let (peer_text, worker) = (OnceLock::new(), worker.clone());
-        let connection = Arc::new(Self { peer, local, tls, peer_text, watch, worker, place });
+        let (peer_text, client_certificate, worker) = (OnceLock::new(), OnceLock::new(), worker.clone());
+        let connection = Arc::new(Self { peer, local, tls, peer_text, client_certificate, watch, worker, place });
         connection.worker.enter(&connection);
-        if connection.worker.draining.load(Ordering::Acquire) {
-            connection.order(Order::Drain);
+        if connection.worker.is_draining() {
+            connection.order(Order::Linger);
         }
         connection
     }
@@ -128,6 +144,20 @@ impl Connection {
     pub fn peer_text(&self) -> Option<&HeaderValue> {
         let peer = self.peer_ip()?;
         Some(self.peer_text.get_or_init(|| address_value(peer)))
+    }
+
+    /// The certificate that the client has shown and that was verified, as `Client-Cert` has it (RFC 9440, section 2.2).
+    #[must_use]
+    pub fn client_certificate(&self) -> Option<&HeaderValue> {
+        self.client_certificate.get()
+    }
+
+    /// Keeps a certificate, in DER, that the handshake has verified.
+    pub(super) fn has_shown(&self, certificate: &[u8]) {
+        let value = format!(":{}:", BASE64_STANDARD.encode(certificate));
+        if let Ok(value) = HeaderValue::try_from(value) {
+            self.client_certificate.get_or_init(|| value);
+        }
     }
 
     /// `http` or `https`, as the client sees it from here.
@@ -153,16 +183,31 @@ impl Connection {
         self.order_in_force()
     }
 
+    /// Whether the next answer is the connection's last and has to say so. HTTP/2 says it with GOAWAY instead.
+    pub(super) fn next_answer_is_the_last(&self) -> bool {
+        self.order_in_force() >= Order::Linger && !self.watch.multiplexed.load(Ordering::Relaxed)
+    }
+
     fn order_in_force(&self) -> Order {
         match self.watch.order.load(Ordering::Acquire) {
-            0 => Order::Run,
-            1 => Order::Drain,
+            RUN => Order::Run,
+            LINGER => Order::Linger,
+            DRAIN => Order::Drain,
             _ => Order::Cut,
         }
     }
 
     pub(super) fn is_multiplexed(&self) {
-        self.watch.multiplexed.store(true, Ordering::Relaxed);
+        self.watch.multiplexed.store(true, Ordering::Release);
+        // It may have been told to linger before its protocol was known.
+        if self.order_in_force() == Order::Linger {
+            self.order(Order::Drain);
+        }
+    }
+
+    /// From here on the connection is a WebSocket.
+    pub(super) fn is_a_tunnel(&self) {
+        self.watch.tunnel.store(true, Ordering::Relaxed);
     }
 
     /// Milliseconds on the worker's coarse clock.
@@ -261,6 +306,18 @@ impl Connection {
         }
     }
 
+    /// One more answer on HTTP/1; GOAWAY on HTTP/2, which loses nothing (RFC 9113, section 6.8).
+    fn wind_up(&self) {
+        let multiplexed = self.watch.multiplexed.load(Ordering::Acquire);
+        self.order(if multiplexed { Order::Drain } else { Order::Linger });
+    }
+
+    /// Takes the order to linger back, unless it was followed by a stricter one.
+    fn go_on(&self) {
+        let order = &self.watch.order;
+        let _stricter = order.compare_exchange(LINGER, RUN, Ordering::AcqRel, Ordering::Acquire);
+    }
+
     /// Since when it is the client's turn: to send a request or the rest of a head or a body, or to take bytes. `None` while it is ours, and
     /// when the connection is being closed already.
     fn waits_since(&self) -> Option<u64> {
@@ -268,10 +325,12 @@ impl Connection {
         let (head, stuck) = (watch.head_since.load(Ordering::Relaxed), watch.stuck_since.load(Ordering::Relaxed));
         match self.order_in_force() {
             Order::Cut => None,
-            Order::Run | Order::Drain if stuck != 0 => Some(stuck),
-            Order::Run | Order::Drain if watch.in_flight.load(Ordering::Relaxed) > 0 => self.lacks_body_since(),
-            Order::Run | Order::Drain if head != 0 => Some(head),
-            Order::Run | Order::Drain => Some(watch.idle_since.load(Ordering::Relaxed)),
+            Order::Run | Order::Linger | Order::Drain if stuck != 0 => Some(stuck),
+            Order::Run | Order::Linger | Order::Drain if watch.in_flight.load(Ordering::Relaxed) > 0 => {
+                self.lacks_body_since()
+            }
+            Order::Run | Order::Linger | Order::Drain if head != 0 => Some(head),
+            Order::Run | Order::Linger | Order::Drain => Some(watch.idle_since.load(Ordering::Relaxed)),
         }
     }
 
@@ -281,8 +340,10 @@ impl Connection {
             let since = since.load(Ordering::Relaxed);
             since != 0 && u128::from(now.saturating_sub(since)) > allowed.as_millis()
         };
+        let draining_since = &self.worker.draining_since;
         if over(&self.watch.stuck_since, patience.idle)
             || over(&self.watch.open_head_since, patience.head)
+            || self.watch.tunnel.load(Ordering::Relaxed) && over(draining_since, patience.tunnels)
             || self.leaves_answers_lying(now, patience)
         {
             return Order::Cut;
@@ -294,7 +355,11 @@ impl Connection {
             || over(&self.watch.idle_since, patience.idle + patience.idle.min(patience.head))
         {
             Order::Cut
-        } else if self.watch.head_since.load(Ordering::Relaxed) == 0 && over(&self.watch.idle_since, patience.idle) {
+        } else if self.watch.head_since.load(Ordering::Relaxed) != 0 {
+            Order::Run
+        } else if over(&self.watch.idle_since, patience.idle)
+            || over(draining_since, patience.linger) && over(&self.watch.idle_since, patience.linger)
+        {
             Order::Drain
         } else {
             Order::Run
@@ -331,7 +396,10 @@ pub(super) struct Roster {
     connections: Mutex<Vec<Weak<Connection>>>,
     pub(super) tasks: TaskTracker,
     started: Instant,
-    draining: AtomicBool,
+    /// Since when its connections are asked to end, in milliseconds like all times here; 0 for "they are not".
+    draining_since: AtomicU64,
+    /// Looked at more often from then on.
+    drain_begins: Notify,
     /// Milliseconds since `started`, from 1; coarse, moved on by [`Roster::inspect`].
     now: AtomicU64,
     /// How many were looked at in search of some to close since the last inspection.
@@ -340,8 +408,9 @@ pub(super) struct Roster {
 
 impl Roster {
     pub(super) fn new() -> Arc<Self> {
-        let (connections, tasks, draining, looked_at) = Default::default();
-        Arc::new(Self { connections, tasks, started: Instant::now(), draining, now: AtomicU64::new(1), looked_at })
+        let (connections, tasks, draining_since, drain_begins, looked_at) = Default::default();
+        let (started, now) = (Instant::now(), AtomicU64::new(1));
+        Arc::new(Self { connections, tasks, started, draining_since, drain_begins, now, looked_at })
     }
 
     fn now(&self) -> u64 {
@@ -354,19 +423,64 @@ impl Roster {
 
     /// Looks at every connection and gives the orders that are due.
     pub(super) fn inspect(&self, patience: Patience) {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        self.now.store(now, Ordering::Relaxed);
+        let now = self.move_on();
         self.looked_at.store(0, Ordering::Relaxed);
         self.each(|connection| match connection.due(now, patience) {
             Order::Run => {}
-            order @ (Order::Drain | Order::Cut) => connection.order(order),
+            order @ (Order::Linger | Order::Drain | Order::Cut) => connection.order(order),
         });
     }
 
-    /// Lets every connection finish what is under way and close, those that come later too.
+    /// Lets every connection finish what is under way and close, those that come later too. Idle ones are closed once they have
+    /// had the time to bring a request that may be on its way.
     pub(super) fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
-        self.each(|connection| connection.order(Order::Drain));
+        let now = self.move_on();
+        // Whoever began first counts: a drain that follows a handover gives no more time.
+        let _began_earlier = self.draining_since.compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire);
+        self.each(Connection::wind_up);
+        self.drain_begins.notify_one();
+    }
+
+    /// Takes a drain back. What was already told to close closes.
+    pub(super) fn resume(&self) {
+        self.draining_since.store(0, Ordering::Release);
+        self.each(Connection::go_on);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining_since.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether no connection is left but those whose last answer is under way: none that could still bring a request, and none that
+    /// is just shaking hands.
+    pub(super) fn is_quiet(&self) -> bool {
+        let (mut open, mut idle) = (0, 0);
+        self.each(|connection| {
+            open += 1;
+            idle += usize::from(connection.watch.in_flight.load(Ordering::Relaxed) == 0);
+        });
+        idle == 0 && self.tasks.len() <= open
+    }
+
+    /// Ready when a drain begins.
+    pub(super) async fn drain_begins(&self) {
+        self.drain_begins.notified().await;
+    }
+
+    /// The worker has ended: it looks at nothing any more, and does not hang.
+    pub(super) fn retire(&self) {
+        self.now.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// How long the worker has not looked at its connections: much longer than it should, and its loop hangs.
+    pub(super) fn lag(&self) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_millis(self.now()))
+    }
+
+    fn move_on(&self) -> u64 {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        self.now.store(now, Ordering::Relaxed);
+        now
     }
 
     /// Makes room for new connections, of one network or for all: closes up to `most` of those whose clients have kept us waiting
@@ -426,7 +540,12 @@ mod tests {
     use super::super::places::tests::places;
     use super::*;
 
-    const PATIENCE: Patience = Patience { idle: Duration::from_millis(300), head: Duration::from_millis(100) };
+    const PATIENCE: Patience = Patience {
+        idle: Duration::from_millis(300),
+        head: Duration::from_millis(100),
+        linger: Duration::from_millis(60),
+        tunnels: Duration::from_millis(200),
+    };
 
     fn connection() -> (Arc<Connection>, Arc<Roster>) {
         let _runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").enter();
@@ -483,6 +602,71 @@ mod tests {
         }
         connection.note_write(false);
         assert_eq!(connection.due(1151, PATIENCE), Order::Drain);
+    }
+
+    /// Where the worker's clock stands, without the coarse real one.
+    fn drain_at(roster: &Roster, now: u64) {
+        roster.draining_since.store(now, Ordering::Relaxed);
+        roster.each(Connection::wind_up);
+    }
+
+    #[test]
+    fn r25_an_idle_connection_may_bring_one_more_request_before_it_is_closed() {
+        let (connection, roster) = connection();
+        drain_at(&roster, 100);
+        assert_eq!(connection.order_in_force(), Order::Linger);
+        assert!(connection.next_answer_is_the_last());
+        assert_eq!(connection.due(160, PATIENCE), Order::Run);
+        assert_eq!(connection.due(161, PATIENCE), Order::Drain);
+        // It came: as long as it is under way nothing is closed, and then the time counts anew.
+        roster.now.store(150, Ordering::Relaxed);
+        let request = connection.in_flight();
+        assert_eq!(connection.due(250, PATIENCE), Order::Run);
+        roster.now.store(250, Ordering::Relaxed);
+        drop(request);
+        assert_eq!(connection.due(310, PATIENCE), Order::Run);
+        assert_eq!(connection.due(311, PATIENCE), Order::Drain);
+    }
+
+    #[test]
+    fn r25_a_drain_that_is_taken_back_leaves_connections_as_they_were() {
+        let (connection, roster) = connection();
+        drain_at(&roster, 100);
+        roster.resume();
+        assert_eq!(connection.order_in_force(), Order::Run);
+        assert!(!connection.next_answer_is_the_last());
+        assert_eq!(connection.due(299, PATIENCE), Order::Run);
+        drain_at(&roster, 100);
+        connection.order(Order::Drain);
+        roster.resume();
+        assert_eq!(connection.order_in_force(), Order::Drain, "it is closing already");
+    }
+
+    #[test]
+    fn r25_http2_is_told_to_go_away_at_once_whenever_its_protocol_becomes_known() {
+        for known_first in [true, false] {
+            let (connection, roster) = connection();
+            if known_first {
+                connection.is_multiplexed();
+            }
+            drain_at(&roster, 100);
+            if !known_first {
+                connection.is_multiplexed();
+            }
+            assert_eq!(connection.order_in_force(), Order::Drain, "{known_first}");
+            assert!(!connection.next_answer_is_the_last());
+        }
+    }
+
+    #[test]
+    fn r25_a_websocket_holds_a_drain_only_for_its_own_time() {
+        let (connection, roster) = connection();
+        let _under_way = connection.in_flight();
+        connection.is_a_tunnel();
+        assert_eq!(connection.due(100_000, PATIENCE), Order::Run);
+        drain_at(&roster, 100_000);
+        assert_eq!(connection.due(100_200, PATIENCE), Order::Run);
+        assert_eq!(connection.due(100_201, PATIENCE), Order::Cut);
     }
 
     #[test]
@@ -583,5 +767,20 @@ mod tests {
         assert_eq!(connection.due(3_011, PATIENCE), Order::Cut, "no film pauses for ever");
         drop(film);
         assert_eq!(connection.due(3_011, PATIENCE), Order::Run);
+    }
+
+    #[test]
+    fn r25_a_worker_is_quiet_when_only_answers_under_way_are_left() {
+        let (connection, roster) = connection();
+        assert!(!roster.is_quiet(), "it may bring a request");
+        let request = connection.in_flight();
+        assert!(roster.is_quiet());
+        let shaking_hands = roster.tasks.token();
+        let serving = roster.tasks.token();
+        assert!(!roster.is_quiet());
+        drop(shaking_hands);
+        assert!(roster.is_quiet());
+        drop((request, connection, serving));
+        assert!(roster.is_quiet());
     }
 }

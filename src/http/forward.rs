@@ -34,6 +34,15 @@ pub struct Forwarder {
     least_pace: LeastPace,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
+    websockets: WebSockets,
+}
+
+/// Whether the one upgrade that is ever forwarded is (R9).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WebSockets {
+    GoThrough,
+    /// The request goes on without its wish.
+    StayOut,
 }
 
 /// What is known of a request besides itself.
@@ -76,7 +85,13 @@ impl Forwarder {
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { client, rules, response_timeout, least_pace, metrics, clock }
+        Self { client, rules, response_timeout, least_pace, metrics, clock, websockets: WebSockets::GoThrough }
+    }
+
+    /// Offers the upstream no upgrade whatever.
+    #[must_use]
+    pub fn without_websockets(self) -> Self {
+        Self { websockets: WebSockets::StayOut, ..self }
     }
 
     /// Sends a request on and brings its answer back. Every failure is an answer too: 502 for an upstream that is down or talks
@@ -92,7 +107,10 @@ impl Forwarder {
     }
 
     async fn answer(&self, mut request: Request<ProxyBody>, context: &ForwardContext<'_>) -> Response<ProxyBody> {
-        let wish = upgrade::wish(&mut request);
+        let wish = match self.websockets {
+            WebSockets::GoThrough => upgrade::wish(&mut request),
+            WebSockets::StayOut => None,
+        };
         if let Err((status, code, title)) = self.prepare(&mut request, context, wish.is_some()) {
             self.metrics.refused(code);
             return problem(status, code, title).map(ProxyBody::full);

@@ -1,8 +1,8 @@
 //! What a request's head must be before anything else looks at it.
 //!
-//! hyper is no strict edge parser: it lets through what two servers in a row could read differently. Everything of that kind that
-//! can still be seen once hyper has parsed is refused here (R1-R4, R7-R10, R12, R14, R15, R21, R27, R28). Pure; called by the
-//! server first of all, for every request.
+//! hyper is no strict edge parser: it lets through what two servers in a row could read differently. On HTTP/1 [`super::framing`]
+//! has judged the raw bytes before; everything that can still be seen once hyper has parsed, and all of HTTP/2, is refused here
+//! (R1-R4, R7-R10, R12, R14, R15, R21, R27, R28). Pure; called by the interceptor first of all, for every request.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
@@ -20,6 +20,18 @@ pub struct Refusal {
     pub reason: &'static str,
     /// The sentence. Holds nothing of the request.
     pub title: &'static str,
+}
+
+/// Underscores in a header's name.
+const UNDERSCORE: Refusal = bad("header_underscore", "Header names have no underscores");
+
+impl Refusal {
+    /// Whether the connection ends with the answer although its framing is sound to us: `Transfer_Encoding` may frame the message to
+    /// a proxy before us, which then takes for a body what we would take for the next request.
+    #[must_use]
+    pub fn ends_connection(&self) -> bool {
+        *self == UNDERSCORE
+    }
 }
 
 /// What an operator may loosen for odd apps.
@@ -94,11 +106,11 @@ pub fn admit(parts: &Parts, bounds: &EdgeBounds, policy: GatePolicy) -> Result<A
     Ok(Admitted { target, host, expects_continue, websocket })
 }
 
-const fn refusal(status: StatusCode, reason: &'static str, title: &'static str) -> Refusal {
+pub(super) const fn refusal(status: StatusCode, reason: &'static str, title: &'static str) -> Refusal {
     Refusal { status, reason, title }
 }
 
-const fn bad(reason: &'static str, title: &'static str) -> Refusal {
+pub(super) const fn bad(reason: &'static str, title: &'static str) -> Refusal {
     refusal(StatusCode::BAD_REQUEST, reason, title)
 }
 
@@ -120,8 +132,9 @@ impl From<PathError> for Refusal {
     }
 }
 
-const URI_TOO_LONG: Refusal = refusal(StatusCode::URI_TOO_LONG, "uri_too_long", "The request target is too long");
-const HEAD_TOO_LARGE: Refusal =
+pub(super) const URI_TOO_LONG: Refusal =
+    refusal(StatusCode::URI_TOO_LONG, "uri_too_long", "The request target is too long");
+pub(super) const HEAD_TOO_LARGE: Refusal =
     refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", "The request head is too large");
 
 /// The target's length first, then the whole head's, counted as HTTP/1.1 writes it (R21).
@@ -187,14 +200,20 @@ fn framing(parts: &Parts) -> Result<(), Refusal> {
 /// Names and values of all fields.
 fn fields(headers: &HeaderMap, underscores: Underscores) -> Result<(), Refusal> {
     for (name, value) in headers {
-        if underscores == Underscores::Refuse && name.as_str().contains('_') {
-            return Err(bad("header_underscore", "Header names have no underscores"));
+        if name.as_str().contains('_') && (underscores == Underscores::Refuse || becomes_protected(name)) {
+            return Err(UNDERSCORE);
         }
         if value.as_bytes().iter().any(|byte| matches!(byte, 0..=8 | 10..=31 | 127)) {
             return Err(bad("header_control_byte", "Header values have no control bytes"));
         }
     }
     Ok(())
+}
+
+/// Whether an app behind CGI would take it for a header that frames the message or tells who the client is (R125).
+fn becomes_protected(name: &HeaderName) -> bool {
+    let name = name.as_str().replace('_', "-");
+    PROTECTED.contains(&name.as_str()) || name.starts_with(PROTECTED_PREFIX)
 }
 
 /// What the `Connection` header asks for.
@@ -286,7 +305,7 @@ fn host(parts: &Parts) -> Result<Box<str>, Refusal> {
 
 /// A host in lower case, if it is one: a name, an IPv4 address or a bracketed IPv6 address, with or without a port. No user
 /// information, and none of the characters that RFC 3986 allows in names but DNS does not.
-fn canonical_host(text: &[u8]) -> Option<Box<str>> {
+pub(super) fn canonical_host(text: &[u8]) -> Option<Box<str>> {
     let text = std::str::from_utf8(text).ok()?;
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {

@@ -9,7 +9,7 @@ use http::header::{EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, 
 use http::{StatusCode, Version};
 
 use super::connection::{Connection, address_value};
-use super::router::PATH_OVERRIDES;
+use super::router::{PATH_HINTS, PATH_OVERRIDES};
 use super::settings::ForwardingHeader;
 use crate::domain::client_addr::ClientAddr;
 use crate::net::hop_by_hop;
@@ -19,6 +19,11 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+
+/// A client's certificate and its chain, as a proxy tells the app of them (RFC 9440). Where a listener asks for certificates these are
+/// among the identity headers: whatever a client itself writes there is stripped, on every listener.
+pub const CLIENT_CERTIFICATE: [HeaderName; 2] =
+    [HeaderName::from_static("client-cert"), HeaderName::from_static("client-cert-chain")];
 
 /// Why a request's headers cannot be sent on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -83,7 +88,7 @@ pub struct HeaderRules {
 
 impl HeaderRules {
     /// `replace_host` is the `Host` that every request gets; without it the client's goes on. `identity` are the names of
-    /// `identity_headers`. `instance` tells this process from every other authferry on a request's way, so that only a real
+    /// `identity_headers`, and [`CLIENT_CERTIFICATE`] where clients are asked for one. `instance` tells this process from every other authferry on a request's way, so that only a real
     /// loop is taken for one: several in a row are no loop.
     #[must_use]
     pub fn new(
@@ -122,8 +127,11 @@ impl HeaderRules {
         for name in &self.identity {
             headers.remove(name);
         }
+        if let Some(certificate) = from.connection.client_certificate() {
+            headers.insert(CLIENT_CERTIFICATE[0].clone(), certificate.clone());
+        }
         // A path in a header would take a request past the route that its own path is judged by (R30).
-        for name in PATH_OVERRIDES {
+        for name in PATH_OVERRIDES.iter().chain(&PATH_HINTS).copied() {
             headers.remove(name);
         }
         self.forwarding(headers, from);
@@ -348,6 +356,18 @@ mod tests {
     fn line(headers: &HeaderMap, name: &str) -> String {
         let lines: Vec<_> = headers.get_all(name).iter().map(|value| value.to_str().expect("text")).collect();
         lines.join(" | ")
+    }
+
+    /// R30.
+    #[test]
+    fn r30_what_claims_another_path_is_never_sent_on() {
+        let connection = connection(Some("198.51.100.1:4000"), false);
+        let claims: Vec<(&str, &str)> =
+            PATH_OVERRIDES.iter().chain(&PATH_HINTS).map(|name| (*name, "/api/login")).collect();
+        for trusted in [None, Some(ForwardingHeader::XForwardedFor), Some(ForwardingHeader::Forwarded)] {
+            let seen = seen(&claims, &connection, "198.51.100.1", trusted);
+            assert!(claims.iter().all(|(name, _)| !seen.contains_key(*name)), "{seen:?}");
+        }
     }
 
     #[test]

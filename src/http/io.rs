@@ -1,15 +1,30 @@
-//! The socket of one downstream connection: hands on what was read ahead, and tells the connection's watch about every read and
-//! every stuck write. Made by [`super::worker`]; adds no copy.
+//! The socket of one downstream connection: hands on what was read ahead, tells the connection's watch about every read and every
+//! stuck write, and on HTTP/1 lets hyper read only what [`super::framing`] has judged (see [`Framing`]). Made by [`super::worker`];
+//! copies nothing unless a head comes in pieces.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connection::Connection;
+use super::framing::{ChunkFault, HeadRules, REFUSED_REQUEST, Scanner, Then};
+use super::gate::Refusal;
+
+/// What is still read, and thrown away, of a client that sends on while its connection is being closed: closing with unread bytes
+/// would reset the connection, and with it an answer that the client has not read yet (RFC 9112, section 9.6; R11).
+const LINGER_BYTES: usize = 64 * 1024;
+/// How long.
+const LINGER: Duration = Duration::from_secs(2);
+/// What may come behind a request for a WebSocket before it is answered.
+const EARLY_BYTES: usize = 4 * 1024;
 
 /// A watched socket.
 pub(super) struct Watched<S> {
@@ -17,11 +32,87 @@ pub(super) struct Watched<S> {
     /// Read before the protocol was known, not yet handed on.
     ahead: Bytes,
     connection: Arc<Connection>,
+    guard: Option<Guard>,
+    closing: Closing,
 }
+
+/// What the scanner has found out about a connection's requests, as those see it who answer them.
+#[derive(Default)]
+pub(super) struct Framing {
+    /// How many heads were passed, times two, plus one while the last one's body is still arriving.
+    progress: AtomicU64,
+    refused: OnceLock<(Refusal, bool)>,
+    broken: OnceLock<ChunkFault>,
+    /// The last request asks for a WebSocket; nothing behind it is read as HTTP any more.
+    waiting: AtomicBool,
+    /// It got one.
+    switched: AtomicBool,
+}
+
+impl Framing {
+    /// Why the head was refused that hyper has been given a request of ours for, and whether it was a HEAD request.
+    pub(super) fn refused(&self) -> Option<(Refusal, bool)> {
+        self.refused.get().copied()
+    }
+
+    /// What is wrong with the last body.
+    pub(super) fn broken(&self) -> Option<ChunkFault> {
+        self.broken.get().copied()
+    }
+
+    /// Whether the connection has to end with the answer to its n-th request, counted from 1: where the body has not arrived whole, what
+    /// comes next may be anything (R11); where a WebSocket was asked for and not granted, too (R9).
+    pub(super) fn ends_with(&self, number: u64) -> bool {
+        let progress = self.progress.load(Ordering::Acquire);
+        progress / 2 == number && (progress % 2 == 1 || self.waiting.load(Ordering::Acquire))
+    }
+
+    /// The last request got its WebSocket: from here on bytes are just bytes.
+    pub(super) fn switch(&self) {
+        self.switched.store(true, Ordering::Release);
+    }
+}
+
+/// Keeps hyper from reading what has not been judged.
+struct Guard {
+    scanner: Scanner,
+    framing: Arc<Framing>,
+    stage: Stage,
+    /// Judged, and not handed on yet.
+    judged: Bytes,
+    /// The beginning of a head whose end has not come; or what came behind a request for a WebSocket. Bounded by the largest head, and
+    /// by [`EARLY_BYTES`] and what one read brought beside the handshake.
+    held: Vec<u8>,
+}
+
+/// How the guard treats what comes in.
+#[derive(Clone, Copy)]
+enum Stage {
+    Scanning,
+    /// See [`Then::Waiting`].
+    Waiting,
+    /// A tunnel: nothing is looked at.
+    Open,
+    /// hyper has got [`REFUSED_REQUEST`] and gets nothing more.
+    Refused,
+    Broken(ChunkFault),
+}
+
+/// How far the closing of our side has come.
+enum Closing {
+    Not,
+    Lingering { left: usize, until: Pin<Box<Sleep>> },
+    Done,
+}
+
+/// The client broke the framing of its body. hyper hands it on as the cause of a body's error.
+#[derive(Debug, thiserror::Error)]
+#[error("the body's framing is wrong")]
+pub(super) struct BrokenFraming(#[source] ChunkFault);
 
 impl<S> Watched<S> {
     pub(super) fn new(socket: S, connection: Arc<Connection>) -> Self {
-        Self { socket, ahead: Bytes::new(), connection }
+        Self { socket, ahead: Bytes::new(), connection, guard: None, closing: Closing::Not }
     }
 
     pub(super) fn connection(&self) -> &Arc<Connection> {
@@ -32,25 +123,167 @@ impl<S> Watched<S> {
     pub(super) fn put_back(&mut self, bytes: Bytes) {
         self.ahead = bytes;
     }
+
+    /// From here on it is HTTP/1, and only what is well-formed is handed on.
+    pub(super) fn guard(&mut self, rules: HeadRules) -> Arc<Framing> {
+        let framing = Arc::<Framing>::default();
+        self.guard = Some(Guard {
+            scanner: Scanner::new(rules),
+            framing: framing.clone(),
+            stage: Stage::Scanning,
+            judged: Bytes::new(),
+            held: Vec::new(),
+        });
+        framing
+    }
+}
+
+impl<S: AsyncRead + Unpin> Watched<S> {
+    /// The next bytes as they came.
+    fn poll_raw(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            hand_on(&mut self.ahead, buf);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.connection.note_read();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The next bytes that may be read as HTTP.
+    fn poll_judged(&mut self, guard: &mut Guard, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if !guard.judged.is_empty() {
+                hand_on(&mut guard.judged, buf);
+                return Poll::Ready(Ok(()));
+            }
+            match guard.stage {
+                Stage::Scanning => {
+                    let before = buf.filled().len();
+                    ready!(self.poll_raw(cx, buf))?;
+                    // With half a head the connection has ended between two requests for hyper: nobody waits for an answer.
+                    if buf.filled().len() == before || guard.judge(buf, before) == Judged::HandedOn {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Stage::Waiting if guard.framing.switched.load(Ordering::Acquire) => {
+                    guard.stage = Stage::Open;
+                    guard.judged = std::mem::take(&mut guard.held).into();
+                }
+                Stage::Waiting => {
+                    // hyper reads on to hear of the client's leaving.
+                    let mut scratch = [0; 512];
+                    let room = EARLY_BYTES.saturating_sub(guard.held.len()).min(scratch.len());
+                    if room == 0 {
+                        return Poll::Pending;
+                    }
+                    let mut early = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
+                    ready!(self.poll_raw(cx, &mut early))?;
+                    if early.filled().is_empty() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    guard.held.extend_from_slice(early.filled());
+                }
+                Stage::Open => return self.poll_raw(cx, buf),
+                // The answer to the refusal is under way, and with it the end of the connection. An end of the stream must not end it sooner:
+                // whoever closes his side after a bad request gets to know what was bad.
+                Stage::Refused => return Poll::Pending,
+                Stage::Broken(fault) => {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, BrokenFraming(fault))));
+                }
+            }
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Judged {
+    HandedOn,
+    HeldBack,
+}
+
+impl Guard {
+    /// Judges the bytes behind `before` and leaves in the buffer what may be read of them.
+    fn judge(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> Judged {
+        let piece = buf.filled().get(before..).unwrap_or_default();
+        let scanned = self.scanner.feed(piece);
+        let (passed, rest) = piece.split_at_checked(scanned.passed).unwrap_or((piece, &[]));
+        let outcome = if self.held.is_empty() {
+            self.held.extend_from_slice(rest);
+            buf.set_filled(before + scanned.passed);
+            if scanned.passed == 0 { Judged::HeldBack } else { Judged::HandedOn }
+        } else {
+            if passed.is_empty() {
+                self.held.extend_from_slice(rest);
+            } else {
+                self.held.extend_from_slice(passed);
+                let head = std::mem::replace(&mut self.held, rest.to_vec());
+                self.judged = head.into();
+            }
+            buf.set_filled(before);
+            Judged::HeldBack
+        };
+        let progress = self.scanner.heads() * 2 + u64::from(self.scanner.is_in_body());
+        self.framing.progress.store(progress, Ordering::Release);
+        match scanned.then {
+            Then::More => {}
+            Then::Waiting => {
+                self.stage = Stage::Waiting;
+                self.framing.waiting.store(true, Ordering::Release);
+            }
+            Then::Refused { refusal, to_head } => {
+                self.stage = Stage::Refused;
+                self.held = Vec::new();
+                // The scanner refuses once.
+                let _first = self.framing.refused.set((refusal, to_head));
+                let judged = std::mem::take(&mut self.judged);
+                self.judged = match &judged[..] {
+                    [] => Bytes::from_static(REFUSED_REQUEST),
+                    judged => [judged, REFUSED_REQUEST].concat().into(),
+                };
+            }
+            Then::Broken(fault) => {
+                self.stage = Stage::Broken(fault);
+                self.held = Vec::new();
+                let _first = self.framing.broken.set(fault);
+            }
+        }
+        outcome
+    }
+
+    /// Whether everything that came has been handed on, and was whole requests.
+    fn is_at_rest(&self) -> bool {
+        let stage = match self.stage {
+            Stage::Scanning => self.scanner.is_between_requests(),
+            Stage::Waiting | Stage::Open => true,
+            Stage::Refused | Stage::Broken(_) => false,
+        };
+        stage && self.held.is_empty() && self.judged.is_empty()
+    }
+}
+
+fn hand_on(bytes: &mut Bytes, buf: &mut ReadBuf<'_>) {
+    let length = bytes.len().min(buf.remaining());
+    buf.put_slice(&bytes.split_to(length));
+    if !bytes.has_remaining() {
+        *bytes = Bytes::new();
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.ahead.is_empty() {
-            let length = this.ahead.len().min(buf.remaining());
-            buf.put_slice(&this.ahead.split_to(length));
-            if !this.ahead.has_remaining() {
-                this.ahead = Bytes::new();
+        match this.guard.take() {
+            None => this.poll_raw(cx, buf),
+            Some(mut guard) => {
+                let polled = this.poll_judged(&mut guard, cx, buf);
+                this.guard = Some(guard);
+                polled
             }
-            return Poll::Ready(Ok(()));
         }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut this.socket).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            this.connection.note_read();
-        }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -61,7 +294,31 @@ impl<S: AsyncWrite + Unpin> Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + Unpin> Watched<S> {
+    /// Reads what the client still sends, until it closes its side or enough is enough. Where nothing is owed and nothing is there, that is
+    /// at once.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let owes = self.guard.as_ref().is_some_and(|guard| !guard.is_at_rest());
+        let Closing::Lingering { left, until } = &mut self.closing else { return Poll::Ready(()) };
+        let mut scratch = [0; 2048];
+        loop {
+            let mut unread = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.socket).poll_read(cx, &mut unread) {
+                Poll::Ready(Ok(())) if !unread.filled().is_empty() => {
+                    *left = left.saturating_sub(unread.filled().len());
+                    if *left == 0 {
+                        return Poll::Ready(());
+                    }
+                }
+                Poll::Ready(Ok(()) | Err(_)) => return Poll::Ready(()),
+                Poll::Pending if !owes && *left == LINGER_BYTES => return Poll::Ready(()),
+                Poll::Pending => return until.as_mut().poll(cx),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.socket).poll_write(cx, buf);
         self.noted(polled)
@@ -86,7 +343,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.socket).poll_shutdown(cx);
-        self.noted(polled)
+        if let Closing::Not = self.closing {
+            let polled = Pin::new(&mut self.socket).poll_shutdown(cx);
+            ready!(self.noted(polled))?;
+            // The other direction of a tunnel goes on.
+            let lingers = self.guard.as_ref().is_some_and(|guard| !matches!(guard.stage, Stage::Open));
+            self.closing = if lingers {
+                let until = Box::pin(sleep_until(Instant::now() + LINGER));
+                Closing::Lingering { left: LINGER_BYTES, until }
+            } else {
+                Closing::Done
+            };
+        }
+        ready!(self.poll_linger(cx));
+        self.closing = Closing::Done;
+        Poll::Ready(Ok(()))
     }
 }

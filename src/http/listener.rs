@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -78,12 +79,15 @@ pub enum BindFault {
     /// No socket of that name was handed over.
     #[error("the service manager has handed over no such socket")]
     NotHandedOver,
+    /// What a running process passed on is not what its name says.
+    #[error("the running process has passed on another socket than this")]
+    Mismatched,
     /// The system refuses.
     #[error("the system refuses it ({0})")]
     Io(#[source] io::Error),
     /// Certificate or key.
-    #[error("{0}")]
-    Tls(#[source] super::tls::TlsFileError),
+    #[error("{}", crate::telemetry::WithCauses(.0.as_ref()))]
+    Tls(#[source] Box<super::tls::TlsFileError>),
 }
 
 impl From<io::Error> for BindFault {
@@ -108,6 +112,14 @@ pub(super) enum Listening {
 }
 
 impl Listening {
+    /// One more handle of it.
+    pub(super) fn handle(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(listener) => listener.try_clone().map(OwnedFd::from),
+            Self::Unix(listener) => listener.try_clone().map(OwnedFd::from),
+        }
+    }
+
     fn try_clone(&self) -> io::Result<Self> {
         Ok(match self {
             Self::Tcp(listener) => Self::Tcp(listener.try_clone()?),
@@ -122,6 +134,8 @@ pub(super) struct Bound {
     pub(super) sockets: Vec<Listening>,
     /// Removes the socket's file in the end.
     pub(super) file: Option<SocketFile>,
+    /// Where the file of an adopted Unix socket is. It belongs to the process that passed the socket on until that one has left.
+    pub(super) inherited_file: Option<PathBuf>,
 }
 
 /// The sockets of a service manager (`sd_listen_fds(3)`). Taken from the environment once: it is cleared by that.
@@ -156,7 +170,8 @@ pub(super) fn bind(bind: &Bind, workers: usize, handed_over: &mut HandedOver) ->
             let listener = bind_unix(path)?;
             let file = SocketFile::of(path)?;
             let address = BoundAddress::Unix(path.clone());
-            Ok(Bound { address, sockets: share(Listening::Unix(listener), workers)?, file: Some(file) })
+            let sockets = share(Listening::Unix(listener), workers)?;
+            Ok(Bound { address, sockets, file: Some(file), inherited_file: None })
         }
         Bind::Systemd(name) => {
             let listening = handed_over.take(name)?;
@@ -170,7 +185,49 @@ pub(super) fn bind(bind: &Bind, workers: usize, handed_over: &mut HandedOver) ->
                     BoundAddress::Unix(address.as_pathname().map(Path::to_owned).unwrap_or_default())
                 }
             };
-            Ok(Bound { address, sockets: share(listening, workers)?, file: None })
+            Ok(Bound { address, sockets: share(listening, workers)?, file: None, inherited_file: None })
+        }
+    }
+}
+
+/// Takes over the sockets that a running process has passed on for this address. All of a TCP group are taken, however many workers
+/// there are: connections may be waiting in each.
+pub(super) fn adopt(bind: &Bind, sockets: Vec<OwnedFd>, workers: usize) -> Result<Bound, BindFault> {
+    let sockets: Vec<Socket> = sockets.into_iter().map(Socket::from).collect();
+    if !sockets.iter().all(|socket| socket.is_listener().unwrap_or(false)) {
+        return Err(BindFault::Mismatched);
+    }
+    let first = sockets.first().ok_or(BindFault::Mismatched)?.local_addr()?;
+    match bind {
+        Bind::Tcp(wanted) => {
+            let real = first.as_socket().ok_or(BindFault::Mismatched)?;
+            let same = |socket: &Socket| socket.local_addr().is_ok_and(|address| address.as_socket() == Some(real));
+            let as_wanted = real.ip() == wanted.ip() && (wanted.port() == 0 || real.port() == wanted.port());
+            if !as_wanted || !sockets.iter().all(same) {
+                return Err(BindFault::Mismatched);
+            }
+            let mut listening: Vec<_> = sockets.into_iter().map(|socket| Listening::Tcp(socket.into())).collect();
+            while listening.len() < workers {
+                listening.push(Listening::Tcp(join_group(real)?.into()));
+            }
+            Ok(Bound { address: BoundAddress::Tcp(real), sockets: listening, file: None, inherited_file: None })
+        }
+        Bind::Unix(_) | Bind::Systemd(_) => {
+            // All handles are of one socket.
+            let only = sockets.into_iter().next().ok_or(BindFault::Mismatched)?;
+            let (listening, address) = match (first.as_socket(), first.as_pathname()) {
+                (Some(address), _) => (Listening::Tcp(only.into()), BoundAddress::Tcp(address)),
+                (None, path) => (
+                    Listening::Unix(OwnedFd::from(only).into()),
+                    BoundAddress::Unix(path.map(Path::to_owned).unwrap_or_default()),
+                ),
+            };
+            let inherited_file = match (bind, &address) {
+                (Bind::Unix(wanted), BoundAddress::Unix(path)) if wanted == path => Some(path.clone()),
+                (Bind::Unix(_), BoundAddress::Unix(_) | BoundAddress::Tcp(_)) => return Err(BindFault::Mismatched),
+                (Bind::Systemd(_) | Bind::Tcp(_), _) => None,
+            };
+            Ok(Bound { address, sockets: share(listening, workers)?, file: None, inherited_file })
         }
     }
 }
@@ -196,13 +253,18 @@ fn bind_tcp(address: SocketAddr, workers: usize) -> Result<Bound, BindFault> {
     first.listen(BACKLOG)?;
     let mut sockets = vec![Listening::Tcp(first.into())];
     for _ in 1..workers {
-        let socket = tcp_socket(address)?;
-        socket.set_reuse_port(true)?;
-        socket.bind(&real.into())?;
-        socket.listen(BACKLOG)?;
-        sockets.push(Listening::Tcp(socket.into()));
+        sockets.push(Listening::Tcp(join_group(real)?.into()));
     }
-    Ok(Bound { address: BoundAddress::Tcp(real), sockets, file: None })
+    Ok(Bound { address: BoundAddress::Tcp(real), sockets, file: None, inherited_file: None })
+}
+
+/// One more socket on a port of ours.
+fn join_group(address: SocketAddr) -> io::Result<Socket> {
+    let socket = tcp_socket(address)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
 }
 
 fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
@@ -241,19 +303,26 @@ fn bind_unix(path: &Path) -> Result<UnixListener, BindFault> {
 /// The file of a Unix socket, removed when dropped if it is still the one that was made.
 pub(super) struct SocketFile {
     path: PathBuf,
-    made: (u64, u64),
+    /// Device and inode; none once it is left alone.
+    made: Option<(u64, u64)>,
 }
 
 impl SocketFile {
-    fn of(path: &Path) -> io::Result<Self> {
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
         let made = std::fs::symlink_metadata(path)?;
-        Ok(Self { path: path.to_owned(), made: (made.dev(), made.ino()) })
+        Ok(Self { path: path.to_owned(), made: Some((made.dev(), made.ino())) })
+    }
+
+    /// The file belongs to somebody else now.
+    pub(super) fn leave(mut self) {
+        self.made = None;
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let still_ours = std::fs::symlink_metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == self.made);
+        let still_ours =
+            std::fs::symlink_metadata(&self.path).is_ok_and(|now| Some((now.dev(), now.ino())) == self.made);
         if still_ours && let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!(%error, path = %self.path.display(), "the socket's file could not be removed");
         }
@@ -322,6 +391,48 @@ mod tests {
         let file = bind(&Bind::Unix(path.clone()), 1, &mut nothing_handed_over());
         assert!(matches!(file, Err(BindFault::NotASocket)));
         assert_eq!(std::fs::read(&path).expect("the file"), b"precious");
+    }
+
+    fn handles(bound: &Bound) -> Vec<OwnedFd> {
+        bound.sockets.iter().map(|socket| socket.handle().expect("a handle")).collect()
+    }
+
+    #[test]
+    fn r25_sockets_that_are_passed_on_are_all_kept_and_joined_by_those_that_more_workers_need() {
+        let old = bind(&on_any_port(), 3, &mut nothing_handed_over()).expect("bound");
+        for (workers, sockets) in [(1, 3), (3, 3), (5, 5)] {
+            let new = adopt(&on_any_port(), handles(&old), workers).expect("adopted");
+            assert_eq!((&new.address, new.sockets.len()), (&old.address, sockets), "{workers}");
+        }
+    }
+
+    #[test]
+    fn r25_a_passed_on_socket_that_is_not_what_its_name_says_is_refused() {
+        let old = bind(&on_any_port(), 1, &mut nothing_handed_over()).expect("bound");
+        let other = Bind::Tcp("127.0.0.2:0".parse().expect("an address"));
+        let directory = tempfile::tempdir().expect("a directory");
+        let unix = Bind::Unix(directory.path().join("s"));
+        for bind in [&other, &unix] {
+            assert!(matches!(adopt(bind, handles(&old), 1), Err(BindFault::Mismatched)));
+        }
+        let connected = std::net::TcpStream::connect(old.address.tcp().expect("TCP")).expect("connected");
+        for sockets in [vec![], vec![connected.into()]] {
+            assert!(matches!(adopt(&on_any_port(), sockets, 1), Err(BindFault::Mismatched)));
+        }
+    }
+
+    #[test]
+    fn r25_the_file_of_a_unix_socket_that_was_passed_on_is_left_alone_by_both_until_it_is_settled_whose_it_is() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("s");
+        let wanted = Bind::Unix(path.clone());
+        let old = bind(&wanted, 2, &mut nothing_handed_over()).expect("bound");
+        let new = adopt(&wanted, handles(&old), 3).expect("adopted");
+        assert_eq!(new.inherited_file.as_ref(), Some(&path));
+        drop(new);
+        assert!(path.exists(), "the new one came to nothing");
+        old.file.expect("a file").leave();
+        assert!(path.exists(), "it is the new one's");
     }
 
     #[test]

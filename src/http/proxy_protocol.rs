@@ -16,7 +16,7 @@ const MAX_BLOCK: usize = 4096;
 
 /// Who is connected to the balancer, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// The balancer itself (a health check), or an address of a kind that we have no use for: the socket's own addresses stand.
     Socket,
     /// A client.
@@ -25,7 +25,7 @@ pub(super) enum Origin {
 
 /// Not a PROXY header, or a broken one.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ProxyHeaderError {
+pub(crate) enum ProxyHeaderError {
     #[error("the connection broke off before its PROXY header was complete")]
     Io(#[from] io::Error),
     #[error("the PROXY header is malformed")]
@@ -33,7 +33,7 @@ pub(super) enum ProxyHeaderError {
 }
 
 /// Reads the header at the start of a connection.
-pub(super) async fn read<S: AsyncRead + Unpin>(socket: &mut S) -> Result<Origin, ProxyHeaderError> {
+pub(crate) async fn read<S: AsyncRead + Unpin>(socket: &mut S) -> Result<Origin, ProxyHeaderError> {
     // The shortest line of version 1 has 15 bytes: reading 12 never reads too far.
     let mut start = [0; SIGNATURE.len()];
     socket.read_exact(&mut start).await?;
@@ -69,12 +69,18 @@ fn addresses<'a, A: FromStr + Into<IpAddr>>(
 ) -> Option<(SocketAddr, SocketAddr)> {
     let mut address = || words.next()?.parse::<A>().ok().map(Into::into);
     let (peer, local): (IpAddr, IpAddr) = (address()?, address()?);
-    let mut port = || words.next().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit()))?.parse::<u16>().ok();
+    // Decimal, without a sign or leading zeros.
+    let mut port = || words.next().filter(|word| is_plain_number(word))?.parse::<u16>().ok();
     let (peer_port, local_port) = (port()?, port()?);
     Some((SocketAddr::new(peer, peer_port), SocketAddr::new(local, local_port)))
 }
 
-/// Version 2 after its signature, section 2.2.
+fn is_plain_number(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_digit()) && (word == "0" || !word.starts_with('0'))
+}
+
+/// Version 2 after its signature, section 2.2. What follows the addresses, the TLVs, is skipped by the length of the block and never
+/// looked into: none of them changes who the client is.
 async fn read_block<S: AsyncRead + Unpin>(socket: &mut S) -> Result<Origin, ProxyHeaderError> {
     let command = socket.read_u8().await?;
     let family = socket.read_u8().await?;
@@ -159,12 +165,15 @@ mod tests {
     #[test]
     fn r72_what_is_no_header_is_never_taken_for_a_client() {
         let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(MAX_LINE));
-        let cases: [&[u8]; 12] = [
+        let cases: [&[u8]; 15] = [
             b"GET / HTTP/1.1\r\nhost: a\r\n\r\n",
             b"PROXY TCP4 192.0.2.1 198.51.100.2 4660\r\n",
             b"PROXY TCP4 192.0.2.1 198.51.100.2 4660 80 1\r\n",
             b"PROXY TCP4 192.0.2.1 198.51.100.2 65536 80\r\n",
             b"PROXY TCP4 192.0.2.1 198.51.100.2 +660 80\r\n",
+            b"PROXY TCP4 192.0.2.1 198.51.100.2 4660 080\r\n",
+            b"PROXY TCP4 192.0.2.01 198.51.100.2 4660 80\r\n",
+            b"PROXY TCP4 192.0.2.1 198.51.100.2 4660 80\n\r\n",
             b"PROXY TCP4 ::1 ::2 4660 80\r\n",
             b"PROXY TCP9 192.0.2.1 198.51.100.2 4660 80\r\n",
             b"PROXY  TCP4 192.0.2.1 198.51.100.2 4660 80\r\n",
@@ -183,7 +192,50 @@ mod tests {
         assert!(matches!(header(b"PROXY TCP4 1").0, Err(ProxyHeaderError::Io(_))));
     }
 
+    fn tlvs() -> impl Strategy<Value = Vec<u8>> {
+        // Sound ones, ones whose length lies, and noise.
+        let sound = (any::<u8>(), prop::collection::vec(any::<u8>(), 0..40))
+            .prop_map(|(kind, value)| [&[kind, 0, u8::try_from(value.len()).expect("short")][..], &value].concat());
+        let lying = (any::<[u8; 3]>(), prop::collection::vec(any::<u8>(), 0..40))
+            .prop_map(|(head, value)| [&head[..], &value].concat());
+        let noise = prop::collection::vec(any::<u8>(), 0..40);
+        prop::collection::vec(prop_oneof![sound, lying, noise], 0..20).prop_map(|all| all.concat())
+    }
+
     proptest! {
+        #[test]
+        fn r72_tlvs_never_change_who_the_client_is_nor_where_the_header_ends(
+            tlvs in tlvs(),
+            peer in any::<([u8; 4], u16)>(),
+            v6 in any::<Option<[u8; 16]>>(),
+            behind in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let (family, address, expected): (_, Vec<u8>, IpAddr) = match v6 {
+                None => (0x11, peer.0.to_vec(), peer.0.into()),
+                Some(v6) => (0x21, v6.to_vec(), v6.into()),
+            };
+            let ports = [peer.1.to_be_bytes(), 443_u16.to_be_bytes()].concat();
+            let body = [&address[..], &address, &ports, &tlvs].concat();
+            let bytes = [&block(0x21, family, &body)[..], &behind].concat();
+            let (origin, left) = header(&bytes);
+            let (peer, local) = (SocketAddr::new(expected, peer.1), SocketAddr::new(expected, 443));
+            prop_assert_eq!(origin.expect("a header"), Origin::Client { peer, local });
+            prop_assert_eq!(left, behind.len());
+            // A health check of the balancer's own may carry them too.
+            let (origin, left) = header(&[&block(0x20, 0, &tlvs)[..], &behind].concat());
+            prop_assert_eq!((origin.expect("a header"), left), (Origin::Socket, behind.len()));
+        }
+
+        #[test]
+        fn r72_a_header_that_breaks_off_anywhere_is_none(cut in 0_usize..200, tlvs in tlvs()) {
+            let line = b"PROXY TCP6 2001:db8::1 2001:db8::2 4660 80\r\n".to_vec();
+            for whole in [line, block(0x21, 0x11, &[&[7; 12][..], &tlvs].concat())] {
+                if let Some(part) = whole.get(..cut).filter(|part| part.len() < whole.len()) {
+                    prop_assert!(matches!(header(part).0, Err(ProxyHeaderError::Io(_))));
+                }
+            }
+        }
+
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), version in 0..3) {
             let start: &[u8] = match version { 0 => b"", 1 => b"PROXY TCP4 ", _ => &SIGNATURE };

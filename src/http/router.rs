@@ -7,9 +7,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode};
+use percent_encoding::percent_decode;
 
 use super::decode::names::{FieldName, pointer_keys};
-use super::decode::{Decoded, form, path_names_credential, query_names_credential, query_names_password};
+use super::decode::{
+    Decoded, decode, form, parameter_names, path_names_credential, query_names_credential, query_names_password,
+    strip_credential_cookies,
+};
 use super::gate::Refusal;
 use super::path::{CanonicalTarget, PathError};
 use super::settings::{Action, RequestShape, Route, RouteMatch};
@@ -22,6 +26,21 @@ pub const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-metho
 /// Headers by which a client asks for another path than it sent. Refused on routes; elsewhere the forwarder strips them, since
 /// an app that follows them would find a route's path there (R30).
 pub const PATH_OVERRIDES: [&str; 2] = ["x-original-url", "x-rewrite-url"];
+
+/// Headers in which proxies say what a path was before they changed it, and apps believe them: by a prefix to be cut off (a
+/// snippet of Flask's; gunicorn's own names), or by the whole path. Never sent on, on routes or elsewhere (R30).
+pub const PATH_HINTS: [&str; 10] = [
+    "x-original-uri",
+    "x-original-path",
+    "x-envoy-original-path",
+    "x-replaced-path",
+    "x-override-url",
+    "x-request-uri",
+    "x-script-name",
+    "script-name",
+    "script_name",
+    "path_info",
+];
 
 /// All routes, by the keys of their paths.
 pub struct Router {
@@ -41,6 +60,31 @@ struct Place {
     closes_other_methods: bool,
 }
 
+/// How the paths of two routes meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meeting {
+    /// They are one place: whatever spelling is taken for one is taken for the other (R29).
+    Same,
+    /// The first is another spelling of the second: `/login.json` of `/login`, `/index.php/login` of `/index.php`.
+    SpellingOf,
+}
+
+/// How one path as configured meets another; not at all if either is no path.
+#[must_use]
+pub fn meeting(path: &str, other: &str) -> Option<Meeting> {
+    let key = |path: &str| {
+        let target = CanonicalTarget::parse_configured(path).ok()?;
+        Some(spellings::usual_key(target.path()))
+    };
+    let (path, other) = (key(path)?, key(other)?);
+    if path == other {
+        return Some(Meeting::Same);
+    }
+    let mut found = false;
+    spellings::for_each_key(&path, |spelling| found |= spelling == other);
+    found.then_some(Meeting::SpellingOf)
+}
+
 /// A route's path cannot be matched.
 #[derive(Debug, thiserror::Error)]
 #[error("the path of route `{route}` cannot be matched")]
@@ -54,10 +98,15 @@ pub struct BadRoutePath {
 
 /// What to do with a request.
 pub enum Routed {
-    /// It is for no route: it is forwarded untouched.
+    /// Its path is no route's that takes a password: it is forwarded untouched.
     Pass,
+    /// Its path is one of these routes', and it only reads there: it is forwarded without what could make it a login.
+    Read(Candidates),
     /// It is for one of these routes, if its body says so.
     Take(Candidates),
+    /// It is for none of these routes, since it has not the query that they ask for; but for an app that reads those parameters from
+    /// the body as well, its body may make it one: see [`Candidates::may_be_named_by`].
+    Doubt(Candidates),
     /// The path is a route's, the method nobody's: 405 (R31).
     MethodNotAllowed(RouteIndex),
     /// It could be taken for a route's by some backend and not by us.
@@ -69,6 +118,8 @@ pub enum Routed {
 pub struct Candidates {
     first: Arc<Place>,
     others: Vec<Arc<Place>>,
+    /// Routes at this path and of this method whose query is not there.
+    unasked: Vec<Arc<Place>>,
 }
 
 /// What the body decided.
@@ -98,6 +149,18 @@ const QUERY_CREDENTIAL: Refusal = Refusal {
     reason: "query_credential",
     title: "Credentials do not belong in the URL",
 };
+const READ_WITH_BODY: Refusal =
+    Refusal { status: StatusCode::BAD_REQUEST, reason: "read_with_body", title: "This method has no body here" };
+const MISPLACED_CREDENTIAL: Refusal = Refusal {
+    status: StatusCode::BAD_REQUEST,
+    reason: "misplaced_credential",
+    title: "The credentials do not stand where they belong",
+};
+const QUERY_IN_BODY: Refusal = Refusal {
+    status: StatusCode::BAD_REQUEST,
+    reason: "query_in_body",
+    title: "A parameter of the query stands in the body",
+};
 const WRONG_FORMAT: Refusal = Refusal {
     status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
     reason: "unsupported_type",
@@ -110,7 +173,7 @@ impl Router {
         let mut places: HashMap<Box<[u8]>, Vec<Arc<Place>>> = HashMap::new();
         for (index, route) in routes.iter().enumerate() {
             let place = Place::new(RouteIndex(index), route)?;
-            let key = spellings::key(place.path.path(), Reader::Usual);
+            let key = spellings::usual_key(place.path.path());
             places.entry(key.into_boxed_slice()).or_default().push(Arc::new(place));
         }
         let longest = places.keys().map(|key| key.len()).max().unwrap_or(0);
@@ -140,8 +203,8 @@ impl Router {
         if places.iter().any(|place| query.is_ambiguous(&place.matcher)) {
             return refused(REPEATED_QUERY);
         }
-        let asked: Vec<&Arc<Place>> = places.into_iter().filter(|place| query.satisfies(&place.matcher)).collect();
-        by_method(method, target, &asked)
+        let (asked, unasked): (Vec<_>, Vec<_>) = places.into_iter().partition(|place| query.satisfies(&place.matcher));
+        by_method(method, target, &asked, &unasked)
     }
 
     /// The routes at a path, and which reader finds them there. None at all for most requests, after one look-up.
@@ -151,13 +214,20 @@ impl Router {
         if spellings::plain_length(path).is_some_and(|length| length > self.longest) {
             return (found, Reader::Usual);
         }
-        let usual = spellings::key(path, Reader::Usual);
+        let usual = spellings::usual_key(path);
         spellings::for_each_key(&usual, |key| self.add_places_at(key, path, &mut found));
         if !found.is_empty() || !spellings::may_be_read_carelessly(path) {
             return (found, Reader::Usual);
         }
-        let careless = spellings::key(path, Reader::Careless);
+        let careless = spellings::careless_key(path);
         spellings::for_each_key(&careless, |key| self.add_places_at(key, path, &mut found));
+        if let Some(names) = spellings::names_beside_dots(path) {
+            let last = |key: &[u8]| key.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
+            self.places.keys().filter(|key| names.contains(&last(key))).for_each(|key| {
+                self.add_places_at(key, path, &mut found);
+            });
+            found.sort_by_key(|place| place.index.0);
+        }
         found.retain(|place| !place.matcher.exact);
         (found, Reader::Careless)
     }
@@ -172,14 +242,22 @@ impl Router {
     }
 }
 
-/// The last step: the method.
-fn by_method(method: &Method, target: &CanonicalTarget, asked: &[&Arc<Place>]) -> Routed {
-    let mut candidates = asked.iter().filter(|place| place.matcher.method == *method).map(|place| Arc::clone(place));
+/// The last step: the method. `asked` are the routes whose query is there.
+fn by_method(method: &Method, target: &CanonicalTarget, asked: &[&Arc<Place>], unasked: &[&Arc<Place>]) -> Routed {
+    let of_method = |places: &[&Arc<Place>]| -> Vec<Arc<Place>> {
+        places.iter().filter(|place| place.matcher.method == *method).map(|place| Arc::clone(place)).collect()
+    };
+    let mut unasked = of_method(unasked);
+    unasked.retain(|place| place.closes_other_methods);
+    let mut candidates = of_method(asked).into_iter();
     if let Some(first) = candidates.next() {
-        return Routed::Take(Candidates { first, others: candidates.collect() });
+        return Routed::Take(Candidates { first, others: candidates.collect(), unasked });
     }
     let guarded = |place: &&&Arc<Place>| place.closes_other_methods;
-    let Some(place) = asked.iter().find(guarded) else { return Routed::Pass };
+    let Some(place) = asked.iter().find(guarded) else {
+        let Some(first) = unasked.first().map(Arc::clone) else { return Routed::Pass };
+        return Routed::Doubt(Candidates { first, others: Vec::new(), unasked });
+    };
     if !(*method == Method::GET || *method == Method::HEAD || *method == Method::OPTIONS) {
         return Routed::MethodNotAllowed(place.index);
     }
@@ -188,7 +266,8 @@ fn by_method(method: &Method, target: &CanonicalTarget, asked: &[&Arc<Place>]) -
     if target.query().is_some_and(named) {
         return Routed::Refused(place.index, QUERY_CREDENTIAL);
     }
-    Routed::Pass
+    let others = asked.iter().filter(|other| other.index != place.index).map(|place| Arc::clone(place)).collect();
+    Routed::Read(Candidates { first: Arc::clone(place), others, unasked: Vec::new() })
 }
 
 impl Place {
@@ -231,10 +310,29 @@ impl Candidates {
         !self.first.fields.is_empty()
     }
 
+    fn places(&self) -> impl Iterator<Item = &Arc<Place>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// What becomes of a read that comes with a body: an app that takes a route for every method may read a login there (R31).
+    #[must_use]
+    pub fn read_with_body(&self) -> (RouteIndex, Refusal) {
+        (self.first.index, READ_WITH_BODY)
+    }
+
+    /// Removes the cookies that bear a credential's name. PHP without a php.ini, and others, read cookies after the body, over
+    /// fields of the same name: the app would judge another user than the one whose password is saved (R39, R41).
+    pub fn strip_credential_cookies(&self, headers: &mut HeaderMap) {
+        strip_credential_cookies(headers, &self.places().map(|place| &place.shape).collect::<Vec<_>>());
+    }
+
     /// Which route the body is for. A body that has a route's fields in another format or spelling than the route's is refused:
-    /// some backends read both.
+    /// some backends read both. So is a request that has them in several places: some backends read all.
     pub fn select(&self, target: &CanonicalTarget, decoded: &Decoded) -> Result<Selection, Refusal> {
-        for place in std::iter::once(&self.first).chain(&self.others) {
+        if self.unasked.iter().any(|place| place.is_asked_for_by(target, decoded)) {
+            return Err(QUERY_IN_BODY);
+        }
+        for place in self.places() {
             if !place.fields.iter().all(|field| decoded.has_field(field)) {
                 continue;
             }
@@ -244,11 +342,64 @@ impl Candidates {
             place.refuse_overrides(target, decoded)?;
             return Ok(Selection::Route(place.index));
         }
-        Ok(Selection::Pass)
+        match self.places().any(|place| place.is_scattered_over(target, decoded)) {
+            true => Err(MISPLACED_CREDENTIAL),
+            false => Ok(Selection::Pass),
+        }
+    }
+}
+
+impl Candidates {
+    /// Whether the body of a [`Routed::Doubt`] has the parameters that the query has not. Of a body that cannot be read - a multipart
+    /// one, a form in another charset - its words decide.
+    pub fn may_be_named_by(
+        &self,
+        headers: &HeaderMap,
+        target: &CanonicalTarget,
+        body: &[u8],
+    ) -> Result<(), (RouteIndex, Refusal)> {
+        let named = match decode(headers, body) {
+            Ok(decoded) => self.unasked.iter().find(|place| place.is_asked_for_by(target, &decoded)),
+            Err(_) => {
+                let text = percent_decode(body).decode_utf8_lossy().to_lowercase();
+                self.unasked.iter().find(|place| place.words().all(|word| text.contains(&word)))
+            }
+        };
+        named.map_or(Ok(()), |place| Err((place.index, QUERY_IN_BODY)))
     }
 }
 
 impl Place {
+    /// Whether all that the route asks for in the query is there for a reader that looks into the body first (PHP's `$_REQUEST`),
+    /// and so are its fields.
+    fn is_asked_for_by(&self, target: &CanonicalTarget, decoded: &Decoded) -> bool {
+        let query = Query::parse(target).ok();
+        let in_query = |name: &str, value: &str| query.as_ref().is_some_and(|query| query.says(name, value, false));
+        let asked = |(name, value): (&String, &String)| {
+            decoded.may_say(&FieldName::of_form(name), value) || in_query(name, value)
+        };
+        self.matcher.query.iter().all(asked) && self.fields.iter().all(|field| decoded.has_field_like(field))
+    }
+
+    /// What a body that names this route cannot do without.
+    fn words(&self) -> impl Iterator<Item = String> {
+        let query = self
+            .matcher
+            .query
+            .iter()
+            .flat_map(|(name, value)| [FieldName::of_form(name).last().to_owned(), value.to_lowercase()]);
+        query.chain(self.fields.iter().map(|field| field.last().to_owned()))
+    }
+
+    /// Whether all the fields that the route asks for are there, but not all in the body, or below or above where they belong: for
+    /// `$_REQUEST`, or for parameters that are wrapped and unwrapped, that is the same.
+    fn is_scattered_over(&self, target: &CanonicalTarget, decoded: &Decoded) -> bool {
+        let elsewhere = parameter_names(target);
+        self.fields
+            .iter()
+            .all(|field| decoded.has_field_like(field) || elsewhere.iter().any(|name| name.is_like(field)))
+    }
+
     /// Method overrides in the query or a form (R30), and credentials outside the body (R39).
     fn refuse_overrides(&self, target: &CanonicalTarget, decoded: &Decoded) -> Result<(), Refusal> {
         let expected = self.matcher.fields.iter().any(|field| is_method_override(field));
@@ -300,14 +451,13 @@ impl Query {
     }
 
     fn satisfies(&self, matcher: &RouteMatch) -> bool {
-        matcher.query.iter().all(|(wanted, value)| {
-            self.parameters.iter().any(|(name, given)| {
-                if matcher.exact {
-                    name == wanted && given == value
-                } else {
-                    FieldName::of_form(name).holds(&FieldName::of_form(wanted)) && given.eq_ignore_ascii_case(value)
-                }
-            })
+        matcher.query.iter().all(|(wanted, value)| self.says(wanted, value, matcher.exact))
+    }
+
+    fn says(&self, wanted: &str, value: &str, exact: bool) -> bool {
+        self.parameters.iter().any(|(name, given)| match exact {
+            true => name == wanted && given == value,
+            false => FieldName::of_form(name).holds(&FieldName::of_form(wanted)) && given.eq_ignore_ascii_case(value),
         })
     }
 }

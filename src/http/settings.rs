@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::gate::GatePolicy;
+use super::hosts::AllowedHosts;
 use crate::domain::registration::WriteTo;
 use crate::net::Target;
+pub use crate::net::pem::TlsFiles;
+use crate::net::tls::TlsSettings;
 use crate::template::Template;
 
 /// The whole edge, resolved.
@@ -24,6 +28,10 @@ pub struct EdgeSettings {
     pub trusted_proxies: TrustedProxies,
     /// Timers and sizes.
     pub bounds: EdgeBounds,
+    /// What the operator loosened of the gate.
+    pub gate: GatePolicy,
+    /// The hosts that are served.
+    pub hosts: AllowedHosts,
 }
 
 /// `[[listener]]`.
@@ -33,8 +41,16 @@ pub struct ListenerSettings {
     pub bind: Bind,
     /// Whether a PROXY protocol header is mandatory.
     pub proxy_protocol: bool,
-    /// Certificate and key, PEM.
-    pub tls: Option<TlsFiles>,
+    /// Certificates, and whether clients have to show one.
+    pub tls: Option<ListenerTls>,
+}
+
+impl ListenerSettings {
+    /// Whether clients are asked for a certificate here.
+    #[must_use]
+    pub fn asks_for_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.clients.is_some())
+    }
 }
 
 /// `bind` of a listener.
@@ -48,25 +64,64 @@ pub enum Bind {
     Systemd(String),
 }
 
-/// Files of a listener's TLS.
+/// `tls` of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Certificate chain, PEM.
-    pub cert: PathBuf,
-    /// Private key, PEM.
-    pub key: PathBuf,
+pub struct ListenerTls {
+    /// For clients that name no server, or one that no certificate is for.
+    pub default: TlsFiles,
+    /// Chosen by the name that a client asks for.
+    pub also: Vec<TlsFiles>,
+    /// Whether clients are asked who they are.
+    pub clients: Option<ClientCertificates>,
+}
+
+impl ListenerTls {
+    /// All of its certificates, the default first.
+    pub fn certificates(&self) -> impl Iterator<Item = &TlsFiles> {
+        std::iter::once(&self.default).chain(&self.also)
+    }
+}
+
+impl From<TlsFiles> for ListenerTls {
+    /// One certificate for everybody.
+    fn from(default: TlsFiles) -> Self {
+        Self { default, also: Vec::new(), clients: None }
+    }
+}
+
+/// Certificates of clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// Who has to have issued them, PEM.
+    pub ca: PathBuf,
+    /// Whether there has to be one.
+    pub demand: ClientAuth,
+}
+
+/// Whether a client has to show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    /// It may come without; one that it shows has to be right.
+    Optional,
+    /// Without one there is no connection.
+    Required,
 }
 
 /// `[upstream]`.
 pub struct UpstreamSettings {
     /// Where the app is.
     pub target: Target,
+    /// What is trusted and shown there, if it is `https`.
+    pub tls: TlsSettings,
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// How long the head of an answer may take.
     pub response_timeout: Duration,
     /// Whether the client's `Host` goes on; else the upstream's own.
     pub preserve_host: bool,
+    /// Whether WebSockets go through.
+    pub websocket: bool,
     /// Headers set on a valid session, and stripped from every client's request.
     pub identity_headers: Vec<(http::HeaderName, Template)>,
 }
@@ -111,6 +166,10 @@ pub struct EdgeBounds {
     pub idle_timeout: Duration,
     /// How long a drain may take.
     pub drain_timeout: Duration,
+    /// How long an idle HTTP/1 connection may still bring a request once a drain has begun.
+    pub linger: Duration,
+    /// How long WebSockets may go on once a drain has begun.
+    pub drain_tunnels: Duration,
     /// Open connections over all.
     pub max_connections: usize,
     /// Open connections of one client address, or IPv6 network.

@@ -3,6 +3,8 @@
 //!
 //! Pure; called by the router alone.
 
+use std::collections::HashSet;
+
 use super::path::percent_decoded;
 
 /// A path folded to a key: segments in lower case, decoded, without parameters, joined by `/`, without one at the end. The root
@@ -39,12 +41,11 @@ pub(super) fn may_be_read_carelessly(path: &str) -> bool {
     path.contains('%') || path.contains("./") || path.ends_with('.') || path.contains(".;") || path.contains("::")
 }
 
-/// The key of a path as a reader sees it.
-pub(super) fn key(path: &str, reader: Reader) -> Key {
-    match reader {
-        Reader::Usual if is_plain(path) => path.bytes().skip(1).map(|byte| byte.to_ascii_lowercase()).collect(),
-        Reader::Usual => thorough_key(path),
-        Reader::Careless => careless_key(path),
+/// The key of a path as usual readers see it.
+pub(super) fn usual_key(path: &str) -> Key {
+    match is_plain(path) {
+        true => path.bytes().skip(1).map(|byte| byte.to_ascii_lowercase()).collect(),
+        false => thorough_key(path),
     }
 }
 
@@ -55,21 +56,42 @@ fn thorough_key(path: &str) -> Key {
     }))
 }
 
-fn careless_key(path: &str) -> Key {
-    let mut decoded = decode(path.as_bytes());
-    for _ in 1..CARELESS_DECODINGS {
-        decoded = decode(&decoded);
-    }
+/// The key of a path as the most careless reader sees it.
+pub(super) fn careless_key(path: &str) -> Key {
+    let decoded = thoroughly_decoded(path);
     let mut segments: Vec<Key> = Vec::new();
     for segment in cut_at(&decoded, b"?#\0").split(|byte| matches!(byte, b'/' | b'\\')) {
-        let name = cut_at(segment, b";");
-        let stream = name.windows(2).position(|pair| pair == b"::"); // NTFS: `login.asp::$DATA`.
-        match stream.and_then(|at| name.get(..at)).unwrap_or(name) {
+        match without_stream(cut_at(segment, b";")) {
+            b"." => {}
             b".." => drop(segments.pop()),
             name => segments.push(fold_unicode(trim_end(name))),
         }
     }
     join(segments.into_iter())
+}
+
+/// The names in a path that some reader resolves dot segments of; `None` if there are none. Where such a path leads depends on how
+/// often a reader decoded before, what it took for a slash, whether it made one of several (as Tomcat and nginx do), where it cut
+/// the text off. But wherever that is, its last name is one of these.
+pub(super) fn names_beside_dots(path: &str) -> Option<HashSet<Key>> {
+    let decoded = thoroughly_decoded(path);
+    let names = || decoded.split(|byte| matches!(byte, b'/' | b'\\' | b';' | b'?' | b'#' | 0));
+    names().any(|name| name == b"..").then(|| {
+        let spelled = names().flat_map(|name| [name, without_stream(name)]);
+        let folded: HashSet<Key> = spelled.map(|name| fold_unicode(trim_end(name))).collect();
+        let stems: Vec<Key> = folded.iter().filter_map(|name| without_suffix(name)).map(<[u8]>::to_vec).collect();
+        folded.into_iter().chain(stems).collect()
+    })
+}
+
+fn thoroughly_decoded(path: &str) -> Key {
+    (1..CARELESS_DECODINGS).fold(decode(path.as_bytes()), |decoded, _| decode(&decoded))
+}
+
+/// NTFS: `login.asp::$DATA`.
+fn without_stream(name: &[u8]) -> &[u8] {
+    let stream = name.windows(2).position(|pair| pair == b"::");
+    stream.and_then(|at| name.get(..at)).unwrap_or(name)
 }
 
 /// Every key under which a route may be found, the likeliest first: the path's own; without a format suffix (Rails, and others,
@@ -196,7 +218,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_quick_key_of_plain_paths_is_the_thorough_one(path in "/[a-zA-Z0-9/._~!$&'()*+,=:@-]{0,12}") {
-            prop_assert_eq!(key(&path, Reader::Usual), thorough_key(&path));
+            prop_assert_eq!(usual_key(&path), thorough_key(&path));
             if let Some(length) = plain_length(&path) {
                 for_each_key(&thorough_key(&path), |key| assert_eq!(key.len(), length));
                 prop_assert!(!may_be_read_carelessly(&path) || path.contains("::"));
@@ -206,6 +228,8 @@ mod tests {
         #[test]
         fn any_path_has_a_careless_key_no_longer_than_itself(path in "/[%0-9a-f/\\\\.;u]{0,200}") {
             prop_assert!(careless_key(&path).len() <= path.len());
+            let names = names_beside_dots(&path).into_iter().flatten();
+            prop_assert!(names.map(|name| name.len()).all(|length| length <= path.len()));
         }
     }
 }

@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{Method, Request, Version};
+use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
@@ -26,10 +27,12 @@ pub(super) struct Wish {
     accept: String,
 }
 
-/// Takes the wish for a WebSocket out of a request, if it is one (RFC 6455 section 4.1). The request's own upgrade headers are left
+/// Takes the wish for a WebSocket out of a request, if it is one (RFC 6455 section 4.1). [`super::framing`] holds back what follows any such
+/// request. The request's own upgrade headers are left
 /// for the caller to strip, as those of every other upgrade.
-pub(super) fn wish<B>(request: &mut Request<B>) -> Option<Wish> {
-    if request.method() != Method::GET || request.version() != Version::HTTP_11 {
+pub(super) fn wish<B: Body>(request: &mut Request<B>) -> Option<Wish> {
+    // What stands behind a body would not be held back until there is an answer.
+    if request.method() != Method::GET || request.version() != Version::HTTP_11 || !request.body().is_end_stream() {
         return None;
     }
     let headers = request.headers();
@@ -59,6 +62,7 @@ impl Wish {
     /// buffers. Whatever the client sent before the 101 reaches the upstream only now.
     pub(super) fn tunnel(self, upstream: OnUpgrade, connection: &Arc<Connection>) {
         let (own, under_way) = (connection.clone(), connection.in_flight());
+        connection.is_a_tunnel();
         connection.spawn(async move {
             let _until_the_end = under_way;
             let copying = async {
@@ -67,7 +71,7 @@ impl Wish {
             };
             let mut copying = pin!(copying);
             let ended = std::future::poll_fn(|cx| match own.poll_order(cx) {
-                Order::Run | Order::Drain => copying.as_mut().poll(cx).map(Some),
+                Order::Run | Order::Linger | Order::Drain => copying.as_mut().poll(cx).map(Some),
                 Order::Cut => Poll::Ready(None),
             });
             if let Some(Err(error)) = ended.await {

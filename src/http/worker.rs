@@ -8,12 +8,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http::header::RETRY_AFTER;
+use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -22,19 +23,21 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, InFlight, Order, Patience, Roster, Stream};
 use super::frames::Metered;
-use super::io::Watched;
+use super::framing::{HeadRules, REFUSED_METHOD};
+use super::io::{Framing, Watched};
 use super::listener::Listening;
 use super::places::{NetworkFull, Place, Places};
 use super::problem::problem;
 use super::proxy_protocol::{self, Origin};
-use super::server::{Drained, Handler};
+use super::server::{Accepting, Drained, Handler};
 use super::settings::EdgeBounds;
+use super::tls::LiveConfig;
 use crate::net::ProxyBody;
 use crate::net::body::StreamError;
 use crate::telemetry::{Metrics, WithCauses};
@@ -53,7 +56,7 @@ const LAST_ACCEPTS: usize = 1024;
 /// What distinguishes one listener's connections.
 #[derive(Clone)]
 pub(super) struct Door {
-    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) tls: Option<LiveConfig>,
     pub(super) proxy_protocol: bool,
 }
 
@@ -65,6 +68,9 @@ pub(super) struct Worker<H> {
     /// The requests under way over all connections.
     pub(super) requests: Arc<Places>,
     pub(super) bounds: EdgeBounds,
+    pub(super) heads: HeadRules,
+    pub(super) roster: Arc<Roster>,
+    pub(super) accepting: watch::Receiver<Accepting>,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -72,13 +78,17 @@ impl<H: Handler> Worker<H> {
     /// Works on this thread until the shutdown and its drain are over.
     pub(super) fn work(self, listening: Vec<(Listening, Option<SocketAddr>, Door)>) -> io::Result<Drained> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let roster = self.roster.clone();
+        let ended = runtime.block_on(self.serve(listening));
         // Dropping the runtime cuts off whatever the drain has left.
-        runtime.block_on(self.serve(listening))
+        drop(runtime);
+        roster.retire();
+        ended
     }
 
     async fn serve(self, listening: Vec<(Listening, Option<SocketAddr>, Door)>) -> io::Result<Drained> {
         let bounds = self.bounds;
-        let (roster, shutdown) = (Roster::new(), self.shutdown.clone());
+        let (roster, shutdown, mut wanted) = (self.roster.clone(), self.shutdown.clone(), self.accepting.clone());
         let worker = Arc::new(self);
         let mut accepting = tokio::task::JoinSet::new();
         for (listening, local, door) in listening {
@@ -95,6 +105,7 @@ impl<H: Handler> Worker<H> {
             }
         }
         let watching = watch(&roster, bounds);
+        let following = follow(&roster, &mut wanted);
         let drained = async {
             shutdown.cancelled().await;
             while accepting.join_next().await.is_some() {}
@@ -113,18 +124,38 @@ impl<H: Handler> Worker<H> {
         tokio::select! {
             drained = drained => Ok(drained),
             never = watching => match never {},
+            never = following => match never {},
+        }
+    }
+}
+
+/// Lets connections linger while another process accepts, and go on when it does not after all.
+async fn follow(roster: &Roster, wanted: &mut watch::Receiver<Accepting>) -> Infallible {
+    loop {
+        let accepting = *wanted.borrow_and_update();
+        match accepting {
+            Accepting::Yes if roster.is_draining() => roster.resume(),
+            Accepting::Yes => {}
+            Accepting::Elsewhere => roster.drain(),
+        }
+        if wanted.changed().await.is_err() {
+            // Nobody steers any more.
+            return std::future::pending().await;
         }
     }
 }
 
 /// Looks after the connections, often enough for the shortest of the timeouts.
 async fn watch(roster: &Roster, bounds: EdgeBounds) -> Infallible {
-    let patience = Patience { idle: bounds.idle_timeout, head: bounds.head_timeout };
-    let often = patience.idle.min(patience.head) / 8;
-    let mut ticks = tokio::time::interval(often.clamp(Duration::from_millis(5), Duration::from_millis(250)));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (idle, head) = (bounds.idle_timeout, bounds.head_timeout);
+    let patience = Patience { idle, head, linger: bounds.linger, tunnels: bounds.drain_tunnels };
+    let often = |shortest: Duration| (shortest / 8).clamp(Duration::from_millis(5), Duration::from_millis(250));
+    let (usually, draining) = (often(idle.min(head)), often(idle.min(head).min(patience.linger)));
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            () = tokio::time::sleep(if roster.is_draining() { draining } else { usually }) => {}
+            () = roster.drain_begins() => {}
+        }
         roster.inspect(patience);
     }
 }
@@ -134,7 +165,7 @@ struct Front<H> {
     worker: Arc<Worker<H>>,
     roster: Arc<Roster>,
     local: Option<SocketAddr>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<LiveConfig>,
     proxy_protocol: bool,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
@@ -156,8 +187,9 @@ impl<H: Handler> Front<H> {
             // The worker's watch keeps the time of heads and of idling for all connections at once; hyper's own timer would be
             // set anew for every request, and would count the idle time as part of the head.
             .header_read_timeout(None)
-            .max_header_size(bounds.head_bytes)
-            .max_buf_size(BUFFER.max(bounds.head_bytes));
+            // What the guard lets through is no longer, but for an empty line before it.
+            .max_header_size(bounds.head_bytes.saturating_add(b"\r\n".len()))
+            .max_buf_size(BUFFER.max(bounds.head_bytes.saturating_add(b"\r\n".len())));
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -168,14 +200,16 @@ impl<H: Handler> Front<H> {
             .max_send_buf_size(BUFFER)
             .keep_alive_interval(bounds.idle_timeout)
             .keep_alive_timeout(bounds.head_timeout);
-        let tls = door.tls.map(TlsAcceptor::from);
         let (worker, roster) = (worker.clone(), roster.clone());
-        Self { worker, roster, local, tls, proxy_protocol: door.proxy_protocol, http1, http2 }
+        Self { worker, roster, local, tls: door.tls, proxy_protocol: door.proxy_protocol, http1, http2 }
     }
 
     async fn accept_tcp(self: Arc<Self>, listener: TcpListener) {
         let admit = |socket, peer| self.admit(Some(peer), |place| self.clone().serve(socket, Some(peer), place));
         self.accept_from(|| async { listener.accept().await.map(|(socket, peer)| admit(socket, peer)) }).await;
+        if self.accepts_elsewhere() {
+            return;
+        }
         let Ok(listener) = listener.into_std() else { return };
         finish_accepting(|| {
             let (socket, peer) = listener.accept()?;
@@ -188,6 +222,9 @@ impl<H: Handler> Front<H> {
     async fn accept_unix(self: Arc<Self>, listener: UnixListener) {
         let admit = |socket| self.admit(None, |place| self.clone().serve(socket, None, place));
         self.accept_from(|| async { listener.accept().await.map(|(socket, _unnamed)| admit(socket)) }).await;
+        if self.accepts_elsewhere() {
+            return;
+        }
         let Ok(listener) = listener.into_std() else { return };
         finish_accepting(|| {
             let (socket, _unnamed) = listener.accept()?;
@@ -197,14 +234,26 @@ impl<H: Handler> Front<H> {
         });
     }
 
-    /// Accepts until the shutdown.
+    /// Whether another process holds the same sockets and takes what waits in them.
+    fn accepts_elsewhere(&self) -> bool {
+        *self.worker.accepting.borrow() == Accepting::Elsewhere
+    }
+
+    /// Accepts until the shutdown, and not while another process does.
     async fn accept_from<F: Future<Output = io::Result<()>>>(&self, accept: impl Fn() -> F) {
         let mut shutdown = pin!(self.worker.shutdown.cancelled());
+        let mut accepting = self.worker.accepting.clone();
         let mut pause = ACCEPT_PAUSE.0;
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = &mut shutdown => return,
+                () = changed_to(&mut accepting, Accepting::Elsewhere) => {
+                    tokio::select! {
+                        () = &mut shutdown => return,
+                        () = changed_to(&mut accepting, Accepting::Yes) => continue,
+                    }
+                }
                 accepted = accept() => accepted,
             };
             match accepted {
@@ -277,17 +326,20 @@ impl<H: Handler> Front<H> {
                 return;
             }
         }
-        let Some(acceptor) = &self.tls else {
+        let Some(tls) = &self.tls else {
             let connection = Connection::new(peer, local, false, &self.roster, place);
             return self.speak(Watched::new(socket, connection), None).await;
         };
-        match timeout(bounds.tls_timeout, Box::pin(acceptor.accept(socket))).await {
+        match timeout(bounds.tls_timeout, Box::pin(tls.acceptor().accept(socket))).await {
             Ok(Ok(socket)) => {
                 let protocol = match socket.get_ref().1.alpn_protocol() {
                     Some(b"h2") => Protocol::Http2,
                     Some(_) | None => Protocol::Http1,
                 };
                 let connection = Connection::new(peer, local, true, &self.roster, place);
+                if let Some([certificate, ..]) = socket.get_ref().1.peer_certificates() {
+                    connection.has_shown(certificate);
+                }
                 self.speak(Watched::new(socket, connection), Some(protocol)).await;
             }
             Ok(Err(error)) => {
@@ -311,7 +363,16 @@ impl<H: Handler> Front<H> {
                 None => return,
             },
         };
-        let session = Arc::new(Session { worker: self.worker.clone(), connection: connection.clone() });
+        let framing = match protocol {
+            Protocol::Http1 => Some(socket.guard(self.worker.heads)),
+            Protocol::Http2 => None,
+        };
+        let session = Arc::new(Session {
+            worker: self.worker.clone(),
+            connection: connection.clone(),
+            framing: framing.clone(),
+            requests: AtomicU64::new(0),
+        });
         let service = service_fn(move |request| {
             let session = session.clone();
             async move { Ok::<_, Infallible>(session.answer(request).await) }
@@ -328,9 +389,19 @@ impl<H: Handler> Front<H> {
                 drive(serving, &connection, |serving| serving.graceful_shutdown()).await
             }
         };
+        if let Some(fault) = framing.and_then(|framing| framing.broken()) {
+            self.worker.metrics.refused(fault.as_str());
+        }
         if let Err(error) = ended {
             tracing::debug!(error = %WithCauses(&error), peer = ?connection.peer, "a connection ended");
         }
+    }
+}
+
+/// Ready once it stands so; never if nobody steers any more.
+async fn changed_to(accepting: &mut watch::Receiver<Accepting>, wanted: Accepting) {
+    if accepting.wait_for(|accepting| *accepting == wanted).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -358,7 +429,7 @@ where
                 let order = connection.poll_order(cx);
                 match read.as_mut().poll(cx) {
                     Poll::Ready(read) => Poll::Ready(read.ok()),
-                    Poll::Pending if order != Order::Run => Poll::Ready(None),
+                    Poll::Pending if order >= Order::Drain => Poll::Ready(None),
                     Poll::Pending => Poll::Pending,
                 }
             });
@@ -407,20 +478,46 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
 struct Session<H> {
     worker: Arc<Worker<H>>,
     connection: Arc<Connection>,
+    /// On HTTP/1 only.
+    framing: Option<Arc<Framing>>,
+    /// How many came before, on HTTP/1.
+    requests: AtomicU64,
 }
 
 impl<H: Handler> Session<H> {
     async fn answer(&self, request: Request<Incoming>) -> Response<Served> {
+        let mut response = self.served(request).await;
+        if self.connection.next_answer_is_the_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // The client hears it with the answer and sends nothing more (RFC 9112, section 9.6).
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn served(&self, request: Request<Incoming>) -> Response<Served> {
         let under_way = self.connection.in_flight();
-        let Some(place) = self.worker.requests.take() else {
-            self.worker.metrics.refused("requests");
-            let title = "There are too many requests at once, try again";
-            let mut busy = problem(StatusCode::SERVICE_UNAVAILABLE, "busy", title).map(ProxyBody::full);
-            busy.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            return busy.map(|body| Served { body, stream: None, under_way, _place: None });
+        if let Some(refused) = self.refused(&request) {
+            return refused.map(|body| Served { body, stream: None, under_way, _place: None });
+        }
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let place = self.worker.requests.take();
+        let mut response = match &place {
+            Some(_) => self.handle(request).await,
+            None => self.busy(),
         };
-        let handled = AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind().await;
-        let response = match handled {
+        if let Some(framing) = &self.framing {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                framing.switch();
+            } else if framing.ends_with(number) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        let stream = place.as_ref().and_then(|_| self.connection.stream());
+        response.map(|body| Served { body, stream, under_way, _place: place })
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> Response<ProxyBody> {
+        match AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind().await {
             Ok(response) => response,
             Err(panic) => {
                 self.worker.metrics.panic();
@@ -428,8 +525,33 @@ impl<H: Handler> Session<H> {
                 let title = "Something went wrong here";
                 problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", title).map(ProxyBody::full)
             }
-        };
-        response.map(|body| Served { body, stream: self.connection.stream(), under_way, _place: Some(place) })
+        }
+    }
+
+    fn busy(&self) -> Response<ProxyBody> {
+        self.worker.metrics.refused("requests");
+        let title = "There are too many requests at once, try again";
+        let mut busy = problem(StatusCode::SERVICE_UNAVAILABLE, "busy", title).map(ProxyBody::full);
+        busy.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        busy
+    }
+
+    /// The answer to a head that was refused before hyper saw it, if this is the request that stands for it.
+    fn refused(&self, request: &Request<Incoming>) -> Option<Response<ProxyBody>> {
+        if request.method().as_str() != REFUSED_METHOD {
+            return None;
+        }
+        // Over HTTP/2 a client can send this method; there it is just an unknown one.
+        let (refusal, to_head) = self.framing.as_ref()?.refused()?;
+        self.worker.metrics.refused(refusal.reason);
+        let mut response = problem(refusal.status, refusal.reason, refusal.title).map(ProxyBody::full);
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        if to_head {
+            // hyper does not know that there must not be a body.
+            response.headers_mut().remove(CONTENT_LENGTH);
+            *response.body_mut() = ProxyBody::empty();
+        }
+        Some(response)
     }
 }
 

@@ -10,6 +10,7 @@ use ::http::{HeaderMap, Response, StatusCode};
 use minijinja::value::{Enumerator, Object};
 
 use super::exchange::Received;
+use crate::domain::json;
 use crate::net::hop_by_hop;
 use crate::service::ports::Relay;
 use crate::template::{self, Value};
@@ -48,7 +49,7 @@ impl Answer {
 
     /// The body as JSON, if it is JSON.
     pub(super) fn json(&self) -> Option<&serde_json::Value> {
-        let parse = || self.is_readable().then(|| serde_json::from_slice(&self.received.body).ok()).flatten();
+        let parse = || self.is_readable().then(|| json::from_slice(&self.received.body).ok()).flatten();
         self.json.get_or_init(parse).as_ref()
     }
 

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use crate::domain::identifier::IdentifierRules;
 use crate::net::Target;
+use crate::net::tls::TlsSettings;
 use crate::template::{Expression, Template};
 
 /// `[legacy]` and the `forward.*` rules of all routes, resolved.
 pub struct LegacySettings {
     /// Where legacy is.
     pub target: Target,
+    /// What is trusted and shown there, if it is `https`.
+    pub tls: TlsSettings,
     /// Where the app is: what `relay` speaks to.
     pub upstream: Target,
     /// The whole of one call, connecting included.

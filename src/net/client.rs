@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
+use rustls::pki_types::ServerName;
 use tokio::sync::Semaphore;
 
 use super::body::ProxyBody;
@@ -43,10 +44,16 @@ impl Client {
     /// A client that connects to `target` and to nothing else (R81). Opens no connection yet.
     #[must_use]
     pub fn new(target: Target, settings: ClientSettings) -> Self {
+        Self::verifying(target, settings, None)
+    }
+
+    /// The same for a target whose certificate is for another name than its host; none for the host.
+    #[must_use]
+    pub fn verifying(target: Target, settings: ClientSettings, server_name: Option<ServerName<'static>>) -> Self {
         // A parsed URL's host is made of visible ASCII; should it not be, an empty Host is refused by every server.
         let authority = HeaderValue::try_from(target.authority()).unwrap_or(HeaderValue::from_static(""));
         let pool = Pool::new(settings.max_idle_per_thread, settings.idle_timeout);
-        let connector = Arc::new(Connector::new(target, settings.connect_timeout, settings.tls));
+        let connector = Arc::new(Connector::new(target, settings.connect_timeout, settings.tls, server_name));
         Self { connector, pool, room: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)), authority }
     }
 
@@ -80,7 +87,7 @@ impl Client {
         }
         let to_head = request.method() == http::Method::HEAD;
         if let Some(mut sender) = self.pool.take() {
-            match sender.try_send_request(request).await {
+            match sender.send(request).await {
                 Ok(response) => return self.keep(sender, response, to_head),
                 Err(mut failure) => match failure.take_message() {
                     Some(unsent) => request = unsent,
@@ -90,7 +97,7 @@ impl Client {
         }
         let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_none| SendError::no_room())?;
         let mut sender = self.connector.connect(room).await?;
-        match sender.try_send_request(request).await {
+        match sender.send(request).await {
             Ok(response) => self.keep(sender, response, to_head),
             Err(mut failure) => {
                 let written = failure.take_message().is_none();
@@ -120,12 +127,9 @@ impl Client {
     }
 }
 
-/// Finds fault with an answer whose end a next reader could take for another than ours (RFC 9112 section 6.3), and with statuses that
-/// HTTP does not know. hyper has refused everything else that is malformed.
+/// Finds fault with an answer whose end a next reader could take for another than ours (RFC 9112 section 6.3). The connection's guard
+/// and hyper have refused everything else that is malformed.
 fn check(response: &Response<Incoming>, to_head: bool) -> Result<(), &'static str> {
-    if response.status().as_u16() >= 600 {
-        return Err("its status is none");
-    }
     let headers = response.headers();
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     if let Some(encoding) = encodings.next() {
@@ -135,11 +139,14 @@ fn check(response: &Response<Incoming>, to_head: bool) -> Result<(), &'static st
         if encodings.next().is_some() || !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
             return Err("its transfer encoding is not just chunked");
         }
+        if response.version() != http::Version::HTTP_11 || response.status() == StatusCode::NO_CONTENT {
+            return Err("it has a transfer encoding and can have none");
+        }
     }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     if let Some(length) = lengths.next() {
         // hyper looks at it only where a body follows: in an answer to HEAD, and in a 304, it would go on unread.
-        let is_number = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
+        let is_number = (1..=19).contains(&length.len()) && length.as_bytes().iter().all(u8::is_ascii_digit);
         if !is_number || lengths.next().is_some() {
             return Err("its length is not one number");
         }

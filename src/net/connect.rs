@@ -18,7 +18,8 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsConnector;
 
-use super::error::{SendError, SendErrorKind};
+use super::error::{SendError, SendErrorKind, TlsFault};
+use super::guard::{Announcement, Guarded, MAX_ANSWER_HEAD, Unread};
 use super::pool::Sender;
 use super::target::Target;
 use crate::telemetry::WithCauses;
@@ -27,18 +28,22 @@ use crate::telemetry::WithCauses;
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 /// How many addresses of a name are tried at most.
 const MAX_ADDRESSES: usize = 16;
-/// The largest head of an answer, in bytes.
-const MAX_ANSWER_HEAD: usize = 64 * 1024;
 
 pub(super) struct Connector {
     target: Target,
     timeout: Duration,
     tls: TlsConnector,
+    server_name: Option<ServerName<'static>>,
 }
 
 impl Connector {
-    pub(super) fn new(target: Target, timeout: Duration, tls: Arc<rustls::ClientConfig>) -> Self {
-        Self { target, timeout, tls: tls.into() }
+    pub(super) fn new(
+        target: Target,
+        timeout: Duration,
+        tls: Arc<rustls::ClientConfig>,
+        server_name: Option<ServerName<'static>>,
+    ) -> Self {
+        Self { target, timeout, tls: tls.into(), server_name }
     }
 
     pub(super) fn target(&self) -> &Target {
@@ -61,11 +66,14 @@ impl Connector {
         if !self.target.https {
             return drive(stream, room).await;
         }
-        let name = ServerName::try_from(self.target.host.clone())
-            .map_err(|error| SendError::before_sending(SendErrorKind::Tls, error))?;
+        let name = match &self.server_name {
+            Some(name) => name.clone(),
+            None => ServerName::try_from(self.target.host.clone())
+                .map_err(|error| SendError::before_sending(SendErrorKind::Tls, error))?,
+        };
         match self.tls.connect(name, stream).await {
             Ok(stream) => drive(stream, room).await,
-            Err(error) => Err(SendError::before_sending(SendErrorKind::Tls, error)),
+            Err(error) => Err(SendError::before_sending(SendErrorKind::Tls, TlsFault::of(error))),
         }
     }
 
@@ -104,13 +112,14 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
 /// Starts HTTP/1.1 on a connection, driven by a task of its own on this runtime until it ends.
 async fn drive<S>(stream: S, room: OwnedSemaphorePermit) -> Result<Sender, SendError>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unread + Unpin + Send + 'static,
 {
+    let announced = Announcement::default();
     let (sender, connection) = http1::Builder::new()
         .max_header_size(MAX_ANSWER_HEAD)
         // What a client that reads slowly makes us hold of its answer. hyper's own bound is over 400 KiB.
         .max_buf_size(MAX_ANSWER_HEAD)
-        .handshake(TokioIo::new(Counted { stream, _room: room }))
+        .handshake(TokioIo::new(Counted { stream: Guarded::new(stream, announced.clone()), _room: room }))
         .await
         .map_err(|error| SendError::from_hyper(error, false))?;
     tokio::spawn(async move {
@@ -118,7 +127,7 @@ where
             tracing::debug!(error = %WithCauses(&error), "a connection to the upstream ended");
         }
     });
-    Ok(sender)
+    Ok(Sender::new(sender, announced))
 }
 
 /// A connection that keeps its room for as long as it is open, as a tunnel too.

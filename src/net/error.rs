@@ -3,9 +3,98 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 
 /// A cause, for the log.
 pub type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Why TLS came to nothing, in words that lead to what has to be put right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TlsFault {
+    WrongName,
+    UnknownCa,
+    Expired,
+    NotYetValid,
+    OtherwiseInvalid,
+    /// The other side wants a certificate of ours, or another one.
+    WantsCertificate,
+    NoTls,
+}
+
+impl fmt::Display for TlsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WrongName => "its certificate is for another name (see `url` and `tls.server_name`)",
+            Self::UnknownCa => "its certificate comes from a CA that is not trusted (see `tls.ca`)",
+            Self::Expired => "its certificate has expired",
+            Self::NotYetValid => "its certificate is not valid yet, or the clock here is wrong",
+            Self::OtherwiseInvalid => "its certificate cannot be used",
+            Self::WantsCertificate => "it refuses our client certificate, or wants one (see `tls.cert`)",
+            Self::NoTls => "what answers there speaks no TLS",
+        })
+    }
+}
+
+/// A fault with what the TLS library said of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{fault}")]
+struct TlsCause {
+    fault: TlsFault,
+    #[source]
+    source: Cause,
+}
+
+impl TlsFault {
+    /// The cause of a handshake that failed.
+    pub(super) fn of(error: io::Error) -> Cause {
+        match Self::behind(&error) {
+            Some(fault) => TlsCause { fault, source: error.into() }.into(),
+            None => error.into(),
+        }
+    }
+
+    /// What TLS has to do with an error, if it has. A server that dislikes our certificate says so only when the request is under way
+    /// (RFC 8446, section 4.4.2.4: its alert comes after our side is done).
+    fn behind(error: &(dyn StdError + 'static)) -> Option<Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            let inner = inner.map(|inner| inner as &(dyn StdError + 'static));
+            let found = error.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref()));
+            if let Some(error) = found {
+                return Self::judge(error);
+            }
+            next = error.source();
+        }
+        None
+    }
+
+    fn judge(error: &rustls::Error) -> Option<Self> {
+        use rustls::{AlertDescription as Alert, CertificateError as Bad, Error};
+        match error {
+            Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+                Some(Self::WrongName)
+            }
+            // A CA of the right name with another key shows itself by a bad signature.
+            Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => Some(Self::UnknownCa),
+            Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => Some(Self::Expired),
+            Error::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => Some(Self::NotYetValid),
+            Error::InvalidCertificate(_) => Some(Self::OtherwiseInvalid),
+            Error::AlertReceived(
+                Alert::CertificateRequired
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied,
+            ) => Some(Self::WantsCertificate),
+            Error::InvalidMessage(_) => Some(Self::NoTls),
+            _ => None,
+        }
+    }
+}
 
 /// A request that brought back no answer.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +164,12 @@ impl SendError {
 
     /// A failure that hyper reports. `written` tells whether the request had left our hands.
     pub(super) fn from_hyper(error: hyper::Error, written: bool) -> Self {
+        if let Some(fault) = TlsFault::behind(&error) {
+            // Once the request was on its way nobody can say any more that nothing of it has arrived.
+            let kind = if written { SendErrorKind::Broken } else { SendErrorKind::Tls };
+            let source = TlsCause { fault, source: error.into() };
+            return Self { kind, safe_to_retry: !written, source: Some(source.into()) };
+        }
         let kind = if error.is_user() {
             // The only things of ours that hyper can stumble over are the body and a dispatcher that went away with its runtime.
             if error.source().is_some_and(|source| source.is::<super::body::StreamError>()) {

@@ -6,15 +6,47 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
 use super::body::ProxyBody;
+use super::guard::Announcement;
 
 /// More than any sensible number of I/O threads; threads beyond it share.
 const SHARDS: usize = 64;
 
-pub(super) type Sender = SendRequest<ProxyBody>;
+/// A connection's front end.
+pub(super) struct Sender {
+    requests: SendRequest<ProxyBody>,
+    announced: Announcement,
+}
+
+impl Sender {
+    pub(super) fn new(requests: SendRequest<ProxyBody>, announced: Announcement) -> Self {
+        Self { requests, announced }
+    }
+
+    /// Whether a request can be sent now.
+    pub(super) fn is_ready(&self) -> bool {
+        self.requests.is_ready()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.requests.is_closed()
+    }
+
+    /// Sends a request. The connection's guard is told first, so that it holds what comes back to an answer's form.
+    pub(super) fn send(
+        &mut self,
+        request: Request<ProxyBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<ProxyBody>>>> {
+        self.announced.make();
+        self.requests.try_send_request(request)
+    }
+}
 
 pub(super) struct Pool {
     shards: Box<[Mutex<Shard>]>,

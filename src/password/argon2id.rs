@@ -111,7 +111,7 @@ fn bounds_for(own: &Params) -> Bounds {
 }
 
 /// The PHC string. Its length is known to be less than what is reserved, so that no copy of it is left behind by growing.
-fn encode(params: &Params, salt: &[u8], tag: &[u8]) -> String {
+pub(super) fn encode(params: &Params, salt: &[u8], tag: &[u8]) -> String {
     let mut encoded = String::with_capacity(192);
     encoded.push_str(&format!("$argon2id$v=19$m={},t={},p={}$", params.m_cost(), params.t_cost(), params.p_cost()));
     B64.encode_string(salt, &mut encoded);

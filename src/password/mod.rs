@@ -12,7 +12,7 @@ pub mod settings;
 
 pub use arena::STORED_MEMORY_BYTES;
 pub use argon2id::PolicyError;
-pub use pool::{HashPool, StartError};
+pub use pool::{HashPool, Progress, StartError};
 pub use settings::PasswordSettings;
 
 /// What the pool's threads use under the configured parameters, in bytes: the bound for hashes of our own making (R54).
@@ -23,4 +23,25 @@ pub use settings::PasswordSettings;
 pub fn memory_bound_bytes(settings: &PasswordSettings) -> u64 {
     let workers = u64::try_from(settings.workers.get()).unwrap_or(u64::MAX);
     (u64::from(settings.memory_kib) * 1024).saturating_mul(workers)
+}
+
+/// What `crate::fuzzing` needs to see.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed {
+    use argon2::{Algorithm, Version};
+
+    use super::arena::{Allowance, Arena};
+    use super::formats::{self, Bounds, ParsedArgon2};
+
+    /// An Argon2id hash, written as ours are; none if it is of another kind.
+    pub(crate) fn reencoded(encoded: &str) -> Option<String> {
+        let parsed = ParsedArgon2::new(encoded).ok()?;
+        let ours = parsed.algorithm == Algorithm::Argon2id && parsed.version == Version::V0x13;
+        ours.then(|| super::argon2id::encode(&parsed.params, &parsed.salt, &parsed.tag))
+    }
+
+    /// Whether it is the hash of a password; none if there is no answer.
+    pub(crate) fn verify(encoded: &str, password: &[u8], bounds: &Bounds) -> Option<bool> {
+        formats::verify(encoded, password, bounds, &mut Arena::new(0, Allowance::new())).ok()
+    }
 }

@@ -6,6 +6,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -37,10 +38,21 @@ pub struct HashPool {
 }
 
 struct Shared {
+    /// How many tasks have been computed.
+    finished: AtomicU64,
     queue: Queue,
     policy: Policy,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+}
+
+/// What the pool has done, and has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Tasks that wait for a thread.
+    pub waiting: usize,
+    /// Tasks that were computed since the start.
+    pub finished: u64,
 }
 
 /// The pool cannot be started.
@@ -60,7 +72,7 @@ impl HashPool {
         let policy = Policy::new(&settings)?;
         let (capacity, deadline, threads) = (settings.queue.get(), settings.queue_deadline, settings.workers.get());
         let queue = Queue::new(capacity, deadline, threads, Arc::clone(&clock), Arc::clone(&metrics));
-        let shared = Arc::new(Shared { queue, policy, clock, metrics });
+        let shared = Arc::new(Shared { finished: AtomicU64::new(0), queue, policy, clock, metrics });
         let mut pool = Self { shared, threads: Vec::with_capacity(settings.workers.get()) };
         let allowance = Allowance::new();
         for number in 0..settings.workers.get() {
@@ -70,6 +82,13 @@ impl HashPool {
             pool.threads.push(thread.spawn(move || serve(&shared.queue, arena)).map_err(StartError::Thread)?);
         }
         Ok(pool)
+    }
+
+    /// How many tasks wait, and how many were computed so far: if some wait and none is computed, the threads hang.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let waiting = usize::try_from(self.shared.metrics.queue_depth().get()).unwrap_or(0);
+        Progress { waiting, finished: self.shared.finished.load(Ordering::Relaxed) }
     }
 
     /// Has something computed on a hash thread. `work` is the word for it in the metrics.
@@ -211,6 +230,7 @@ where
             shared.metrics.panic();
             Err(HashUnavailable::Failed)
         });
+        shared.finished.fetch_add(1, Ordering::Relaxed);
         let took = shared.clock.monotonic().saturating_duration_since(began);
         shared.queue.measured(took);
         shared.metrics.password(work, took);

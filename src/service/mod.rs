@@ -19,6 +19,9 @@ pub mod whoami;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
 use self::background::Background;
 use self::mode::ModeCell;
 use self::ports::{AccountKey, AccountLimits, Found, LegacyBackend, PasswordHasher, StoreError, UserStore};
@@ -71,6 +74,7 @@ pub struct Service {
     pub(crate) policy: Policy,
     pub(crate) background: Background,
     pub(crate) shared_calls: SharedCalls,
+    intercepted: TaskTracker,
 }
 
 /// The parts of a [`Service`].
@@ -99,7 +103,20 @@ impl Service {
     pub fn new(parts: Parts) -> Self {
         let Parts { store, legacy, hasher, accounts, clock, metrics, mode, policy } = parts;
         let (background, shared_calls) = (Background::new(), SharedCalls::new());
-        Self { store, legacy, hasher, accounts, clock, metrics, mode, policy, background, shared_calls }
+        let intercepted = TaskTracker::new();
+        Self { store, legacy, hasher, accounts, clock, metrics, mode, policy, background, shared_calls, intercepted }
+    }
+
+    /// Held for as long as an intercepted request may still need the store.
+    pub fn intercepts(&self) -> TaskTrackerToken {
+        self.intercepted.token()
+    }
+
+    /// Waits until no intercepted request is under way, and none of its saves.
+    pub async fn settle(&self) {
+        self.intercepted.close();
+        self.intercepted.wait().await;
+        self.drain().await;
     }
 
     /// Waits for saves that outlive their requests, at shutdown.

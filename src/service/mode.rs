@@ -25,13 +25,24 @@ impl ModeCell {
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, StoreError> {
         let mode = store.mode().await?.unwrap_or(configured);
+        Ok(Self::assume(mode, store, metrics))
+    }
+
+    /// Starts in the mode that is in force in the process whose place this one takes; see [`Self::reread`].
+    pub fn assume(mode: Mode, store: Arc<dyn UserStore>, metrics: Arc<Metrics>) -> Arc<Self> {
         metrics.mode(mode);
-        Ok(Arc::new(Self {
-            current: AtomicU8::new(index(mode)),
-            store,
-            metrics,
-            switching: tokio::sync::Mutex::new(()),
-        }))
+        let (current, switching) = (AtomicU8::new(index(mode)), tokio::sync::Mutex::new(()));
+        Arc::new(Self { current, store, metrics, switching })
+    }
+
+    /// What the store says, should it have been changed before the store came to this process.
+    pub async fn reread(&self) -> Result<(), StoreError> {
+        let _one = self.switching.lock().await;
+        if let Some(mode) = self.store.mode().await? {
+            self.current.store(index(mode), Ordering::Release);
+            self.metrics.mode(mode);
+        }
+        Ok(())
     }
 
     /// The mode in force.

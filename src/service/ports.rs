@@ -58,6 +58,12 @@ pub trait UserStore: Send + Sync {
 
     /// Whether reads and writes can be expected to work now.
     fn health(&self) -> StoreHealth;
+
+    /// Passes through whatever a read and a write pass through, and changes nothing. An error is an answer too: only a store
+    /// whose threads hang does not answer.
+    fn probe(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// Four different things that a caller treats differently.

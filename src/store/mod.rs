@@ -1,5 +1,6 @@
 //! Where users are kept: opens the configured store. Knows nothing of HTTP, legacy or hashing.
 
+pub mod handover;
 pub mod redb;
 pub mod settings;
 
@@ -10,6 +11,7 @@ use crate::domain::clock::Clock;
 use crate::service::ports::{Cause, UserStore};
 use crate::telemetry::Metrics;
 
+pub use handover::HandoverStore;
 pub use settings::StoreSettings;
 
 /// Opens the configured store, creating it at the first start. A store that was there and is damaged, missing or somebody
@@ -69,6 +71,9 @@ pub enum OpenError {
         /// What tells that it was there.
         marker: PathBuf,
     },
+    /// No thread to open it on.
+    #[error("the store cannot be opened: the system gives no thread")]
+    Thread,
     /// The system refused.
     #[error("the store {} cannot be {action}", .path.display())]
     Io {

@@ -3,12 +3,17 @@
 //! Two things hold at every level, `trace` included. Other crates log nothing below `info`, since their traces print heads,
 //! bodies and records, and so passwords (R116). And no control or direction-changing character that somebody typed reaches
 //! the log as itself (R115): one event is one line, and shows what was typed. Called once, by `main`; never by a library.
+//!
+//! Lines are written by a thread of their own. Where nobody reads them fast enough, a full pipe or a hung terminal, lines are
+//! dropped and counted: requests never wait for their log.
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
+use std::sync::OnceLock;
 
 use tracing::{Level, Metadata, Subscriber};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, ParseError, filter_fn};
@@ -87,8 +92,26 @@ pub enum LoggingError {
     AlreadySet(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Starts logging to standard error, for the whole process.
-pub fn init(format: LogFormat, level: &str) -> Result<(), LoggingError> {
+/// How many lines may wait to be written. They take what they hold, usually 200 bytes each.
+const WAITING_LINES: usize = 8_192;
+
+/// How many lines were dropped in this process; its log is one, too.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Sees to it that lines that still wait are written when it is dropped, within a second or so.
+#[must_use = "what waits is lost when the process ends"]
+pub struct LogGuard {
+    _writes_the_rest: WorkerGuard,
+}
+
+/// How many lines were dropped since the start because nobody read them fast enough.
+#[must_use]
+pub fn dropped_lines() -> u64 {
+    DROPPED.get().map_or(0, |dropped| dropped.dropped_lines() as u64)
+}
+
+/// Starts logging to standard error, for the whole process, until the guard is dropped.
+pub fn init(format: LogFormat, level: &str) -> Result<LogGuard, LoggingError> {
     let terminal = io::stderr().is_terminal();
     // https://no-color.org: any value that is not empty.
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -96,7 +119,12 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), LoggingError> {
         (LogFormat::Text, _) | (LogFormat::Auto, true) => Style::Text { colour },
         (LogFormat::Json, _) | (LogFormat::Auto, false) => Style::Json,
     };
-    subscriber(style, level, io::stderr)?.try_init().map_err(LoggingError::AlreadySet)
+    let builder = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true).thread_name("log");
+    let (writer, guard) = builder.finish(io::stderr());
+    // Whoever was first goes on counting: setting up twice fails below.
+    let _first = DROPPED.set(writer.error_counter());
+    subscriber(style, level, writer)?.try_init().map_err(LoggingError::AlreadySet)?;
+    Ok(LogGuard { _writes_the_rest: guard })
 }
 
 /// Whether [`init`] would take this level: for `authferry check`.

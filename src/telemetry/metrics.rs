@@ -1,8 +1,8 @@
 //! Every metric: its name, help and labels in one place, and one method for each thing that can be counted.
 //!
-//! Labels are route names from the configuration and words of closed enums, so their number is bounded (R117).
+//! Labels are names from the configuration and words of closed enums, so their number is bounded (R117).
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::logging::dropped_lines;
+
 /// A metric's label values, in the order of its label names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Labels<const N: usize> {
@@ -22,11 +24,11 @@ struct Labels<const N: usize> {
     values: [Label; N],
 }
 
-/// One label value: a word of ours, or a route's name.
+/// One label value: a word of ours, or a name out of the configuration: a route's, a file's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Label {
     Word(&'static str),
-    Route(Arc<str>),
+    Name(Arc<str>),
 }
 
 impl From<&'static str> for Label {
@@ -37,7 +39,7 @@ impl From<&'static str> for Label {
 
 impl From<&Arc<str>> for Label {
     fn from(name: &Arc<str>) -> Self {
-        Self::Route(Arc::clone(name))
+        Self::Name(Arc::clone(name))
     }
 }
 
@@ -45,7 +47,7 @@ impl Label {
     fn as_str(&self) -> &str {
         match self {
             Self::Word(word) => word,
-            Self::Route(name) => name,
+            Self::Name(name) => name,
         }
     }
 }
@@ -178,9 +180,12 @@ pub struct Metrics {
     attack_signals: Tally<1>,
     refused: Counters<1>,
     connections: Gauge,
+    tls_reloads: Counters<1>,
+    tls_not_after: Family<Labels<1>, Gauge>,
     requests: Gauge,
     alarms: Tally<1>,
     panics: Counter,
+    log_lines_dropped: Counter,
     store_ready: Gauge,
     store_commit_duration: Histogram,
     mode: Family<Labels<1>, Gauge>,
@@ -217,9 +222,12 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_attack_signals", "Signs of credential stuffing, each once in ten minutes"),
     ("authferry_refused_requests", "Requests refused as malformed before any use was made of them"),
     ("authferry_connections", "Open downstream connections"),
+    ("authferry_tls_reloads", "Times that the TLS files of the listeners were read again, by result"),
+    ("authferry_tls_not_after_seconds", "When a certificate in use expires, in seconds since the epoch"),
     ("authferry_requests", "Requests under way, up to the last byte of the answer"),
     ("authferry_alarms", "Things that an operator has to look at"),
     ("authferry_panics", "Bugs that ended one request with 500"),
+    ("authferry_log_lines_dropped", "Lines of the log that nobody read fast enough"),
     ("authferry_store_ready", "1 while the store takes writes"),
     ("authferry_store_commit_duration_seconds", "How long a durable commit took"),
     ("authferry_mode", "1 for the migration mode in force"),
@@ -288,9 +296,12 @@ impl Metrics {
             attack_signals: tally!(registry, "authferry_attack_signals"),
             refused: register!(registry, "authferry_refused_requests", Family::default()),
             connections: register!(registry, "authferry_connections", Gauge::default()),
+            tls_reloads: register!(registry, "authferry_tls_reloads", Family::default()),
+            tls_not_after: register!(registry, "authferry_tls_not_after_seconds", Family::default()),
             requests: register!(registry, "authferry_requests", Gauge::default()),
             alarms: tally!(registry, "authferry_alarms"),
             panics: register!(registry, "authferry_panics", Counter::default()),
+            log_lines_dropped: register!(registry, "authferry_log_lines_dropped", Counter::default()),
             store_ready: register!(registry, "authferry_store_ready", Gauge::default()),
             store_commit_duration: register!(registry, "authferry_store_commit_duration_seconds", seconds()),
             mode: register!(registry, "authferry_mode", Family::default()),
@@ -302,6 +313,7 @@ impl Metrics {
     /// The text of `/metrics`: OpenMetrics, which Prometheus reads.
     #[must_use]
     pub fn encode(&self) -> String {
+        self.log_lines_dropped.inner().store(dropped_lines(), Ordering::Relaxed);
         let mut text = String::new();
         // Writing to a String cannot fail; should the encoder itself give up, what it has is still worth showing.
         let _complete = encode(&mut text, &self.registry);
@@ -490,7 +502,19 @@ impl Metrics {
         &self.connections
     }
 
-    /// Something that an operator has to look at: `unusable_hash`, `other_profile`, `conflict`, `store`.
+    /// The TLS files were read again: `ok`, `failed` or `unchanged`.
+    pub fn tls_reload(&self, result: &'static str) {
+        self.tls_reloads.get_or_create(&Labels { names: ["result"], values: [result.into()] }).inc();
+    }
+
+    /// When the certificate of a configured file expires, seconds since the epoch.
+    pub fn tls_not_after(&self, cert: &Arc<str>, seconds: u64) {
+        let gauge = self.tls_not_after.get_or_create_owned(&Labels { names: ["cert"], values: [cert.into()] });
+        gauge.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+
+    /// Something that an operator has to look at: `unusable_hash`, `other_profile`, `conflict`, `store`,
+    /// `tls_files`.
     pub fn alarm(&self, what: &'static str) {
         self.alarms.count(["what"], [what.into()]);
     }

@@ -12,6 +12,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use serde::Serialize as _;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
+use crate::domain::json;
+
 /// Everything but RFC 3986's unreserved characters (section 2.3). A slash is encoded too: a name may not become two path
 /// segments.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -132,7 +134,7 @@ fn jwt_part(token: &Value, part: JwtPart) -> Value {
             (None, JwtPart::Claims) => claims,
         };
         let bytes = URL_SAFE_ANY_PADDING.decode(encoded).ok()?;
-        serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&bytes).ok()
+        json::from_slice(&bytes).ok().filter(serde_json::Value::is_object)
     };
     read().map_or(Value::UNDEFINED, |claims| Value::from(Serde(claims)))
 }

@@ -18,6 +18,7 @@ pub use self::key::{TokenSetupError, key_is_short};
 pub use self::settings::TokenSettings;
 use self::settings::{ClaimValue, NamedToken};
 use crate::domain::clock::{Clock, UnixSeconds};
+use crate::domain::json;
 use crate::domain::proof::{Authenticated, UserView};
 use crate::service::ports::{Cause, Minted, TokenError, Tokens};
 use crate::template;
@@ -97,7 +98,7 @@ impl Purpose {
             let value = match value {
                 ClaimValue::Fixed(value) => value.clone(),
                 ClaimValue::Text(template) => Value::String(template.render(&context)?),
-                ClaimValue::Json(template) => serde_json::from_str(&template.render(&context)?)?,
+                ClaimValue::Json(template) => json::from_slice(template.render(&context)?.as_bytes())?,
             };
             claims.insert(name.clone(), value);
         }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use authferry::cli;
 use authferry::config::{Config, Environment, Place, Problems, load, schema};
 use authferry::domain::mode::Mode;
-use authferry::http::settings::{Bind, LegacyWay, Session};
+use authferry::http::settings::{Bind, ClientAuth, LegacyWay, Session};
+use authferry::net::tls::TlsSettings;
 use authferry::token::settings::ClaimValue;
 use serde_json::Value;
 
@@ -706,6 +707,70 @@ fn tls_files_have_to_be_there_and_be_pem_and_no_key_is_quoted() {
     assert!(valid(&text).edge.listeners[0].tls.is_some());
 }
 
+#[test]
+fn every_tls_file_is_tried_and_told_under_its_own_key() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (cert, key) = (write("a.pem", &made.cert.pem()), write("a.key", &made.signing_key.serialize_pem()));
+    let other = rcgen::KeyPair::generate().expect("a key");
+    let other_key = write("other.key", &other.serialize_pem());
+    let nameless = rcgen::CertificateParams::new(vec![]).expect("parameters").self_signed(&other).expect("made");
+    let (nameless, nonsense) = (write("nameless.pem", &nameless.pem()), write("nonsense", CANARY));
+    let listener = |tls: &str| format!("[[listener]]\nbind = \"127.0.0.1:0\"\ntls = {{ {tls} }}\n{MINIMAL}");
+    let pair = format!("cert = {cert:?}, key = {key:?}");
+
+    let whole = format!("{pair}, also = [{{ {pair} }}], client_ca = {cert:?}");
+    let tls = valid(&listener(&whole)).edge.listeners.remove(0).tls.expect("TLS");
+    assert_eq!(tls.certificates().count(), 2);
+    assert_eq!(tls.clients.expect("asked").demand, ClientAuth::Required, "whoever names a CA wants certificates");
+    for (tls, key, words) in [
+        (format!("cert = {cert:?}, key = {other_key:?}"), "listener[0].tls.key", "is not the key of the certificate"),
+        (
+            format!("{pair}, also = [{{ cert = {cert:?}, key = {nonsense:?} }}]"),
+            "listener[0].tls.also[0].key",
+            "no private key",
+        ),
+        (
+            format!("{pair}, also = [{{ cert = {nameless:?}, key = {other_key:?} }}]"),
+            "listener[0].tls.also[0].cert",
+            "no DNS name",
+        ),
+        (format!("{pair}, also = [{{ cert = {cert:?} }}]"), "listener[0].tls.also[0].key", "missing"),
+        (format!("{pair}, client_ca = {nonsense:?}"), "listener[0].tls.client_ca", "no certificate in PEM"),
+        (format!("{pair}, client_auth = \"optional\""), "listener[0].tls.client_auth", "whose client certificates"),
+    ] {
+        assert_tells(&listener(&tls), key, words);
+        assert!(!problems(&listener(&tls)).to_string().contains(CANARY));
+    }
+
+    let target = |url: &str, tls: &str| format!("[upstream]\nurl = \"{url}\"\ntls = {{ {tls} }}\n");
+    let right = target("https://app:443", &format!("ca = {cert:?}, {pair}, server_name = \"app.internal\""));
+    let config = valid(&right);
+    assert_eq!(config.edge.upstream.tls.server_name, "app.internal".try_into().ok());
+    assert_eq!(config.legacy.tls, config.edge.upstream.tls, "legacy is the upstream");
+    let elsewhere = format!("{right}[legacy]\nurl = \"https://legacy\"\n");
+    assert_eq!(valid(&elsewhere).legacy.tls, TlsSettings::default(), "nobody else is shown our certificate");
+    let own = format!("{right}[legacy]\ntls = {{ ca = {cert:?} }}\n");
+    let own = valid(&own).legacy.tls;
+    assert!(own.ca.is_some() && own.identity.is_none() && own.server_name.is_none());
+    for (url, tls, key, words) in [
+        ("http://app", "server_name = \"app\"".to_owned(), "upstream.tls", "nothing would be encrypted"),
+        ("https://app", format!("cert = {cert:?}"), "upstream.tls.cert", "without its key"),
+        ("https://app", format!("key = {key:?}"), "upstream.tls.key", "without its certificate"),
+        ("https://app", format!("cert = {cert:?}, key = {other_key:?}"), "upstream.tls.key", "is not the key"),
+        ("https://app", format!("ca = {nonsense:?}"), "upstream.tls.ca", "no certificate in PEM"),
+        ("https://app", "server_name = \"a b\"".to_owned(), "upstream.tls.server_name", "neither a DNS name"),
+        ("https://app", "verify = false".to_owned(), "upstream.tls.verify", "no such key"),
+    ] {
+        assert_tells(&target(url, &tls), key, words);
+    }
+}
+
 // ------------------------------------------------------------------------------------------------------------ warnings
 
 #[test]
@@ -796,9 +861,61 @@ fn r43a_check_lists_the_doors_that_no_route_covers() {
         "other spellings of /api/login",
         "without the query or fields of web-login",
         "no route with action delete_user",
+        "the app itself, if it can be reached past authferry",
+        "HTTP Basic, which the app may take on any path",
+        "XML-RPC, GraphQL",
+        "bodies of GET, HEAD and OPTIONS",
+        "login: /api/login as a form; it is taken as JSON only",
+        "web-login: /users/sign_in as JSON; it is taken as a form only",
     ] {
         assert!(said.contains(part), "`{part}` is not said:\n{said}");
     }
+    assert!(!said.contains("WordPress") && !said.contains("X-Forwarded-Prefix"), "{said}");
+}
+
+#[test]
+fn r43a_check_says_which_routes_can_be_reached_another_way() {
+    let route = |name: &str, method: &str, matcher: &str| {
+        format!(
+            "[[route]]\nname = \"{name}\"\naction = \"login\"\nmatch = {{ method = \"{method}\", {matcher} }}\n\
+             request = {{ form = true, login = \"log\", password = \"pwd\" }}\nlegacy = \"forward\"\n\
+             forward.success = \"status == 302 and set_cookies.session is defined\"\nforward.denied = \"status == 200\"\n\
+             forward.user = {{ id = \"json.id\", username = \"json.name\" }}\n"
+        )
+    };
+    let said = |routes: &[String]| cli::check::describe(&valid(&format!("{MINIMAL}{}", routes.concat())));
+    for (routes, part) in [
+        (
+            vec![route("one", "POST", "path = \"/login\""), route("two", "POST", "path = \"/login.json\"")],
+            "/login.json is another spelling of /login: what two does not take there goes to one",
+        ),
+        (
+            vec![route("one", "POST", "path = \"/login\""), route("two", "PUT", "path = \"/Login/\"")],
+            "/login takes a login by POST (one) and by PUT (two)",
+        ),
+        (vec![route("one", "POST", "path = \"/blog/wp-login.php\", fields = [\"log\"]")], "WordPress: /xmlrpc.php"),
+        (
+            vec![route("one", "POST", "path = \"/index.php\", query = { do = \"login\" }")],
+            "multipart bodies over 2 MiB are not looked into for `do`",
+        ),
+        (
+            vec![route("one", "POST", "path = \"/login\", exact = true")],
+            "most frameworks take for it: `match.exact` of one",
+        ),
+        (vec!["[trusted_proxies]\ncidrs = [\"10.0.0.0/8\"]\n".to_owned()], "X-Forwarded-Prefix and its like"),
+        (Vec::new(), "nothing: no route takes a password"),
+    ] {
+        let said = said(&routes);
+        assert!(said.contains(part), "`{part}` is not said:\n{said}");
+    }
+    let apart = said(&[
+        route("one", "POST", "path = \"/login\", exact = true"),
+        route("two", "POST", "path = \"/login.json\""),
+        route("three", "POST", "path = \"/session\""),
+    ]);
+    assert!(!apart.contains("another spelling of"), "{apart}");
+    let observing = said(&["[migration]\nmode = \"observe\"\n".to_owned(), route("one", "POST", "path = \"/login\"")]);
+    assert!(observing.contains("in `observe` all of it is handed on and counted"), "{observing}");
 }
 
 /// Every key of the schema: path, type, default, description.

@@ -198,7 +198,7 @@ async fn a_client_that_breaks_off_its_body_breaks_off_the_upstreams_request_too(
 }
 
 /// What an upstream may say that no client may be told (R20).
-const HOSTILE: [(&str, &str); 24] = [
+const HOSTILE: [(&str, &str); 56] = [
     ("nothing", ""),
     ("half a status line", "HTTP/1.1 20"),
     ("half a head", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n"),
@@ -226,7 +226,165 @@ const HOSTILE: [(&str, &str); 24] = [
     ("a folded header", "HTTP/1.1 200 OK\r\nx-a: 1\r\n folded\r\ncontent-length: 0\r\n\r\n"),
     ("a NUL in a header", "HTTP/1.1 200 OK\r\nx-a: 1\x002\r\ncontent-length: 0\r\n\r\n"),
     ("a space before the colon", "HTTP/1.1 200 OK\r\nx-a : 1\r\ncontent-length: 0\r\n\r\n"),
+    ("line feeds only", "HTTP/1.1 200 OK\ncontent-length: 2\n\nok\r\n\r\n"),
+    ("a line feed after the status line", "HTTP/1.1 200 OK\ncontent-length: 2\r\n\r\nok"),
+    ("a line feed in a header", "HTTP/1.1 200 OK\r\nx-a: 1\nset-cookie: a=1\r\ncontent-length: 2\r\n\r\nok"),
+    ("a line feed for an empty line", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\nok\r\n\r\n"),
+    (
+        "a second head behind a line feed",
+        "HTTP/1.1 200 OK\r\nx-a: 1\n\nHTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison",
+    ),
+    ("a carriage return in a header", "HTTP/1.1 200 OK\r\nx-a: 1\rset-cookie: a=1\r\ncontent-length: 2\r\n\r\nok"),
+    ("two carriage returns", "HTTP/1.1 200 OK\r\r\ncontent-length: 2\r\n\r\nok"),
+    ("an empty line first", "\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+    ("a line feed first", "\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+    ("a blank first", " HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+    ("the end of a body first", "0\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+    ("a version in lower case", "http/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+    ("version 1.2", "HTTP/1.2 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+    ("version 2", "HTTP/2 200 OK\r\ncontent-length: 2\r\n\r\nok"),
+    ("the start of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    ("frames of HTTP/2", "\0\0\0\x04\0\0\0\0\0\r\n\r\n"),
+    ("a request", "GET / HTTP/1.1\r\nhost: a\r\n\r\n"),
+    ("two blanks in the status line", "HTTP/1.1  200 OK\r\ncontent-length: 2\r\n\r\nok"),
+    ("a sign in the status", "HTTP/1.1 +200 OK\r\ncontent-length: 2\r\n\r\nok"),
+    ("a NUL in the reason", "HTTP/1.1 200 O\0K\r\ncontent-length: 2\r\n\r\nok"),
+    ("a DEL in a header", "HTTP/1.1 200 OK\r\nx-a: \x7f\r\ncontent-length: 2\r\n\r\nok"),
+    ("a header without a name", "HTTP/1.1 200 OK\r\n: 1\r\ncontent-length: 2\r\n\r\nok"),
+    ("a header without a colon", "HTTP/1.1 200 OK\r\nnothing\r\ncontent-length: 2\r\n\r\nok"),
+    ("a name in brackets", "HTTP/1.1 200 OK\r\n(a): 1\r\ncontent-length: 2\r\n\r\nok"),
+    ("a first line that is folded", "HTTP/1.1 200 OK\r\n content-length: 2\r\n\r\nok"),
+    ("an empty length", "HTTP/1.1 200 OK\r\ncontent-length: \r\n\r\nok"),
+    ("a length in hexadecimal", "HTTP/1.1 200 OK\r\ncontent-length: 0x2\r\n\r\nok"),
+    ("a length beyond all numbers", "HTTP/1.1 200 OK\r\ncontent-length: 18446744073709551618\r\n\r\nok"),
+    ("no encoding at all", "HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\nok"),
+    (
+        "an encoding that is nearly chunked",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: xchunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ),
+    ("chunks in HTTP/1.0", "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    ("chunks where no body can be", "HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
 ];
+
+/// Heads that no table can hold: too much of everything.
+fn endless() -> Vec<(&'static str, String)> {
+    let head = |lines: String| format!("HTTP/1.1 200 OK\r\n{lines}content-length: 0\r\n\r\n");
+    vec![
+        ("a header as long as a book", head(format!("x-a: {}\r\n", "b".repeat(70_000)))),
+        ("a status line as long as a book", format!("HTTP/1.1 200 {}\r\n\r\n", "O".repeat(70_000))),
+        ("a hundred headers too many", head("x-a: b\r\n".repeat(200))),
+        ("interim answers without an end", "HTTP/1.1 102 Processing\r\n\r\n".repeat(1_000)),
+        ("early hints and nothing else", "HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n".repeat(1_000)),
+        ("a protocol that nobody asked for", "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n".into()),
+    ]
+}
+
+#[tokio::test]
+async fn r20_an_answer_without_an_end_is_a_502_and_its_connection_is_not_used_again() {
+    for (what, bytes) in endless() {
+        let upstream = Upstream::saying(bytes).await;
+        let proxy = Wanted::before(upstream.url()).start().await;
+        let mut client = RawClient::connect(proxy.address()).await;
+        for round in 1..=2 {
+            assert_eq!(client.ask(GET).await.status, 502, "{what}");
+            assert_eq!(upstream.connections(), round, "{what}");
+        }
+    }
+}
+
+/// Bodies whose ends are not where they say: what came of them before may have been handed on, an end may not.
+const HOSTILE_CHUNKS: [&str; 14] = [
+    "2\nok\r\n0\r\n\r\n",
+    "2\r\nok\n0\r\n\r\n",
+    "2\r\nok\r\n0\n\r\n",
+    "2\r\nokk\r\n0\r\n\r\n",
+    "3\r\nok\r\n0\r\n\r\n",
+    "+2\r\nok\r\n0\r\n\r\n",
+    "-2\r\nok\r\n0\r\n\r\n",
+    "0x2\r\nok\r\n0\r\n\r\n",
+    " 2\r\nok\r\n0\r\n\r\n",
+    "\r\nok\r\n0\r\n\r\n",
+    ";a\r\nok\r\n0\r\n\r\n",
+    "2;a\nb\r\nok\r\n0\r\n\r\n",
+    "10000000000000002\r\nok\r\n0\r\n\r\n",
+    "2\r\nok\r\n0\r\nno trailer\r\n\r\n",
+];
+
+#[tokio::test]
+async fn r20_chunks_that_end_nowhere_end_nowhere_at_the_client_too() {
+    for chunks in HOSTILE_CHUNKS {
+        let upstream = Upstream::saying(format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}")).await;
+        let proxy = Wanted::before(upstream.url()).start().await;
+        for round in 1..=2 {
+            let mut client = RawClient::connect(proxy.address()).await;
+            client.send(GET).await;
+            let rest = show(&client.read_to_end().await);
+            let is_whole = rest.ends_with("0\r\n\r\n") && rest.starts_with("HTTP/1.1 200");
+            assert!(!is_whole, "{chunks:?} came as {rest:?}");
+            assert_eq!(upstream.connections(), round, "{chunks:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn r20_what_comes_before_a_request_is_never_taken_for_its_answer() {
+    const POISON: &str = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison";
+    let (said, mut wait) = tokio::sync::mpsc::channel(1);
+    let upstream = Upstream::raw(move |mut connection, _| {
+        let said = said.clone();
+        async move {
+            while connection.head().await.is_some() {
+                connection.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood").await;
+                connection.send(POISON).await;
+                said.send(()).await.expect("wanted");
+            }
+        }
+    })
+    .await;
+    let proxy = Wanted::before(upstream.url()).start().await;
+    let mut client = RawClient::connect(proxy.address()).await;
+    for _ in 0..100 {
+        let answer = client.ask(GET).await;
+        match answer.status {
+            200 => {
+                assert_eq!(show(&answer.body), "good");
+                soon("the poison to be there", wait.recv()).await.expect("said");
+            }
+            // It came just when the request was to be sent.
+            status => assert_eq!((status, answer.json()["code"].as_str()), (502, Some("upstream_broken"))),
+        }
+    }
+}
+
+#[tokio::test]
+async fn r20_an_answer_to_head_has_no_body_whatever_it_says_and_what_follows_is_nobodys() {
+    let upstream = Upstream::raw(|mut connection, index| async move {
+        while let Some(head) = connection.head().await {
+            let body =
+                if head.starts_with("HEAD") { "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison" } else { "good" };
+            connection.send(format!("HTTP/1.1 200 OK\r\ncontent-length: 4\r\nx-index: {index}\r\n\r\n{body}")).await;
+        }
+    })
+    .await;
+    let proxy = Wanted::before(upstream.url()).start().await;
+    let mut client = RawClient::connect(proxy.address()).await;
+    client.send("HEAD / HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    assert_eq!(client.head().await.header("content-length"), Some("4"));
+    let answer = client.ask(GET).await;
+    assert_eq!((show(&answer.body), answer.header("x-index")), ("good".to_owned(), Some("1")));
+}
+
+#[tokio::test]
+async fn r126_cookies_come_as_they_were_sent_one_by_one_and_in_order() {
+    let lines =
+        ["a=1; path=/", "b=2", "a=1; path=/", "a=3; path=/x; expires=Wed, 21 Oct 2026 07:28:00 GMT", "c=\u{fc}, d=4"];
+    let head: String =
+        lines.iter().enumerate().map(|(at, line)| format!("Set-Cookie: {line}\r\nx-{at}: y\r\n")).collect();
+    let upstream = Upstream::saying(format!("HTTP/1.1 200 OK\r\n{head}content-length: 0\r\n\r\n")).await;
+    let proxy = Wanted::before(upstream.url()).start().await;
+    let answer = RawClient::connect(proxy.address()).await.ask(GET).await;
+    assert_eq!(answer.all("set-cookie"), lines);
+}
 
 #[tokio::test]
 async fn r20_a_bad_answer_is_a_502_and_its_connection_is_not_used_again() {

@@ -68,7 +68,7 @@ async fn log_in(public: SocketAddr, id: u64) {
     drop(stream.read_to_end(&mut Vec::new()).await);
 }
 
-fn user(id: u64) -> DoubleUser {
+pub(crate) fn user(id: u64) -> DoubleUser {
     DoubleUser {
         id,
         email: format!("user{id}@example.com"),
@@ -79,13 +79,13 @@ fn user(id: u64) -> DoubleUser {
 }
 
 /// The user whom a line of the audit log acknowledges.
-fn migrated(line: &str) -> String {
+pub(crate) fn migrated(line: &str) -> String {
     let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     line["id"].as_str().unwrap_or_else(|| panic!("an id in {line}")).to_owned()
 }
 
 /// Our keys of everyone who is in the store.
-async fn ids(process: &Process) -> BTreeSet<String> {
+pub(crate) async fn ids(process: &Process) -> BTreeSet<String> {
     let bearer = format!("Bearer {ADMIN_TOKEN}");
     let (mut ids, mut after) = (BTreeSet::new(), String::new());
     loop {

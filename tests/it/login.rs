@@ -233,7 +233,7 @@ async fn a_registration_asks_our_store_then_legacy_and_then_writes() {
     let double = LegacyDouble::well_behaved();
     let proxy = migrate(&double).await;
     let register = |email: &str, password: &str| {
-        let body = json!({ "email": email, "password": password, "city": "Ulm", "nested": { "password": password } });
+        let body = json!({ "email": email, "password": password, "city": "Ulm", "nested": { "again": password } });
         let proxy = &proxy;
         async move { proxy.post_json("/register", &body).await }
     };

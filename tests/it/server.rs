@@ -73,8 +73,12 @@ async fn r25_a_drain_answers_what_is_under_way_and_takes_nothing_new() {
     soon("the request", here.recv()).await.expect("there");
     let mut idle = RawClient::connect(address).await;
     server.shutdown.cancel();
-    assert_eq!(idle.read_to_end().await, b"", "idle connections are closed at once");
-    // The listener is gone as soon as the idle connection was told, or shortly after: connecting is refused from then on.
+    assert_eq!(
+        idle.read_to_end().await,
+        b"",
+        "idle connections are closed once they have had the time for a last request"
+    );
+    // The listener is gone before that: connecting is refused from then on.
     soon("connections to be refused", async {
         while TcpStream::connect(address).await.is_ok() {
             tokio::task::yield_now().await;
@@ -86,6 +90,73 @@ async fn r25_a_drain_answers_what_is_under_way_and_takes_nothing_new() {
     assert_eq!((answer.status, &answer.body[..], answer.header("connection")), (200, &b"held"[..], Some("close")));
     assert_eq!(busy.read_to_end().await, b"");
     assert_eq!(server.drained().await, Drained::InTime);
+}
+
+#[tokio::test]
+async fn r25_a_request_on_an_idle_connection_is_answered_within_the_time_to_linger_and_is_the_last() {
+    let long = Duration::from_secs(30);
+    let mut server = serving(EdgeBounds { linger: long, ..bounds() }, Paths);
+    let mut idle = RawClient::connect(server.address()).await;
+    let first = idle.ask(GET).await;
+    assert_eq!((first.status, first.header("connection")), (200, None));
+    let mut silent = RawClient::connect(server.address()).await;
+    assert_eq!(silent.ask(GET).await.status, 200);
+    server.shutdown.cancel();
+    // Whatever it may have missed at first: the shutdown is in force once nobody is let in any more.
+    soon("connections to be refused", async {
+        while TcpStream::connect(server.address()).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let last = idle.ask("GET /last HTTP/1.1\r\nhost: app\r\n\r\n").await;
+    assert_eq!((last.status, &last.body[..], last.header("connection")), (200, &b"/last"[..], Some("close")));
+    assert_eq!(idle.read_to_end().await, b"");
+    drop(silent);
+    assert_eq!(server.drained().await, Drained::InTime);
+}
+
+/// Holds its worker's thread, as a bug would.
+struct Blocking(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl Handler for Blocking {
+    async fn handle(&self, _: Request<Incoming>, _: &Arc<Connection>) -> Response<ProxyBody> {
+        let released = self.0.lock().expect("one request");
+        // An error is a release too.
+        let _released = released.recv();
+        Response::new(ProxyBody::empty())
+    }
+}
+
+#[tokio::test]
+async fn a_worker_whose_loop_hangs_lags_behind_and_catches_up_when_it_goes_on() {
+    let (release, released) = std::sync::mpsc::sync_channel(1);
+    let server = bind_all(&[on_any_port()], EdgeBounds { workers: 2, ..bounds() }).expect("bound");
+    let (address, controls) = (server.addresses()[0].tcp().expect("TCP"), server.controls());
+    let (shutdown, handler) = (CancellationToken::new(), Arc::new(Blocking(std::sync::Mutex::new(released))));
+    let served = tokio::spawn(server.run(handler, Arc::new(Metrics::new()), shutdown.clone()));
+    let mut client = RawClient::connect(address).await;
+    client.send(GET).await;
+    // Both workers look several times a second.
+    let far_behind = Duration::from_secs(2);
+    soon("the worker to lag", async {
+        while controls.lag() < far_behind {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    release.send(()).expect("waited for");
+    assert_eq!(client.answer().await.status, 200);
+    soon("the worker to catch up", async {
+        while controls.lag() > far_behind {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    drop(client);
+    shutdown.cancel();
+    assert_eq!(soon("the end", served).await.expect("no panic").expect("served"), Drained::InTime);
+    assert_eq!(controls.lag(), Duration::ZERO, "a worker that has ended does not hang");
 }
 
 #[tokio::test]
@@ -197,7 +268,7 @@ async fn r22_a_client_that_takes_no_bytes_is_cut_off() {
 #[tokio::test]
 async fn r22_a_tls_handshake_that_does_not_come_is_given_up() {
     let (_kept, files, _) = certificate();
-    let listener = ListenerSettings { tls: Some(files), ..on_any_port() };
+    let listener = ListenerSettings { tls: Some(files.into()), ..on_any_port() };
     let bounds = EdgeBounds { tls_timeout: Duration::from_millis(50), ..bounds() };
     let server = Proxy::serving(&[listener], bounds, Paths, Arc::new(Metrics::new()));
     assert_eq!(RawClient::connect(server.address()).await.read_to_end().await, b"");
@@ -413,7 +484,7 @@ async fn r120_tls_clients_speak_the_protocol_they_agreed_on_and_the_app_hears_of
     let (_kept, files, client) = certificate();
     let upstream = Upstream::echo().await;
     let mut wanted = Wanted::before(upstream.url());
-    wanted.listeners[0].tls = Some(files);
+    wanted.listeners[0].tls = Some(files.into());
     let proxy = wanted.start().await;
     for protocol in ["http/1.1", "h2"] {
         let mut config = client.clone();

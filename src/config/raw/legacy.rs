@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Table;
+use super::{RawOutboundTls, Table};
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -10,6 +10,9 @@ use super::Table;
 pub(in crate::config) struct RawLegacy {
     /// Where legacy is. Left out: the upstream.
     pub(in crate::config) url: Option<String>,
+    /// Whom we trust there and what we show, for `https`. Left out: as at the upstream where it is the same host and port, otherwise
+    /// the machine's CAs, and no client certificate.
+    pub(in crate::config) tls: Option<RawOutboundTls>,
     /// How long one question may take, connecting included.
     #[schemars(extend("x-value" = "a duration"))]
     pub(in crate::config) timeout: String,
@@ -39,6 +42,7 @@ impl Default for RawLegacy {
     fn default() -> Self {
         Self {
             url: None,
+            tls: None,
             timeout: "5s".into(),
             connect_timeout: "2s".into(),
             max_in_flight: 32,

@@ -8,6 +8,7 @@ mod legacy;
 mod route;
 mod secret;
 mod table;
+mod tls;
 mod token;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ pub(super) use self::legacy::{RawCall, RawGetUser, RawLegacy, RawRequest, RawUse
 pub(super) use self::route::{RawFields, RawForward, RawMatch, RawReplies, RawReply, RawRoute};
 pub(super) use self::secret::RawSecret;
 pub(super) use self::table::Table;
+pub(super) use self::tls::{RawOutboundTls, RawTls};
 pub(super) use self::token::{RawCookie, RawNamedToken, RawSameSite, RawToken, RawTokenKind};
 use crate::domain::mode::Mode;
 use crate::service::OnMismatch;
@@ -118,20 +120,8 @@ pub(super) struct RawListener {
     /// Whether each connection has to begin with a PROXY protocol header (version 1 or 2).
     #[serde(default)]
     pub(super) proxy_protocol: bool,
-    /// Certificate and key; without them the listener speaks plain HTTP.
+    /// Certificates and keys; without them the listener speaks plain HTTP.
     pub(super) tls: Option<RawTls>,
-}
-
-#[derive(Deserialize, Serialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Tls")]
-pub(super) struct RawTls {
-    /// File with the certificate chain, PEM.
-    #[schemars(required)]
-    pub(super) cert: Option<String>,
-    /// File with the private key, PEM.
-    #[schemars(required)]
-    pub(super) key: Option<String>,
 }
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]
@@ -141,6 +131,9 @@ pub(super) struct RawUpstream {
     /// `http://host:port` or `https://host`, with an optional base path.
     #[schemars(required)]
     pub(super) url: Option<String>,
+    /// Whom we trust there and what we show, for `https`. Left out: the machine's CAs, and no client certificate. The other side is
+    /// always verified.
+    pub(super) tls: Option<RawOutboundTls>,
     /// How long connecting may take.
     #[serde(default = "seconds::<2>")]
     #[schemars(extend("x-value" = "a duration"))]
@@ -152,6 +145,9 @@ pub(super) struct RawUpstream {
     /// Whether the app sees the client's `Host`; otherwise its own.
     #[serde(default = "yes")]
     pub(super) preserve_host: bool,
+    /// Whether WebSockets go through. Without them an upgrade is not offered to the app, and the request is an ordinary one.
+    #[serde(default = "yes")]
+    pub(super) websocket: bool,
     /// Headers that tell the app who is logged in: templates over `user`. Stripped from every client's request, set on a valid
     /// session.
     #[serde(default)]
@@ -268,6 +264,14 @@ pub(super) struct RawServer {
     /// The largest body of an intercepted request; over it 413. Forwarded bodies are not limited.
     #[schemars(extend("x-value" = "a size"))]
     pub(super) max_auth_body: String,
+    /// The hosts that are served, without port: `app.example.com`, `*.example.com`; any other is answered 421. Without any: all.
+    pub(super) hosts: Vec<String>,
+    /// `strict`: `//`, `.` and `..`, encoded slashes, backslashes, bytes over 127 and percent signs that encode nothing are refused
+    /// in paths; `lenient` forwards them, for apps that need them.
+    pub(super) paths: RawPaths,
+    /// Whether header names may have underscores: `refuse`, or `allow` for apps that need them. CGI and its heirs take them
+    /// for hyphens; names that would become those of a proxy's own headers are refused either way.
+    pub(super) underscores: RawUnderscores,
     /// How long a request head may take.
     #[schemars(extend("x-value" = "a duration"))]
     pub(super) head_timeout: String,
@@ -286,6 +290,16 @@ pub(super) struct RawServer {
     /// How long requests under way may take to finish when authferry is stopped.
     #[schemars(extend("x-value" = "a duration"))]
     pub(super) drain_timeout: String,
+    /// How long an idle connection may still bring one request when authferry is stopped or replaced, before it is closed. Also about
+    /// as long as logins wait while another process takes over.
+    #[schemars(extend("x-value" = "a duration"))]
+    pub(super) linger: String,
+    /// How long WebSockets may go on when authferry is stopped or replaced.
+    #[schemars(extend("x-value" = "a duration"))]
+    pub(super) drain_tunnels: String,
+    /// A Unix socket on which `authferry run --takeover` takes the place of the running process without failing a request. For
+    /// the eyes of the own user alone.
+    pub(super) takeover: Option<String>,
 }
 
 impl Default for RawServer {
@@ -298,14 +312,36 @@ impl Default for RawServer {
             max_head: "16KiB".into(),
             max_uri: "8KiB".into(),
             max_auth_body: "16KiB".into(),
+            hosts: Vec::new(),
+            paths: RawPaths::Strict,
+            underscores: RawUnderscores::Refuse,
             head_timeout: "10s".into(),
             body_timeout: "10s".into(),
             min_body_rate: "500B".into(),
             tls_timeout: "5s".into(),
             idle_timeout: "30s".into(),
             drain_timeout: "30s".into(),
+            linger: "500ms".into(),
+            drain_tunnels: "10s".into(),
+            takeover: None,
         }
     }
+}
+
+#[derive(Clone, Copy, Deserialize, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "Paths")]
+pub(super) enum RawPaths {
+    Strict,
+    Lenient,
+}
+
+#[derive(Clone, Copy, Deserialize, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "Underscores")]
+pub(super) enum RawUnderscores {
+    Refuse,
+    Allow,
 }
 
 #[derive(Deserialize, Serialize, schemars::JsonSchema)]

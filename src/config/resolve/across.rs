@@ -8,6 +8,7 @@ use super::route::legacy_way;
 use crate::config::raw::{RawConfig, RawMatch, RawRoute, RawTokenKind, RawUser, RawUserFrom};
 use crate::domain::mode::Mode;
 use crate::domain::registration::WriteTo;
+use crate::http::router::{Meeting, meeting};
 use crate::http::settings::{Action, LegacyWay};
 use crate::net::Target;
 
@@ -52,20 +53,13 @@ fn overlaps(routes: &[RawRoute], resolver: &mut Resolver<'_>) {
 fn covers(earlier: &RawMatch, later: &RawMatch) -> bool {
     let same_path = match (&earlier.path, &later.path) {
         (Some(earlier_path), Some(later_path)) if earlier.exact => earlier_path == later_path && later.exact,
-        (Some(earlier_path), Some(later_path)) => lenient(earlier_path) == lenient(later_path),
+        (Some(earlier_path), Some(later_path)) => meeting(later_path, earlier_path) == Some(Meeting::Same),
         (None, _) | (_, None) => false,
     };
     earlier.method == later.method
         && same_path
         && earlier.query.0.iter().all(|value| later.query.0.contains(value))
         && earlier.fields.iter().all(|field| later.fields.contains(field))
-}
-
-/// The spelling that all that are taken for one path share (R29), near enough for a warning.
-fn lenient(path: &str) -> String {
-    let path = path.to_ascii_lowercase();
-    let path = path.trim_end_matches('/');
-    path.strip_suffix(".json").unwrap_or(path).to_owned()
 }
 
 fn coverage(routes: &[RawRoute], resolver: &mut Resolver<'_>) {

@@ -1,19 +1,21 @@
 //! The public side: `[[listener]]`, `[upstream]`, `[trusted_proxies]`, `[server]`.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::names::{Sees, sample_user};
-use super::{Resolver, non_zero, reply};
+use super::{Resolver, non_zero, reply, tls};
 use crate::config::document::join;
-use crate::config::raw::{RawForwardingHeader, RawListener, RawServer, RawTls, RawTrustedProxies, RawUpstream};
+use crate::config::raw::{
+    RawForwardingHeader, RawListener, RawPaths, RawServer, RawTrustedProxies, RawUnderscores, RawUpstream,
+};
+use crate::http::gate::{GatePolicy, Underscores};
+use crate::http::hosts::AllowedHosts;
+use crate::http::path::PathPolicy;
 use crate::http::settings::{
-    Bind, EdgeBounds, EdgeSettings, ForwardingHeader, ListenerSettings, Route, TlsFiles, TrustedProxies,
-    UpstreamSettings,
+    Bind, EdgeBounds, EdgeSettings, ForwardingHeader, ListenerSettings, Route, TrustedProxies, UpstreamSettings,
 };
 use crate::template::{Escape, Value};
 
@@ -34,12 +36,15 @@ pub(super) fn resolve(parts: Parts<'_>, resolver: &mut Resolver<'_>) -> Option<E
     let trusted_proxies = trusted_proxies(parts.trusted_proxies, resolver);
     let listeners = listeners(parts.listeners, &trusted_proxies, resolver);
     let bounds = bounds(parts.server, parts.ipv6_prefix, resolver);
+    let hosts = hosts(&parts.server.hosts, resolver);
     Some(EdgeSettings {
         listeners: listeners?,
         upstream: parts.upstream?,
         routes: parts.routes?,
         trusted_proxies,
         bounds,
+        gate: gate(parts.server),
+        hosts,
     })
 }
 
@@ -80,7 +85,7 @@ fn listener(
     trusted: &TrustedProxies,
     resolver: &mut Resolver<'_>,
 ) -> Option<ListenerSettings> {
-    let tls = raw.tls.map(|raw| tls(&join(key, "tls"), &raw, resolver));
+    let tls = raw.tls.map(|raw| tls::listener(&join(key, "tls"), &raw, resolver));
     let key = join(key, "bind");
     let bind = bind(&key, &raw.bind?, resolver)?;
     let is_public = matches!(bind, Bind::Tcp(addr) if !addr.ip().is_loopback());
@@ -89,7 +94,7 @@ fn listener(
         resolver.warning(&key, message, "give the listener `tls`, or name the proxy under `[trusted_proxies]`");
     }
     let tls = match tls {
-        Some(files) => Some(files?),
+        Some(tls) => Some(tls?),
         None => None,
     };
     Some(ListenerSettings { bind, proxy_protocol: raw.proxy_protocol, tls })
@@ -108,34 +113,6 @@ fn bind(key: &str, text: &str, resolver: &mut Resolver<'_>) -> Option<Bind> {
         resolver.problem(key, "this is not a place to listen at", help);
     }
     bind
-}
-
-fn tls(key: &str, raw: &RawTls, resolver: &mut Resolver<'_>) -> Option<TlsFiles> {
-    let (cert, secret) = (PathBuf::from(raw.cert.as_ref()?), PathBuf::from(raw.key.as_ref()?));
-    let certificates = |path: &Path| {
-        let mut all = CertificateDer::pem_file_iter(path)?.peekable();
-        all.peek().is_none().then_some(rustls::pki_types::pem::Error::NoItemsFound).map_or(Ok(()), Err)?;
-        all.try_for_each(|certificate| certificate.map(drop))
-    };
-    if let Err(error) = certificates(&cert) {
-        let message = format!("{} holds no certificate that can be read: {error}", cert.display());
-        resolver.problem(&join(key, "cert"), message, "give the certificate chain in PEM");
-    }
-    if let Err(error) = PrivateKeyDer::from_pem_file(&secret) {
-        let message = format!("{} holds no private key that can be read: {}", secret.display(), pem_error(&error));
-        resolver.problem(&join(key, "key"), message, "give the private key in PEM");
-    }
-    Some(TlsFiles { cert, key: secret })
-}
-
-/// The parser's own words may quote the line that they are about.
-fn pem_error(error: &rustls::pki_types::pem::Error) -> String {
-    use rustls::pki_types::pem::Error;
-    match error {
-        Error::Io(error) => error.to_string(),
-        Error::NoItemsFound => "there is none in it".to_owned(),
-        _ => "it is not PEM".to_owned(),
-    }
 }
 
 // ------------------------------------------------------------------------------------------------------------ upstream
@@ -164,21 +141,26 @@ pub(super) fn upstream(raw: Option<RawUpstream>, resolver: &mut Resolver<'_>) ->
             (None, _) | (_, None) => complete = false,
         }
     }
+    let tls = tls::outbound("upstream.tls", raw.tls.as_ref(), target.as_ref(), resolver);
     let connect_timeout = resolver.duration("upstream.connect_timeout", &raw.connect_timeout);
     let response_timeout = resolver.duration("upstream.response_timeout", &raw.response_timeout);
     complete.then_some(())?;
     Some(UpstreamSettings {
         target: target?,
+        tls: tls?,
         connect_timeout,
         response_timeout,
         preserve_host: raw.preserve_host,
+        websocket: raw.websocket,
         identity_headers,
     })
 }
 
 /// Headers that a proxy writes or that frame a message.
 fn is_the_proxys(name: &http::HeaderName) -> bool {
-    const OWN: [&str; 13] = [
+    const OWN: [&str; 15] = [
+        "client-cert",
+        "client-cert-chain",
         "host",
         "connection",
         "content-length",
@@ -221,6 +203,29 @@ fn trusted_proxies(raw: &RawTrustedProxies, resolver: &mut Resolver<'_>) -> Trus
     TrustedProxies { cidrs, header }
 }
 
+fn gate(raw: &RawServer) -> GatePolicy {
+    let paths = match raw.paths {
+        RawPaths::Strict => PathPolicy::Strict,
+        RawPaths::Lenient => PathPolicy::Tolerant,
+    };
+    let underscores = match raw.underscores {
+        RawUnderscores::Refuse => Underscores::Refuse,
+        RawUnderscores::Allow => Underscores::Allow,
+    };
+    GatePolicy { paths, underscores }
+}
+
+fn hosts(raw: &[String], resolver: &mut Resolver<'_>) -> AllowedHosts {
+    let mut hosts = AllowedHosts::default();
+    for (index, text) in raw.iter().enumerate() {
+        if let Err(error) = hosts.add(text) {
+            let help = "write \"app.example.com\", \"*.example.com\" or \"[2001:db8::1]\"";
+            resolver.problem(&format!("server.hosts[{index}]"), error.to_string(), help);
+        }
+    }
+    hosts
+}
+
 fn bounds(raw: &RawServer, ipv6_prefix: u8, resolver: &mut Resolver<'_>) -> EdgeBounds {
     EdgeBounds {
         head_bytes: resolver.size("server.max_head", &raw.max_head, "1KiB", "1MiB"),
@@ -232,6 +237,8 @@ fn bounds(raw: &RawServer, ipv6_prefix: u8, resolver: &mut Resolver<'_>) -> Edge
         tls_timeout: resolver.duration("server.tls_timeout", &raw.tls_timeout),
         idle_timeout: resolver.duration("server.idle_timeout", &raw.idle_timeout),
         drain_timeout: resolver.duration("server.drain_timeout", &raw.drain_timeout),
+        linger: resolver.duration("server.linger", &raw.linger),
+        drain_tunnels: resolver.duration("server.drain_tunnels", &raw.drain_tunnels),
         max_connections: non_zero(raw.max_connections).get(),
         max_connections_per_ip: non_zero(raw.max_connections_per_ip).get(),
         ipv6_prefix,

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use super::names::Sees;
 use super::route::{legacy_way, method};
 use super::token::has_template;
-use super::{Resolver, non_zero};
+use super::{Resolver, non_zero, tls};
 use crate::config::document::join;
 use crate::config::raw::{
     RawCall, RawForward, RawGetUser, RawLegacy, RawRequest, RawRoute, RawUser, RawUserFrom, Table,
@@ -18,18 +18,23 @@ use crate::legacy::settings::{
     UserSource, VerdictRules,
 };
 use crate::net::Target;
+use crate::net::tls::TlsSettings;
 use crate::template::{Escape, Template};
 
 pub(super) fn resolve(
     raw: &RawLegacy,
-    upstream: Option<Target>,
+    upstream: Option<(Target, TlsSettings)>,
     routes: Option<Vec<Option<ForwardRules>>>,
     identifiers: IdentifierRules,
     resolver: &mut Resolver<'_>,
 ) -> Option<LegacySettings> {
     let target = match &raw.url {
         Some(url) => resolver.target("legacy.url", url),
-        None => upstream.clone(),
+        None => upstream.as_ref().map(|(target, _)| target.clone()),
+    };
+    let tls = match (&raw.tls, &target, &upstream) {
+        (None, Some(target), Some((app, tls))) if is_same_server(target, app) => Some(tls.clone()),
+        (tls, _, _) => tls::outbound("legacy.tls", tls.as_ref(), target.as_ref(), resolver),
     };
     let login = optional(raw.login.as_ref(), |raw| call("legacy.login", raw, Name::Needed, resolver));
     let register = optional(raw.register.as_ref(), |raw| call("legacy.register", raw, Name::Optional, resolver));
@@ -41,7 +46,8 @@ pub(super) fn resolve(
     let max_relay_bytes = resolver.size("legacy.max_relay", &raw.max_relay, "1KiB", "64MiB");
     Some(LegacySettings {
         target: target?,
-        upstream: upstream?,
+        tls: tls?,
+        upstream: upstream?.0,
         timeout,
         connect_timeout,
         max_in_flight: non_zero(raw.max_in_flight),
@@ -57,6 +63,11 @@ pub(super) fn resolve(
         routes: routes?,
         identifiers,
     })
+}
+
+/// Whether two URLs lead to one server: what it may be trusted by and asks of us is then the same.
+fn is_same_server(one: &Target, other: &Target) -> bool {
+    (one.https, &one.host, one.port) == (other.https, &other.host, other.port)
 }
 
 /// `Some(None)` for what is not there, `None` for what could not be resolved.

@@ -9,6 +9,7 @@ mod plain;
 mod reply;
 mod route;
 mod secret;
+mod tls;
 mod token;
 mod values;
 
@@ -41,8 +42,9 @@ pub(super) fn resolve(raw: RawConfig, resolver: &mut Resolver<'_>) -> Option<Con
     let upstream = edge::upstream(raw.upstream, resolver);
     let routes = route::resolve(&raw.route, &around, resolver);
     let forward = legacy::forward_rules(&raw.route, resolver);
-    let app = upstream.as_ref().map(|upstream| upstream.target.clone());
+    let app = upstream.as_ref().map(|upstream| (upstream.target.clone(), upstream.tls.clone()));
     let legacy = legacy::resolve(&raw.legacy, app, forward, identity, resolver);
+    let takeover = plain::takeover(&raw.server, resolver);
     let (trusted_proxies, server) = (&raw.trusted_proxies, &raw.server);
     let ipv6_prefix = raw.limits.per_ip.ipv6_prefix;
     let edge = edge::Parts { listeners: raw.listener, upstream, routes, trusted_proxies, server, ipv6_prefix };
@@ -60,6 +62,7 @@ pub(super) fn resolve(raw: RawConfig, resolver: &mut Resolver<'_>) -> Option<Con
         identity,
         admin,
         log,
+        takeover,
         warnings: Vec::new(),
     })
 }

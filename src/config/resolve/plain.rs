@@ -8,7 +8,7 @@ use super::{Resolver, non_zero, secret, values};
 use crate::admin::AdminSettings;
 use crate::config::raw::{
     RawAdmin, RawBackoff, RawCaseRule, RawIdentity, RawLimits, RawLog, RawMigration, RawPassword, RawPhoneRule,
-    RawStore,
+    RawServer, RawStore,
 };
 use crate::config::settings::MigrationSettings;
 use crate::domain::identifier::{CaseRule, IdentifierRules, PhoneRule};
@@ -32,6 +32,18 @@ pub(super) fn migration(raw: &RawMigration, resolver: &mut Resolver<'_>) -> Migr
         on_mismatch: raw.on_mismatch,
         revalidate_after: resolver.read(key, values::duration_or_never(&raw.revalidate_after), None),
     }
+}
+
+/// The longest path that the address of a Unix socket holds, its end included (`unix(7)`).
+const SOCKET_PATH_BYTES: usize = 108;
+
+pub(super) fn takeover(raw: &RawServer, resolver: &mut Resolver<'_>) -> Option<PathBuf> {
+    let path = PathBuf::from(raw.takeover.as_ref()?);
+    if !path.is_absolute() || path.as_os_str().len() >= SOCKET_PATH_BYTES {
+        let help = "an absolute path below 108 bytes, such as \"/run/authferry/takeover.sock\"";
+        resolver.problem("server.takeover", "this is no path for a socket", help);
+    }
+    Some(path)
 }
 
 pub(super) fn identity(raw: &RawIdentity) -> IdentifierRules {

@@ -132,6 +132,9 @@ fn r71_forwarded_is_read_as_its_rfc_says() {
         (&["for=198.51.100.7, for=_gazonk, for=10.2.2.2"], "10.2.2.2"),
         (&["for=198.51.100.7, for=\"_a.b-c:80\", for=10.2.2.2"], "10.2.2.2"),
         (&["for=198.51.100.7, proto=http, for=10.2.2.2"], "10.2.2.2"),
+        // A quote may be escaped in a quoted string, and a comma there separates nothing.
+        (&[r#"for=203.0.113.9, for=198.51.100.7;x="a\",b""#], "198.51.100.7"),
+        (&[r#"for=203.0.113.9, for=198.51.100.7;x="a,\\", for=10.2.2.2"#], "198.51.100.7"),
         // Malformed where a trusted proxy wrote: the peer.
         (&["for=198.51.100.7, for=10.2.2.2;for=10.3.3.3"], "10.0.0.1"),
         (&["198.51.100.7"], "10.0.0.1"),

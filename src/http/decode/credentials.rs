@@ -4,12 +4,14 @@
 //! query or path (R39): legacy would judge another user than the one that is saved. Passwords leave the other fields here, so
 //! that neither templates nor profiles ever hold one (R116). Called by the interceptor.
 
+use http::header::{COOKIE, HeaderMap, HeaderValue};
+use percent_encoding::percent_decode;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::form;
 use super::names::{FieldName, is_password_like, pointer_keys};
-use super::{Body, CredentialField, DecodeError, Decoded};
+use super::{Body, CredentialField, DecodeError, Decoded, json};
 use crate::http::path::CanonicalTarget;
 use crate::http::settings::{BodyFormat, FieldRef, RequestShape};
 
@@ -114,6 +116,45 @@ fn names_credential<'a>(
     })
 }
 
+/// The names of all parameters of the query and of path segments, as far as they can be decoded.
+#[must_use]
+pub(in crate::http) fn parameter_names(target: &CanonicalTarget) -> Vec<FieldName> {
+    let query = target.query().unwrap_or_default().split(['&', ';']);
+    let path = target.path().split('/').flat_map(|segment| segment.split(';').skip(1));
+    query.chain(path).filter_map(|pair| form::name_of(pair).ok()).map(|name| FieldName::of_form(&name)).collect()
+}
+
+/// Removes from `Cookie` lines the pairs that bear the name of an identifier or password of these shapes. Tokens stay: a session is
+/// often a cookie of that name.
+pub(in crate::http) fn strip_credential_cookies(headers: &mut HeaderMap, shapes: &[&RequestShape]) {
+    if !headers.contains_key(COOKIE) {
+        return;
+    }
+    let credentials: Vec<FieldName> = shapes
+        .iter()
+        .flat_map(|shape| credential_fields(shape))
+        .filter(|(what, _)| *what != CredentialField::Token)
+        .map(|(_, field)| FieldName::of_field(field))
+        .collect();
+    let bears_one = |pair: &[u8]| {
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        let name = FieldName::of_form(&percent_decode(name).decode_utf8_lossy());
+        credentials.iter().any(|credential| name.holds(credential))
+    };
+    let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
+    if !lines.iter().any(|line| line.as_bytes().split(|byte| *byte == b';').any(bears_one)) {
+        return;
+    }
+    headers.remove(COOKIE);
+    for line in lines {
+        let kept: Vec<&[u8]> = line.as_bytes().split(|byte| *byte == b';').filter(|pair| !bears_one(pair)).collect();
+        let kept = kept.join(&b';');
+        if let (false, Ok(line)) = (kept.trim_ascii().is_empty(), HeaderValue::from_bytes(kept.trim_ascii())) {
+            headers.append(COOKIE, line);
+        }
+    }
+}
+
 fn credential_fields(shape: &RequestShape) -> impl Iterator<Item = (CredentialField, &FieldRef)> {
     let fields = [
         (CredentialField::Login, &shape.login),
@@ -132,10 +173,29 @@ fn refuse_aliases(shape: &RequestShape, decoded: &Decoded) -> Result<(), DecodeE
     match &decoded.0 {
         Body::Empty => Ok(()),
         Body::Json(document) => {
-            credential_fields(shape).try_for_each(|(_, field)| refuse_json_aliases(document, field))
+            credential_fields(shape).try_for_each(|(_, field)| refuse_json_aliases(document, field))?;
+            refuse_json_twins(document, shape)
         }
         Body::Form(fields) => refuse_form_aliases(fields, shape),
     }
+}
+
+/// A second password in a group, or out of one (`password` and `user.password`): apps whose framework wraps parameters read the one
+/// where we read the other (Rails' `wrap_parameters`). An identifier alone may stand twice: registrations have several.
+fn refuse_json_twins(document: &Value, shape: &RequestShape) -> Result<(), DecodeError> {
+    let own: Vec<FieldName> = credential_fields(shape).map(|(_, field)| FieldName::of_field(field)).collect();
+    let passwords: Vec<FieldName> = password_fields(shape).map(FieldName::of_field).collect();
+    let is_twin = |path: &[String], _: &Value| {
+        passwords.iter().any(|password| password.is_tail_folded(path)) && !own.iter().any(|own| own.is_folded(path))
+    };
+    match json::has_field(document, &mut Vec::new(), &is_twin) {
+        true => Err(DecodeError::DuplicateField),
+        false => Ok(()),
+    }
+}
+
+fn password_fields(shape: &RequestShape) -> impl Iterator<Item = &FieldRef> {
+    [&shape.password, &shape.new_password].into_iter().flatten()
 }
 
 /// At each step of the pointer, a key that some reader takes for the one that the pointer names: Go, .NET and Jackson may
@@ -161,6 +221,7 @@ fn refuse_json_aliases(document: &Value, field: &FieldRef) -> Result<(), DecodeE
 fn refuse_form_aliases(fields: &[(String, String)], shape: &RequestShape) -> Result<(), DecodeError> {
     let credentials: Vec<(&str, FieldName)> =
         credential_fields(shape).map(|(_, field)| (field.0.as_str(), FieldName::of_form(&field.0))).collect();
+    let passwords: Vec<FieldName> = password_fields(shape).map(FieldName::of_field).collect();
     let mut seen: Vec<&str> = Vec::new();
     for (name, _) in fields {
         let twice = if credentials.iter().any(|(own, _)| own == name) {
@@ -170,6 +231,7 @@ fn refuse_form_aliases(fields: &[(String, String)], shape: &RequestShape) -> Res
         } else {
             let name = FieldName::of_form(name);
             credentials.iter().any(|(_, credential)| credential.may_be(&name))
+                || passwords.iter().any(|password| name.is_tail(password))
         };
         if twice {
             return Err(DecodeError::DuplicateField);

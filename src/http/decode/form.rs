@@ -12,8 +12,13 @@ use crate::http::path::percent_decoded;
 /// How many fields a form may have: PHP stops reading at 1,000, so that no reader sees fewer than we do.
 pub const MAX_FIELDS: usize = 200;
 
-/// Reads all fields in order. Empty pairs (`a=1&&b=2`) are skipped, a name without `=` has an empty value.
+/// Reads all fields in order; what begins like JSON is no form. Empty pairs (`a=1&&b=2`) are skipped, a name without `=` has an empty value.
 pub fn parse(body: &[u8]) -> Result<Vec<(String, String)>, DecodeError> {
+    // Readers that take JSON under any declared type (PHP's `php://input`, Flask's `force`) would find another request here.
+    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
+    if matches!(text.first(), Some(b'{' | b'[')) {
+        return Err(DecodeError::MalformedForm);
+    }
     let mut fields = Vec::new();
     for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
         if fields.len() == MAX_FIELDS {

@@ -10,18 +10,33 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::DecodeError;
-use super::names::{FieldName, fold};
+use super::names::fold;
 
 /// How deep arrays and objects may nest.
 pub const MAX_DEPTH: usize = 8;
+
+/// How many values a document may have: so many, and one more for every so many bytes. A value takes some hundred bytes of memory until
+/// the request is answered, and `{},` three bytes of a body (R24).
+pub(crate) const VALUES: usize = 32;
+pub(crate) const BYTES_A_VALUE: usize = 8;
 
 /// Reads one document that fills the whole body.
 pub fn parse(body: &[u8]) -> Result<Value, DecodeError> {
     let refused = Cell::new(None);
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let strict = Strict { depth: 0, refused: &refused };
+    let values = Cell::new(VALUES + body.len() / BYTES_A_VALUE);
+    let strict = Strict { depth: 0, refused: &refused, values: &values };
     let document = strict.deserialize(&mut deserializer).and_then(|document| deserializer.end().map(|()| document));
-    document.map_err(|_| refused.get().unwrap_or(DecodeError::MalformedJson))
+    let document = document.map_err(|_| refused.get().unwrap_or(DecodeError::MalformedJson))?;
+    match &document {
+        // A document in a string: lenient apps parse what they got as text once more.
+        Value::String(text) if text.trim_start_matches('\u{feff}').trim_start().starts_with(['{', '[']) => {
+            Err(DecodeError::MalformedJson)
+        }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Ok(document)
+        }
+    }
 }
 
 /// Builds a [`Value`] and notes why it refused one, since serde's errors only carry text.
@@ -29,6 +44,8 @@ pub fn parse(body: &[u8]) -> Result<Value, DecodeError> {
 struct Strict<'a> {
     depth: usize,
     refused: &'a Cell<Option<DecodeError>>,
+    /// How many more there may be.
+    values: &'a Cell<usize>,
 }
 
 impl Strict<'_> {
@@ -49,6 +66,8 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let Some(left) = self.values.get().checked_sub(1) else { return Err(self.refuse(DecodeError::TooManyFields)) };
+        self.values.set(left);
         deserializer.deserialize_any(self)
     }
 }
@@ -112,15 +131,15 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 }
 
-/// Whether a field is there, in whatever spelling some backend reads it. Each key is folded once, so that long keys over many
-/// values cost no more than the body's length.
-pub(super) fn has_field(value: &Value, path: &mut Vec<String>, wanted: &FieldName) -> bool {
+/// Whether a value for which this holds is there, given its folded keys from the root. Each key is folded once, so that long keys
+/// over many values cost no more than the body's length.
+pub(super) fn has_field(value: &Value, path: &mut Vec<String>, holds: &dyn Fn(&[String], &Value) -> bool) -> bool {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-        Value::Array(items) => items.iter().any(|item| has_field(item, path, wanted)),
+        Value::Array(items) => items.iter().any(|item| has_field(item, path, holds)),
         Value::Object(entries) => entries.iter().any(|(key, value)| {
             path.push(fold(key));
-            let found = wanted.is_under(path) || has_field(value, path, wanted);
+            let found = holds(path, value) || has_field(value, path, holds);
             path.pop();
             found
         }),

@@ -21,8 +21,8 @@ use self::names::FieldName;
 use super::gate::Refusal;
 use super::settings::BodyFormat;
 
-pub(in crate::http) use credentials::query_names_password;
 pub use credentials::{Credentials, extract, path_names_credential, query_names_credential};
+pub(in crate::http) use credentials::{parameter_names, query_names_password, strip_credential_cookies};
 
 /// A parsed body. It holds passwords: it has no `Debug`, and its strings are overwritten when it is dropped.
 pub struct Decoded(Body);
@@ -239,7 +239,29 @@ impl Decoded {
         match &self.0 {
             Body::Empty => false,
             Body::Form(fields) => fields.iter().any(|(name, _)| FieldName::of_form(name).holds(field)),
-            Body::Json(document) => json::has_field(document, &mut Vec::new(), field),
+            Body::Json(document) => json::has_field(document, &mut Vec::new(), &|path, _| field.is_under(path)),
+        }
+    }
+
+    /// The same, in a group or out of one as well.
+    pub(in crate::http) fn has_field_like(&self, field: &FieldName) -> bool {
+        match &self.0 {
+            Body::Empty => false,
+            Body::Form(fields) => fields.iter().any(|(name, _)| FieldName::of_form(name).is_like(field)),
+            Body::Json(document) => json::has_field(document, &mut Vec::new(), &|path, _| field.is_like_folded(path)),
+        }
+    }
+
+    /// Whether a field may be read as holding this text, regardless of case.
+    pub(in crate::http) fn may_say(&self, field: &FieldName, text: &str) -> bool {
+        match &self.0 {
+            Body::Empty => false,
+            Body::Form(fields) => fields
+                .iter()
+                .any(|(name, value)| value.eq_ignore_ascii_case(text) && FieldName::of_form(name).holds(field)),
+            Body::Json(document) => json::has_field(document, &mut Vec::new(), &|path, value| {
+                value.as_str().is_some_and(|value| value.eq_ignore_ascii_case(text)) && field.is_under(path)
+            }),
         }
     }
 

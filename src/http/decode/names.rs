@@ -1,9 +1,9 @@
 //! The names of fields, and which of them some backend could take for one another.
 //!
 //! PHP makes `_` of dots and spaces and cuts a name at a NUL; Rails, PHP and Node nest brackets, Spring and ASP.NET nest dots;
-//! Go, .NET and Jackson may ignore case; Spring strips `_` and `!` from the front. Two names that any of them reads as one
-//! are aliases here: a request that holds two aliases of a credential field means different users to different readers
-//! (R35, R38, R39). Pure; called by the decoders and the router.
+//! Go, .NET and Jackson may ignore case; Spring strips `_` and `!` from the front, PHP's own server a second `?`. Two names that
+//! any of them reads as one are aliases here: a request that holds two aliases of a credential field means different users to
+//! different readers (R35, R38, R39). Pure; called by the decoders and the router.
 
 use crate::http::settings::FieldRef;
 
@@ -22,7 +22,7 @@ impl FieldName {
     pub fn of_form(name: &str) -> Self {
         let folded = fold(name);
         let (top, brackets) = folded.split_at(folded.find('[').unwrap_or(folded.len()));
-        let underscored = |text: &str| text.replace(['.', ' ', '['], "_").trim_start_matches(['_', '!']).to_owned();
+        let underscored = |text: &str| text.replace(['.', ' ', '['], "_").trim_start_matches(MARKERS).to_owned();
         let flat = match brackets.contains(']') {
             true => [underscored(top)].into_iter().chain(parts(brackets, &['[', ']'])).collect(),
             false => vec![underscored(&folded)], // PHP on a bracket that nobody closes.
@@ -67,15 +67,53 @@ impl FieldName {
         begins(&self.nested) || begins(&self.flat)
     }
 
-    /// Whether this is an outer or inner part of the other's name too: `email` of `user[email]`.
+    /// Whether this is an outer or inner part of the other's name too: `user` or `email` of `user[email]`.
     #[must_use]
     pub fn resembles(&self, other: &Self) -> bool {
-        let one_ends_the_other =
-            |a: &[String], b: &[String]| !a.is_empty() && (b.ends_with(a) || (!b.is_empty() && a.ends_with(b)));
-        self.may_be(other)
-            || one_ends_the_other(&self.nested, &other.nested)
-            || one_ends_the_other(&self.flat, &other.flat)
+        self.may_be(other) || self.is_tail(other)
     }
+
+    /// Whether some backend finds `wanted` under this name, or would if parameters were wrapped in a group (Rails does it to JSON)
+    /// or taken out of one: `email` for `user[email]`, and the other way about.
+    #[must_use]
+    pub fn is_like(&self, wanted: &Self) -> bool {
+        self.holds(wanted) || self.is_tail(wanted)
+    }
+
+    /// Whether one of the two names is the other in a group.
+    #[must_use]
+    pub fn is_tail(&self, other: &Self) -> bool {
+        one_ends_the_other(&self.nested, &other.nested) || one_ends_the_other(&self.flat, &other.flat)
+    }
+
+    /// [`Self::is_like`] the other way about: whether a value in a JSON document, given by its folded keys from the root, is like
+    /// this field.
+    #[must_use]
+    pub fn is_like_folded(&self, folded: &[String]) -> bool {
+        self.is_under(folded) || self.is_tail_folded(folded)
+    }
+
+    /// [`Self::is_tail`] for a value in a JSON document.
+    #[must_use]
+    pub fn is_tail_folded(&self, folded: &[String]) -> bool {
+        one_ends_the_other(folded, &self.nested) || one_ends_the_other(folded, &self.flat)
+    }
+
+    /// What the name ends in, folded: `email` of `user[email]`.
+    #[must_use]
+    pub fn last(&self) -> &str {
+        self.nested.last().map_or("", String::as_str)
+    }
+
+    /// Whether a value in a JSON document is this field.
+    #[must_use]
+    pub fn is_folded(&self, folded: &[String]) -> bool {
+        self.nested == folded
+    }
+}
+
+fn one_ends_the_other(a: &[String], b: &[String]) -> bool {
+    !a.is_empty() && !b.is_empty() && (a.ends_with(b) || b.ends_with(a))
 }
 
 fn one_begins_the_other(a: &[String], b: &[String]) -> bool {
@@ -90,12 +128,15 @@ fn is_index(part: &str) -> bool {
     !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// What some readers drop in front of a name.
+const MARKERS: [char; 4] = ['_', '!', '?', ' '];
+
 /// Case, surrounding space, what cannot be seen, markers in front, and what follows a NUL do not tell names apart.
 #[must_use]
 pub fn fold(name: &str) -> String {
     let until_nul = name.split('\0').next().unwrap_or_default();
     let visible = until_nul.replace(|c: char| c.is_control() || is_zero_width(c), "");
-    fold_case(&visible).trim().trim_start_matches(['_', '!', ' ']).to_owned()
+    fold_case(&visible).trim().trim_start_matches(MARKERS).to_owned()
 }
 
 /// Lower case, in which characters that some reader lowers or raises to an ASCII letter are that letter: the long s, the KELVIN

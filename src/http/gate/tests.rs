@@ -18,6 +18,8 @@ fn bounds() -> EdgeBounds {
         tls_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(30),
         drain_timeout: Duration::from_secs(30),
+        linger: Duration::ZERO,
+        drain_tunnels: Duration::ZERO,
         max_connections: 1,
         max_connections_per_ip: 1,
         ipv6_prefix: 64,
@@ -267,11 +269,27 @@ fn r12_the_only_expectation_is_100_continue() {
 
 #[test]
 fn r14_header_names_with_underscores_are_refused_unless_allowed() {
-    let parts = head("GET", "/", Version::HTTP_11, &[("host", b"a"), ("x_forwarded_for", b"1.1.1.1")]);
+    let parts = head("GET", "/", Version::HTTP_11, &[("host", b"a"), ("x_custom_name", b"1")]);
     assert_eq!(judged(&parts), Err((400, "header_underscore")));
     let policy = GatePolicy { underscores: Underscores::Allow, ..GatePolicy::default() };
     assert!(admit(&parts, &bounds(), policy).is_ok());
+    for name in ["x_forwarded_for", "x-forwarded_host", "X_Real-IP", "content_length", "transfer-encoding_", "cookie_"]
+    {
+        let parts = head("GET", "/", Version::HTTP_11, &[("host", b"a"), (name, b"1")]);
+        let means_another = !name.ends_with('_');
+        assert_eq!(admit(&parts, &bounds(), policy).is_err(), means_another, "{name}");
+    }
     assert_eq!(with(&[("transfer_encoding", b"chunked")]), Err((400, "header_underscore")));
+}
+
+#[test]
+fn r14_what_follows_a_name_with_an_underscore_is_no_request_and_what_follows_a_bad_path_is() {
+    let refused = |target, name| {
+        let parts = head("GET", target, Version::HTTP_11, &[("host", b"a"), (name, b"1")]);
+        admit(&parts, &bounds(), GatePolicy::default()).expect_err("refused").ends_connection()
+    };
+    assert!(refused("/", "content_length"));
+    assert!(!refused("/a//b", "x-custom"));
 }
 
 #[test]

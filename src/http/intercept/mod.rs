@@ -12,20 +12,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
 
 use self::render::{Asked, Renderer};
 use self::session::{SessionCookie, token_of};
 use self::shape::{KnownFields, differences};
 use super::client_addr::{client_addr, is_trusted};
 use super::connection::Connection;
-use super::decode::{Credentials, Decoded, decode, extract, reserialize};
+use super::decode::{Credentials, Decoded, decode, extract, reserialize, strip_credential_cookies};
 use super::forward::{ForwardContext, Forwarder};
 use super::gate::{self, GatePolicy, Refusal};
 use super::headers::{HeaderFault, HeaderRules, Provenance};
+use super::hosts::AllowedHosts;
 use super::path::CanonicalTarget;
 use super::problem::problem;
 use super::router::{BadRoutePath, Candidates, Routed, Router, Selection};
@@ -80,6 +81,8 @@ pub struct InterceptorParts {
     pub bounds: EdgeBounds,
     /// What an operator loosened of the gate.
     pub gate: GatePolicy,
+    /// The hosts that are served.
+    pub hosts: AllowedHosts,
     /// Which headers go on, and what is said of the client in them.
     pub headers: Arc<HeaderRules>,
     /// What time it is.
@@ -125,8 +128,17 @@ impl Interceptor {
         let (mut head, body) = request.into_parts();
         let admitted = match gate::admit(&head, &self.parts.bounds, self.parts.gate) {
             Ok(admitted) => admitted,
-            Err(refusal) => return self.refuse(&refusal),
+            Err(refusal) => {
+                let mut refused = self.refuse(&refusal);
+                if refusal.ends_connection() && head.version < Version::HTTP_2 {
+                    refused.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                return refused;
+            }
         };
+        if let Err(refusal) = self.parts.hosts.judge(&admitted.host) {
+            return self.refuse(&refusal);
+        }
         // HTTP/2 and absolute-form name the host in the target; from here on it stands where HTTP/1.1 has it.
         if !head.headers.contains_key(HOST)
             && let Ok(host) = HeaderValue::from_str(&admitted.host)
@@ -136,7 +148,7 @@ impl Interceptor {
         let peer = connection.peer_ip().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let client = client_addr(peer, &head.headers, &self.parts.trusted_proxies);
         let peer_is_trusted = is_trusted(peer, &self.parts.trusted_proxies);
-        let traffic = Traffic { head, target: admitted.target, client, connection, peer_is_trusted };
+        let mut traffic = Traffic { head, target: admitted.target, client, connection, peer_is_trusted };
         let mode = self.parts.service.mode().current();
         if mode == Mode::Passthrough {
             return self.send_on(traffic, ProxyBody::from(body)).await;
@@ -147,9 +159,27 @@ impl Interceptor {
         {
             return whole(render::jwks(jwks));
         }
-        match (mode, self.router.route(&traffic.head.method, &traffic.target, &traffic.head.headers)) {
-            (_, Routed::Pass) => self.send_on(traffic, ProxyBody::from(body)).await,
+        let routed = match self.router.route(&traffic.head.method, &traffic.target, &traffic.head.headers) {
+            Routed::Read(candidates) if !body.is_end_stream() => {
+                let (index, refusal) = candidates.read_with_body();
+                Routed::Refused(index, refusal)
+            }
+            routed @ (Routed::Pass
+            | Routed::Read(_)
+            | Routed::Take(_)
+            | Routed::Doubt(_)
+            | Routed::MethodNotAllowed(_)
+            | Routed::Refused(..)) => routed,
+        };
+        // Observing changes nothing for anybody; what it learns from, it strips all the same, in `client_request`.
+        if let (Routed::Read(candidates) | Routed::Take(candidates), false) = (&routed, mode == Mode::Observe) {
+            candidates.strip_credential_cookies(&mut traffic.head.headers);
+        }
+        match (mode, routed) {
+            (_, Routed::Pass | Routed::Read(_)) => self.send_on(traffic, ProxyBody::from(body)).await,
             (_, Routed::Take(candidates)) => self.intercept(mode, &candidates, traffic, body).await,
+            (Mode::Observe, Routed::Doubt(_)) => self.send_on(traffic, ProxyBody::from(body)).await,
+            (_, Routed::Doubt(candidates)) => self.look_into(&candidates, traffic, body).await,
             (Mode::Observe, Routed::MethodNotAllowed(_) | Routed::Refused(..)) => {
                 // Observing changes nothing for anybody; what `migrate` would refuse is counted.
                 self.parts.metrics.refused("observed");
@@ -172,6 +202,7 @@ impl Interceptor {
         let Some(route) = self.route(candidates.first()) else {
             return self.send_on(traffic, ProxyBody::from(body)).await;
         };
+        let _needs_the_store = self.parts.service.intercepts();
         // Before the body is read: whoever is over his limit costs no more than his request's head. Where only the body tells whether
         // this is a login at all, everything else on the path must not use the limit up.
         if !candidates.needs_body_fields()
@@ -220,6 +251,24 @@ impl Interceptor {
         match extract(&route.request, &decoded) {
             Ok(credentials) => self.perform(index, route, traffic, &decoded, credentials, bytes).await,
             Err(error) => self.unusable(mode, route, traffic, &error.into(), Some(bytes)).await,
+        }
+    }
+
+    /// Sends a request on unless its body has what a route at its path asks for in the query. What is longer than any login goes on
+    /// unread if it is an upload, and is refused otherwise.
+    async fn look_into(&self, candidates: &Candidates, traffic: Traffic<'_>, body: Incoming) -> Response<ProxyBody> {
+        let deadline = self.parts.clock.monotonic() + self.parts.bounds.body_timeout;
+        let bytes = match read_ahead(body, SHARED_PATH_BODY, deadline).await {
+            Ok(ReadAhead::Whole(bytes)) => bytes,
+            Ok(ReadAhead::Longer(body)) if is_multipart(&traffic.head.headers) => {
+                return self.send_on(traffic, body).await;
+            }
+            Ok(ReadAhead::Longer(_)) => return self.refuse(&unread(&BodyError::TooLarge)),
+            Err(error) => return self.refuse(&unread(&error)),
+        };
+        match candidates.may_be_named_by(&traffic.head.headers, &traffic.target, &bytes) {
+            Ok(()) => self.send_on(traffic, ProxyBody::full(bytes)).await,
+            Err((_, refusal)) => self.refuse(&refusal),
         }
     }
 
@@ -332,7 +381,7 @@ impl Interceptor {
         credentials: Credentials,
         bytes: Bytes,
     ) -> Response<ProxyBody> {
-        let request = match self.client_request(&traffic, decoded) {
+        let request = match self.client_request(route, &traffic, decoded) {
             Ok(request) => Arc::new(request),
             Err(fault) => {
                 let (status, reason, title) = fault.answer();
@@ -465,7 +514,12 @@ impl Interceptor {
     }
 
     /// The request as legacy gets it: made anew from what was parsed, so that what legacy judges is what we save (R41).
-    fn client_request(&self, traffic: &Traffic<'_>, decoded: &Decoded) -> Result<ClientRequest, HeaderFault> {
+    fn client_request(
+        &self,
+        route: &Route,
+        traffic: &Traffic<'_>,
+        decoded: &Decoded,
+    ) -> Result<ClientRequest, HeaderFault> {
         let from = Provenance {
             connection: traffic.connection,
             client: traffic.client,
@@ -473,6 +527,7 @@ impl Interceptor {
             version: traffic.head.version,
         };
         let mut headers = self.parts.headers.forwardable(&traffic.head.headers, from)?;
+        strip_credential_cookies(&mut headers, &[&route.request]);
         let body = reserialize(decoded);
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         if let Some(content_type) = decoded.content_type() {
@@ -564,6 +619,10 @@ impl Handler for Interceptor {
         self.answer(request, connection).await
     }
 
+    fn gate(&self) -> GatePolicy {
+        self.parts.gate
+    }
+
     async fn drain(&self) {
         self.parts.service.drain().await;
     }
@@ -592,6 +651,13 @@ impl Action {
 struct Bodies {
     canonical: Arc<ClientRequest>,
     received: Bytes,
+}
+
+fn is_multipart(headers: &HeaderMap) -> bool {
+    let types = headers.get_all(CONTENT_TYPE).iter();
+    types
+        .map(HeaderValue::as_bytes)
+        .any(|value| value.trim_ascii_start().to_ascii_lowercase().starts_with(b"multipart/"))
 }
 
 /// Why a body could not be read.

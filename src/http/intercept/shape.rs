@@ -9,6 +9,8 @@ use http::Response;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
+use crate::domain::json;
+
 /// How many different fields one route may put into a metric label; those beyond are counted as `other`.
 const MAX_FIELDS: usize = 64;
 /// How deep and how far a body is compared.
@@ -45,7 +47,7 @@ pub(super) fn differences(ours: &Response<Bytes>, legacys: &Response<Bytes>) -> 
     if our_type != their_type {
         differing.insert("content-type".to_owned());
     }
-    match (json(ours), json(legacys)) {
+    match (json_of(ours), json_of(legacys)) {
         (Some(ours), Some(legacys)) => {
             let (ours, legacys) = (shape(&ours), shape(&legacys));
             let paths: BTreeSet<&String> = ours.keys().chain(legacys.keys()).collect();
@@ -69,8 +71,8 @@ fn media_type(response: &Response<Bytes>) -> Option<String> {
     value.split(';').next().map(|media| media.trim().to_ascii_lowercase())
 }
 
-fn json(response: &Response<Bytes>) -> Option<Value> {
-    serde_json::from_slice(response.body()).ok()
+fn json_of(response: &Response<Bytes>) -> Option<Value> {
+    json::from_slice(response.body()).ok()
 }
 
 /// Each path of a JSON value and the type that stands there. The elements of an array share one path.

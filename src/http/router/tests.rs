@@ -64,7 +64,7 @@ fn outcome(router: &Router, method: &Method, raw: &str) -> String {
 
 fn outcome_with(router: &Router, method: &Method, raw: &str, headers: &HeaderMap) -> String {
     match router.route(method, &target(raw), headers) {
-        Routed::Pass => "pass".to_owned(),
+        Routed::Pass | Routed::Read(_) | Routed::Doubt(_) => "pass".to_owned(),
         Routed::Take(candidates) => format!("take {}", candidates.first().0),
         Routed::MethodNotAllowed(_) => "405".to_owned(),
         Routed::Refused(_, refusal) => refusal.reason.to_owned(),
@@ -84,7 +84,7 @@ fn typed(content_type: &'static str, body: &str) -> Decoded {
 fn selected(router: &Router, raw: &str, body: &Decoded) -> Result<Selection, &'static str> {
     match router.route(&Method::POST, &target(raw), &HeaderMap::new()) {
         Routed::Take(candidates) => candidates.select(&target(raw), body).map_err(|refusal| refusal.reason),
-        Routed::Pass => Ok(Selection::Pass),
+        Routed::Pass | Routed::Read(_) | Routed::Doubt(_) => Ok(Selection::Pass),
         Routed::MethodNotAllowed(_) => Err("405"),
         Routed::Refused(_, refusal) => Err(refusal.reason),
     }
@@ -168,6 +168,14 @@ fn r26_spellings_that_only_a_careless_backend_takes_for_a_route_are_refused() {
         "/login.asp::$DATA",
         "/..;/users/sign_in",
         "/users/%25255fsign_in/../sign_in",
+        "/x//../users/sign_in",
+        "/x/./../users/sign_in",
+        "/x;/..\\y;/../users/sign_in",
+        "/users/x\\y/../sign_in",
+        "/users/x%255cy/../sign_in",
+        "/%3F/../users/sign_in",
+        "/users/..;x/../sign_in",
+        "/users/..::x/../sign_in",
         "/users/sign_in%2ejson%20",
     ] {
         assert_eq!(outcome(&router, &Method::POST, raw), "odd_spelling", "{raw}");
@@ -230,6 +238,23 @@ fn a_route_of_its_own_goes_before_one_that_it_is_another_spelling_of() {
     assert_eq!(outcome(&router, &Method::POST, "/login"), "take 0");
     assert_eq!(outcome(&router, &Method::POST, "/login.json"), "take 1");
     assert_eq!(outcome(&router, &Method::POST, "/login.xml"), "take 0");
+}
+
+#[test]
+fn two_paths_meet_as_their_requests_do() {
+    for (path, other, expected) in [
+        ("/login", "/login", Some(Meeting::Same)),
+        ("/Login/", "/login", Some(Meeting::Same)),
+        ("/login;x=1", "/login", Some(Meeting::Same)),
+        ("/login.json", "/login", Some(Meeting::SpellingOf)),
+        ("/login", "/login.json", None),
+        ("/index.php/login", "/login", Some(Meeting::SpellingOf)),
+        ("/index.php/login", "/index.php", Some(Meeting::SpellingOf)),
+        ("/login", "/logout", None),
+        ("/a//b", "/a/b", None),
+    ] {
+        assert_eq!(meeting(path, other), expected, "{path} {other}");
+    }
 }
 
 #[test]
@@ -372,8 +397,117 @@ fn one_path_is_many_things_told_apart_by_fields() {
     assert_eq!(select(&typed("application/json", r#"{"log":"a"}"#)), Ok(Selection::Pass));
     match router.route(&Method::POST, &target("/wp-login.php"), &HeaderMap::new()) {
         Routed::Take(candidates) => assert!(candidates.needs_body_fields()),
-        Routed::Pass | Routed::MethodNotAllowed(_) | Routed::Refused(..) => panic!("not taken"),
+        Routed::Pass | Routed::Read(_) | Routed::Doubt(_) | Routed::MethodNotAllowed(_) | Routed::Refused(..) => {
+            panic!("not taken")
+        }
     }
+}
+
+/// `$_REQUEST`, `request.values` and merged parameters make one request of all that.
+#[test]
+fn r39_credentials_scattered_over_query_and_body_do_not_pass_where_fields_tell_routes_apart() {
+    let mut login = route("/wp-login.php");
+    login.matcher.fields = vec!["log".to_owned(), "pwd".to_owned()];
+    login.request = shape(BodyFormat::Form, "log", "pwd");
+    let router = router(&[login]);
+    for (raw, body) in [
+        ("/wp-login.php?log=a&pwd=b", "x=1"),
+        ("/wp-login.php?log=a&pwd=b", ""),
+        ("/wp-login.php?log=a", "pwd=b"),
+        ("/wp-login.php?LOG=a;pwd=b", "x=1"),
+        ("/wp-login.php;log=a?pwd=b", ""),
+        ("/wp-login.php??log=a&pwd=b", ""),
+        ("/wp-login.php", "user[log]=a&user[pwd]=b"),
+        ("/wp-login.php", "user[log]=a&pwd=b"),
+    ] {
+        assert_eq!(selected(&router, raw, &form(body)), Err("misplaced_credential"), "{raw} {body}");
+    }
+    for (raw, body) in [
+        ("/wp-login.php?log=a", ""),
+        ("/wp-login.php?action=register", "user_login=a&user_email=b"),
+        ("/wp-login.php", "log=a"),
+        ("/wp-login.php", "logs=a&pwd=b"),
+    ] {
+        assert_eq!(selected(&router, raw, &form(body)), Ok(Selection::Pass), "{raw} {body}");
+    }
+    let nested = typed("application/json", r#"{"user":{"log":"a","pwd":"b"}}"#);
+    assert_eq!(selected(&router, "/wp-login.php", &nested), Err("misplaced_credential"));
+}
+
+#[test]
+fn a_group_that_is_a_route_of_its_own_is_not_taken_for_a_scattered_login() {
+    let mut login = route("/account");
+    login.matcher.fields = vec!["email".to_owned(), "password".to_owned()];
+    login.request = shape(BodyFormat::Form, "email", "password");
+    let mut register = route("/account");
+    register.matcher.fields = vec!["user[email]".to_owned(), "user[password]".to_owned()];
+    let router = router(&[login, register]);
+    let select = |body: &str| selected(&router, "/account", &form(body));
+    assert_eq!(select("email=a&password=b"), Ok(Selection::Route(RouteIndex(0))));
+    assert_eq!(select("user[email]=a&user[password]=b"), Ok(Selection::Route(RouteIndex(1))));
+    assert_eq!(select("guest[email]=a&guest[password]=b"), Err("misplaced_credential"));
+}
+
+#[test]
+fn r31_a_read_of_a_route_is_told_from_other_requests_so_that_its_body_can_be_refused() {
+    let router = router(&[route("/login")]);
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+        for raw in ["/login", "/LOGIN/", "/login.json"] {
+            let Routed::Read(read) = router.route(&method, &target(raw), &HeaderMap::new()) else {
+                panic!("{method} {raw} is no read")
+            };
+            assert_eq!((read.read_with_body().0, read.read_with_body().1.reason), (RouteIndex(0), "read_with_body"));
+        }
+        let elsewhere = router.route(&method, &target("/other"), &HeaderMap::new());
+        assert!(matches!(elsewhere, Routed::Pass), "{method}");
+    }
+}
+
+/// PHP's `$_REQUEST` takes the body's `action` before the query's.
+#[test]
+fn r26_what_a_route_asks_for_in_the_query_may_not_stand_in_the_body() {
+    let with_action = |action: &str| {
+        let mut route = route("/do");
+        route.matcher.query = std::collections::BTreeMap::from([("action".to_owned(), action.to_owned())]);
+        route.matcher.fields = vec!["user[email]".to_owned()];
+        route
+    };
+    let router = router(&[with_action("login"), with_action("register")]);
+    let types =
+        |value: &'static str| HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static(value))]);
+    let judge =
+        |raw: &str, kind: &'static str, body: &str| match router.route(&Method::POST, &target(raw), &types(kind)) {
+            Routed::Doubt(doubt) => match doubt.may_be_named_by(&types(kind), &target(raw), body.as_bytes()) {
+                Ok(()) => "passed".to_owned(),
+                Err((index, refusal)) => format!("{} {}", refusal.reason, index.0),
+            },
+            Routed::Take(candidates) => match candidates.select(&target(raw), &typed(kind, body)) {
+                Ok(Selection::Route(index)) => format!("taken {}", index.0),
+                Ok(Selection::Pass) => "passed".to_owned(),
+                Err(refusal) => refusal.reason.to_owned(),
+            },
+            Routed::Pass | Routed::Read(_) | Routed::MethodNotAllowed(_) | Routed::Refused(..) => "no doubt".to_owned(),
+        };
+    const FORM: &str = "application/x-www-form-urlencoded";
+    for (raw, kind, body, expected) in [
+        ("/do?action=login", FORM, "user[email]=a", "taken 0"),
+        ("/do", FORM, "action=login&user[email]=a", "query_in_body 0"),
+        ("/do", FORM, "ACTION=Register&user[email]=a", "query_in_body 1"),
+        ("/do?action=logout", FORM, "action=login&user[email]=a", "query_in_body 0"),
+        ("/do?action=register", FORM, "action=login&user[email]=a", "query_in_body"),
+        ("/do", "application/json", r#"{"action":"login","user":{"email":"a"}}"#, "query_in_body 0"),
+        ("/do", "multipart/form-data; boundary=B", "--B name=\"action\" login --B user[email]", "query_in_body 0"),
+        ("/do", FORM, "action=login&user[email]=%ff", "query_in_body 0"),
+        ("/do", FORM, "action=logout&user[email]=a", "passed"),
+        ("/do", FORM, "action=login", "passed"),
+        ("/do", FORM, "", "passed"),
+        ("/do", "multipart/form-data; boundary=B", "--B name=\"file\" a picture", "passed"),
+        ("/do", "text/plain", "hello", "passed"),
+    ] {
+        assert_eq!(judge(raw, kind, body), expected, "{raw} {kind} {body}");
+    }
+    let other = router.route(&Method::POST, &target("/other"), &HeaderMap::new());
+    assert!(matches!(other, Routed::Pass));
 }
 
 #[test]

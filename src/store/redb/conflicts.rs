@@ -95,7 +95,7 @@ fn pair_key(with: UserId, legacy_id: &str) -> Vec<u8> {
     [with.0.as_bytes().as_slice(), legacy_id.as_bytes()].concat()
 }
 
-fn encode(conflict: &Conflict) -> Vec<u8> {
+pub(super) fn encode(conflict: &Conflict) -> Vec<u8> {
     let mut out = Encoder(Vec::with_capacity(96));
     out.byte(FORMAT);
     out.0.extend_from_slice(conflict.with.0.as_bytes());
@@ -110,7 +110,7 @@ fn encode(conflict: &Conflict) -> Vec<u8> {
     out.0
 }
 
-fn decode(bytes: &[u8]) -> Result<Conflict, BadRecord> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Conflict, BadRecord> {
     let mut input = Decoder(bytes);
     match input.byte("format")? {
         FORMAT => {}

@@ -24,6 +24,27 @@ mod slot;
 mod writer;
 mod writes;
 
+/// What `crate::fuzzing` needs to see.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed {
+    use super::{User, UserId, conflicts, record};
+
+    /// The bytes of a record.
+    pub(crate) fn encode(user: &User) -> Option<Vec<u8>> {
+        record::encode(user).ok()
+    }
+
+    /// A record of these bytes.
+    pub(crate) fn decode(id: UserId, bytes: &[u8]) -> Option<User> {
+        record::decode(id, bytes).ok()
+    }
+
+    /// A conflict, read and written.
+    pub(crate) fn reencoded_conflict(bytes: &[u8]) -> Option<Vec<u8>> {
+        conflicts::decode(bytes).ok().map(|conflict| conflicts::encode(&conflict))
+    }
+}
+
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -194,6 +215,13 @@ impl UserStore for RedbStore {
 
     fn health(&self) -> StoreHealth {
         self.slot.health()
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async {
+            self.counts().await?;
+            self.write(Operation::Probe).await
+        })
     }
 }
 

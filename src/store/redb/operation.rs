@@ -21,6 +21,8 @@ pub(super) enum Operation {
     InsertNew(Box<NewUser>, Reply<Inserted>),
     Update(UserId, Version, UserChange, Reply<Updated>),
     SetMode(Mode, Reply<()>),
+    /// Shows that the writer works.
+    Probe(Reply<()>),
     /// A read found that the file cannot be used on.
     Reopen(Generation),
 }
@@ -116,6 +118,7 @@ impl Operation {
                 let written = batch.keep_mode(mode);
                 finish(batch, reply, written, |(), _on_disk| ())
             }
+            Self::Probe(reply) => finish(batch, reply, Ok(()), |(), _on_disk| ()),
             Self::Reopen(generation) => Outcome::Reopen(generation),
         }
     }
@@ -127,7 +130,7 @@ impl Operation {
             Self::SaveProven(_, reply) => drop(reply.send(Err(error()))),
             Self::InsertNew(_, reply) => drop(reply.send(Err(error()))),
             Self::Update(_, _, _, reply) => drop(reply.send(Err(error()))),
-            Self::SetMode(_, reply) => drop(reply.send(Err(error()))),
+            Self::SetMode(_, reply) | Self::Probe(reply) => drop(reply.send(Err(error()))),
             Self::Reopen(_) => {}
         }
     }

@@ -9,6 +9,7 @@ use serde_json::{Number, Value};
 use crate::domain::clock::UnixSeconds;
 use crate::domain::credential::{AbsentBecause, Credential, StoredHash};
 use crate::domain::identifier::{Identifier, NormalizedIdentifier};
+use crate::domain::json;
 use crate::domain::password::PasswordNormalization;
 use crate::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
 
@@ -94,7 +95,8 @@ pub(super) fn decode(id: UserId, bytes: &[u8]) -> Result<User, BadRecord> {
         u16::try_from(input.number("normalization_version")?).map_err(|_| BadRecord::Value("normalization_version"))?;
     let legacy_id = decode_legacy_id(&mut input)?;
     let identifiers = decode_identifiers(&mut input)?;
-    let profile = serde_json::from_str(input.text("profile")?).map_err(|_not_shown| BadRecord::Value("profile"))?;
+    let profile =
+        json::from_slice(input.text("profile")?.as_bytes()).map_err(|_not_shown| BadRecord::Value("profile"))?;
     if !input.0.is_empty() {
         return Err(BadRecord::Length("end"));
     }
@@ -363,6 +365,15 @@ mod tests {
                 assert_eq!(sameness(&decode(user.id, &bytes).expect("a record")), sameness(&user));
             }
         }
+    }
+
+    #[test]
+    fn a_profile_is_read_back_whatever_its_keys_are() {
+        let profile =
+            json!({"$serde_json::private::RawValue": "not json", "in": [{"$serde_json::private::Number": 1}]});
+        let user = User { profile, ..typical() };
+        let bytes = encode(&user).expect("small enough");
+        assert_eq!(sameness(&decode(user.id, &bytes).expect("a record")), sameness(&user));
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use authferry::net::ProxyBody;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::HOST;
+use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -72,9 +73,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
         soon("room to send", self.stream.flush()).await.expect("sent");
     }
 
-    /// Sends, and does not mind if the other side has closed.
-    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _closed = soon("room to send", self.stream.write_all(bytes.as_ref())).await;
+    /// Sends where the other side may have gone already; whether it went through.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        soon("room to send", self.stream.write_all(bytes.as_ref())).await.is_ok()
+            && soon("room to send", self.stream.flush()).await.is_ok()
     }
 
     /// What comes until it ends so, or the other side ends the connection.
@@ -200,11 +202,14 @@ impl HttpClient {
         Self::H2(sender)
     }
 
-    /// Sends a request and waits for the head of its answer.
-    pub(crate) async fn start(&mut self, request: Request<ProxyBody>) -> hyper::Result<Response<Incoming>> {
+    /// Sends a request and waits for the head of its answer. HTTP/1 gets a `Host` where there is none.
+    pub(crate) async fn start(&mut self, mut request: Request<ProxyBody>) -> hyper::Result<Response<Incoming>> {
         let sent = async {
             match self {
-                Self::H1(sender) => sender.send_request(request).await,
+                Self::H1(sender) => {
+                    request.headers_mut().entry(HOST).or_insert(HeaderValue::from_static("app"));
+                    sender.send_request(request).await
+                }
                 Self::H2(sender) => sender.send_request(request).await,
             }
         };

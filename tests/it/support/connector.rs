@@ -100,6 +100,7 @@ pub(crate) fn settings(double: &LegacyDouble) -> LegacySettings {
     );
     let api = || verdict("status == 200 and json.accessToken is defined", "status == 400 and json is string", "");
     LegacySettings {
+        tls: tls::TlsSettings::default(),
         upstream: target.clone(),
         target,
         timeout: TIMEOUT,

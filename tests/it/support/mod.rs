@@ -4,11 +4,13 @@
 
 pub(crate) mod app;
 pub(crate) mod call_login;
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod configs;
 pub(crate) mod connector;
 pub(crate) mod h2;
 pub(crate) mod legacy;
+pub(crate) mod load;
 pub(crate) mod memory_store;
 pub(crate) mod process;
 pub(crate) mod proxy;

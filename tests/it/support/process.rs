@@ -123,11 +123,16 @@ impl Process {
 
     /// Where the first public TCP listener is bound.
     pub(crate) fn public(&self) -> SocketAddr {
-        let first = self.public.iter().find_map(|address| {
+        self.listener(0)
+    }
+
+    /// Where a public TCP listener is bound, in the order of the configuration.
+    pub(crate) fn listener(&self, number: usize) -> SocketAddr {
+        let mut addresses = self.public.iter().filter_map(|address| {
             let address = address.trim_start_matches("http://").trim_start_matches("https://");
             address.trim_end_matches('/').parse().ok()
         });
-        first.unwrap_or_else(|| panic!("no public address in {:?}", self.public))
+        addresses.nth(number).unwrap_or_else(|| panic!("no such public address in {:?}", self.public))
     }
 
     /// Where the admin listener is bound.

@@ -58,6 +58,8 @@ impl Wanted {
                 tls_timeout: long,
                 idle_timeout: long,
                 drain_timeout: long,
+                linger: Duration::from_millis(100),
+                drain_tunnels: long,
                 max_connections: 1000,
                 max_connections_per_ip: 1000,
                 ipv6_prefix: 64,

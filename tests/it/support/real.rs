@@ -160,7 +160,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// Where `tests/real/install` puts the backends.
-fn installed() -> PathBuf {
+pub(crate) fn installed() -> PathBuf {
     let beside_the_build = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/real-backends");
     std::env::var_os("AUTHFERRY_REAL_DIR").map_or_else(beside_the_build, PathBuf::from)
 }

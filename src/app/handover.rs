@@ -1,0 +1,152 @@
+//! The old process's side of a takeover: passes the sockets on, finishes its logins, closes the store, and takes everything back if the
+//! new process does not get as far as serving. See [`crate::takeover`] for what is said when.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::admin_desk::AdminDesk;
+use super::takeover::open;
+use super::{OpenStore, RunError};
+use crate::http::server::{Controls, NamedSockets};
+use crate::notify::Notifier;
+use crate::service::Service;
+use crate::service::mode::ModeCell;
+use crate::store::HandoverStore;
+use crate::takeover::{Door, Fault, Link, Message};
+use crate::telemetry::WithCauses;
+
+/// How long the new process may take to build itself. Until then nothing here changes.
+const PREPARE: Duration = Duration::from_secs(60);
+/// How long idle connections may take to end once they were told to, on a machine that is very busy.
+const QUIET: Duration = Duration::from_secs(2);
+/// How long intercepted requests may take to finish. Those that take longer find no store, and are told to try again.
+const LOGINS: Duration = Duration::from_secs(10);
+/// How long the new process may take to open the store.
+const OPEN: Duration = Duration::from_secs(60);
+/// How long a store that is taken back may stay locked by a new process that is just ending.
+const TAKE_BACK: Duration = Duration::from_secs(60);
+/// How often is looked whether the last connection has ended.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What changes hands, and who is told.
+pub(super) struct Estate<'a> {
+    pub(super) controls: Controls,
+    pub(super) admin: &'a AdminDesk,
+    /// Where the admin listener is configured to be.
+    pub(super) admin_bind: Option<SocketAddr>,
+    pub(super) service: Arc<Service>,
+    pub(super) mode: Arc<ModeCell>,
+    pub(super) store: Arc<HandoverStore>,
+    pub(super) open_store: OpenStore,
+    pub(super) notifier: &'a Notifier,
+    /// How long idle connections may still bring a request.
+    pub(super) linger: Duration,
+    /// Whether all this is this process's yet, and not still that of the one before.
+    pub(super) settled: AtomicBool,
+}
+
+impl Estate<'_> {
+    /// Serves those who ask to take over, one after the other, until one has. An error means that the store is lost.
+    pub(super) async fn attend(&self, door: Door) -> Result<(), RunError> {
+        loop {
+            let mut link = door.next().await;
+            match self.hand_over(&mut link).await {
+                Ok(()) => {
+                    // The next one makes its own, under the same name perhaps.
+                    drop(door);
+                    if let Err(fault) = link.send(&Message::Farewell).await {
+                        tracing::warn!(%fault, "the new process did not hear the farewell");
+                    }
+                    return Ok(());
+                }
+                Err(fault) => {
+                    tracing::warn!(fault = %WithCauses(&fault), "the takeover came to nothing; this process goes on");
+                    // It may be gone.
+                    let _told = link.send(&Message::Refused { reason: fault.to_string() }).await;
+                }
+            }
+            drop(link);
+            self.take_back().await?;
+        }
+    }
+
+    /// This process must not go on: whatever waits in the sockets is for another one, and what waits here gets no store any more.
+    pub(super) fn leave_to_others(&self) {
+        self.controls.give_away();
+        self.controls.pause();
+        self.store.give_up();
+    }
+
+    async fn hand_over(&self, link: &mut Link) -> Result<(), Fault> {
+        for (listener, (name, sockets)) in self.sockets()?.into_iter().enumerate() {
+            link.send_sockets(listener, &name, &sockets).await?;
+        }
+        link.send(&Message::Offer { mode: self.service.mode().current() }).await?;
+        link.expect(&Message::Prepared, PREPARE).await?;
+
+        tracing::info!(pid = link.pid, "handing over");
+        self.notifier.reloading("handing over to another process");
+        self.controls.pause();
+        self.admin.close();
+        link.send(&Message::Accept).await?;
+        tokio::select! {
+            () = self.close_store() => {}
+            fault = link.broken() => return Err(fault),
+        }
+        link.send(&Message::StoreClosed).await?;
+        link.expect(&Message::Serving, OPEN).await?;
+
+        // From here on there is no way back.
+        self.store.give_up();
+        self.controls.give_away();
+        if let Some(pid) = link.pid {
+            self.notifier.succeeded_by(pid);
+        }
+        tracing::info!(pid = link.pid, "handed over; finishing what is under way");
+        Ok(())
+    }
+
+    fn sockets(&self) -> io::Result<NamedSockets> {
+        let mut sockets = self.controls.sockets()?;
+        sockets.extend(self.admin.sockets(self.admin_bind)?);
+        Ok(sockets)
+    }
+
+    /// Waits until no connection here brings another login, as far as that can be waited for, and none is under way.
+    async fn close_store(&self) {
+        let deserted = async {
+            while !self.controls.is_deserted() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        if timeout(self.linger, deserted).await.is_err() {
+            // Idle connections are being closed now. Streams go on, and their connections end with them.
+            let quiet = async {
+                while !self.controls.is_quiet() {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            let _as_far_as_it_went = timeout(QUIET, quiet).await;
+        }
+        if timeout(LOGINS, self.service.settle()).await.is_err() {
+            tracing::warn!("some logins take long to finish; they are told to try again");
+        }
+        self.store.put_away().await;
+    }
+
+    /// Goes on as before, whatever had been given up already.
+    async fn take_back(&self) -> Result<(), RunError> {
+        self.controls.resume();
+        if let Err(error) = self.admin.open() {
+            tracing::error!(%error, "the admin listener could not be opened again");
+        }
+        open(&self.store, &self.open_store, TAKE_BACK).await?;
+        self.notifier.ready("serving; a takeover came to nothing");
+        Ok(())
+    }
+}
