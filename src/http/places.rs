@@ -26,16 +26,18 @@ pub(super) struct Places {
 pub(super) struct NetworkFull(pub(super) IpAddr);
 
 impl Places {
-    /// So many, whoever they belong to.
-    pub(super) fn new(most: usize, gauge: Gauge) -> Arc<Self> {
-        let (taken, by_network) = Default::default();
-        Arc::new(Self { taken, most, most_of_one: most, ipv6_prefix: 128, by_network, gauge })
-    }
-
     /// The connections that the bounds allow.
     pub(super) fn of_connections(bounds: &EdgeBounds, gauge: Gauge) -> Arc<Self> {
         let (taken, by_network) = Default::default();
         let (most, most_of_one) = (bounds.max_connections, bounds.max_connections_per_ip);
+        Arc::new(Self { taken, most, most_of_one, ipv6_prefix: bounds.ipv6_prefix, by_network, gauge })
+    }
+
+    /// The requests that the bounds allow, and an eighth of them for one network.
+    pub(super) fn of_requests(bounds: &EdgeBounds, gauge: Gauge) -> Arc<Self> {
+        let (taken, by_network) = Default::default();
+        let most = bounds.max_requests;
+        let most_of_one = (most / 8).max(1);
         Arc::new(Self { taken, most, most_of_one, ipv6_prefix: bounds.ipv6_prefix, by_network, gauge })
     }
 

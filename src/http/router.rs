@@ -211,7 +211,7 @@ impl Router {
     fn places_of(&self, target: &CanonicalTarget) -> (Vec<&Arc<Place>>, Reader) {
         let path = target.path();
         let mut found = Vec::new();
-        if spellings::plain_length(path).is_some_and(|length| length > self.longest) {
+        if spellings::plain_length(path).is_some_and(|length| length > self.longest) && !path.contains("::") {
             return (found, Reader::Usual);
         }
         let usual = spellings::usual_key(path);

@@ -241,7 +241,7 @@ impl BoundServer {
     ) -> Result<Drained, ServeError> {
         self.tls.watch(metrics.clone(), shutdown.clone()).map_err(ServeError::Start)?;
         let places = Places::of_connections(&self.bounds, metrics.connections().clone());
-        let requests = Places::new(self.bounds.max_requests, metrics.requests().clone());
+        let requests = Places::of_requests(&self.bounds, metrics.requests().clone());
         let (mut files, mut inherited_files) = (Vec::new(), Vec::new());
         let mut shares: Vec<Vec<_>> = (0..self.bounds.workers).map(|_| Vec::new()).collect();
         for (bound, door) in self.listeners {

@@ -194,6 +194,8 @@ impl<H: Handler> Front<H> {
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(100)
+            // A browser opens a page full of pictures and gives all of them up; the default of 20 is for servers that count nothing else.
+            .max_pending_accept_reset_streams(100)
             .initial_stream_window_size(64 * 1024)
             .initial_connection_window_size(1024 * 1024)
             .max_header_list_size(u32::try_from(bounds.head_bytes).unwrap_or(u32::MAX))
@@ -500,7 +502,7 @@ impl<H: Handler> Session<H> {
             return refused.map(|body| Served { body, stream: None, under_way, _place: None });
         }
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let place = self.worker.requests.take();
+        let place = self.worker.requests.take().filter(|place| self.claim(place));
         let mut response = match &place {
             Some(_) => self.handle(request).await,
             None => self.busy(),
@@ -514,6 +516,12 @@ impl<H: Handler> Session<H> {
         }
         let stream = place.as_ref().and_then(|_| self.connection.stream());
         response.map(|body| Served { body, stream, under_way, _place: place })
+    }
+
+    /// On HTTP/1 the bound on connections is one on requests. On HTTP/2 one network must not take the places of all others.
+    fn claim(&self, place: &Place) -> bool {
+        let Some(client) = self.connection.peer_ip().filter(|_| self.framing.is_none()) else { return true };
+        self.worker.handler.is_trusted_proxy(client) || place.claim(client).is_ok()
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Response<ProxyBody> {

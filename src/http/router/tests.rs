@@ -166,6 +166,8 @@ fn r26_spellings_that_only_a_careless_backend_takes_for_a_route_are_refused() {
         "/users/s%C4%B0gn_in",
         "/x\\..\\users\\sign_in",
         "/login.asp::$DATA",
+        "/users/sign_in::$DATA",
+        "/users/sign_in::$INDEX_ALLOCATION",
         "/..;/users/sign_in",
         "/users/%25255fsign_in/../sign_in",
         "/x//../users/sign_in",
