@@ -258,7 +258,7 @@ impl Service {
             based_on: revision,
             reason: SaveReason::Change,
         };
-        drop(self.put_to_legacy(question).await);
+        drop(self.put_to_legacy(question, None).await);
     }
 
     /// Applies to our record what has happened elsewhere. Where the record changed meanwhile, perhaps by a login with the old

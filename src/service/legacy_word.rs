@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Service;
-use super::ports::{AskBy, AttemptOutcome, ClientRequest, LoginWord, Outage, Question, Relay, RouteIndex, Saved};
+use super::ports::{
+    AccountPermit, AskBy, AttemptOutcome, ClientRequest, LoginWord, Outage, Question, Relay, RouteIndex, Saved,
+};
 use super::saving::SaveReason;
 use crate::domain::identifier::{Candidates, RawIdentifier};
 use crate::domain::login::{AfterLegacy, AskedBy, LegacyWord, LocalSide, NotSaved, after_legacy};
@@ -67,17 +69,34 @@ impl LoginQuestion {
 impl Service {
     /// Asks legacy and saves what it proves. Composed questions that are equal and simultaneous share one call; a client's own
     /// request bears his own session and is never shared.
-    pub(crate) async fn put_to_legacy(self: &Arc<Self>, question: LoginQuestion) -> Option<Arc<Told>> {
+    ///
+    /// The permit goes with the question, which outlives the client: it is settled with what legacy said, or a guess would be free to
+    /// whoever hangs up before the answer. Where legacy says nothing it is not counted (R82).
+    pub(crate) async fn put_to_legacy(
+        self: &Arc<Self>,
+        question: LoginQuestion,
+        mut permit: Option<AccountPermit>,
+    ) -> Option<Arc<Told>> {
+        if let Some(permit) = &mut permit {
+            // Dropped unsettled from here on, it is a question that could not be asked or died.
+            permit.count_if_dropped(AttemptOutcome::NoVerdict);
+        }
         let service = Arc::clone(self);
         match question.asked_by {
             AskedBy::Call => {
                 let (route, login) = (question.route, question.login.clone());
                 let (password, fields) = (Arc::clone(&question.password), Arc::clone(&question.fields));
                 let work = || async move { service.ask(question).await };
-                self.shared_calls.ask(route, &login, &password, &fields, &self.background, work).await
+                self.shared_calls.ask(route, &login, &password, &fields, &self.background, permit, work).await
             }
             AskedBy::Forward => {
-                let task = self.background.run(async move { Arc::new(service.ask(question).await) })?;
+                let task = self.background.run(async move {
+                    let told = Arc::new(service.ask(question).await);
+                    if let Some(permit) = permit {
+                        permit.settle(told.counts());
+                    }
+                    told
+                })?;
                 task.await.ok()
             }
         }
