@@ -43,13 +43,20 @@ pub(crate) struct Told {
 impl Told {
     /// How the attempt counts for the account.
     pub(crate) fn counts(&self) -> AttemptOutcome {
-        match self.decision {
-            AfterLegacy::SaveAndAccept | AfterLegacy::AcceptUnsaved(_) | AfterLegacy::AcceptLocally => {
-                AttemptOutcome::Succeeded
-            }
-            AfterLegacy::Deny => AttemptOutcome::Failed,
-            AfterLegacy::Relay | AfterLegacy::Unavailable => AttemptOutcome::NoVerdict,
-        }
+        counts(self.decision)
+    }
+}
+
+/// A success only where that very account was proven. A legacy that says yes to somebody else, to a session that came along or to whoever
+/// asks, says nothing good of this password: were it a success, the network of whoever sent that session would be known to an account that
+/// he never logged in to, and its row of failures ended.
+fn counts(decision: AfterLegacy) -> AttemptOutcome {
+    match decision {
+        AfterLegacy::SaveAndAccept | AfterLegacy::AcceptLocally => AttemptOutcome::Succeeded,
+        AfterLegacy::Deny | AfterLegacy::AcceptUnsaved(NotSaved::OtherName) => AttemptOutcome::Failed,
+        AfterLegacy::AcceptUnsaved(NotSaved::Unconfirmed | NotSaved::Closed)
+        | AfterLegacy::Relay
+        | AfterLegacy::Unavailable => AttemptOutcome::NoVerdict,
     }
 }
 
@@ -178,5 +185,27 @@ fn classify(word: LoginWord, asked: &Candidates) -> (LegacyWord, Option<LegacyAc
         LoginWord::Challenge => (LegacyWord::Challenge, None),
         LoginWord::Unrecognised(_) => (LegacyWord::Unrecognised, None),
         LoginWord::Unavailable(_) => (LegacyWord::Unavailable, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r67_only_what_proves_that_very_account_is_its_success() {
+        use AttemptOutcome::{Failed, NoVerdict, Succeeded};
+        for (decision, outcome) in [
+            (AfterLegacy::SaveAndAccept, Succeeded),
+            (AfterLegacy::AcceptLocally, Succeeded),
+            (AfterLegacy::AcceptUnsaved(NotSaved::OtherName), Failed),
+            (AfterLegacy::AcceptUnsaved(NotSaved::Unconfirmed), NoVerdict),
+            (AfterLegacy::AcceptUnsaved(NotSaved::Closed), NoVerdict),
+            (AfterLegacy::Deny, Failed),
+            (AfterLegacy::Relay, NoVerdict),
+            (AfterLegacy::Unavailable, NoVerdict),
+        ] {
+            assert_eq!(counts(decision), outcome, "{decision:?}");
+        }
     }
 }

@@ -339,6 +339,31 @@ async fn r67_a_done_that_may_be_somebody_elses_makes_no_network_known() {
 }
 
 #[tokio::test]
+async fn r67_a_yes_to_somebody_else_makes_no_network_known_and_ends_no_row() {
+    let (other, nameless) =
+        (json!({ "user": { "id": 9, "email": "eve@example.com" } }), json!({ "user": { "id": 9 } }));
+    // To a session of the attacker's own that he sends along, legacy says yes whatever the body names.
+    for (yes, counts) in [(other, 1), (nameless, 0)] {
+        let double = LegacyDouble::well_behaved();
+        let proxy = started(&double, "migrate", "").await;
+        let guess = |host: u8, password: &'static str| {
+            let body = json!({ "email": ANN, "password": password });
+            let proxy = &proxy;
+            async move { post_from(proxy, &format!("10.0.7.{host}"), "/internal/login", &body).await.status }
+        };
+        double.say("POST", "/internal/login", 200, &[("content-type", "application/json")], &yes.to_string());
+        assert_eq!(guess(1, "x").await, 200, "legacy's own answer");
+        double.say("POST", "/internal/login", 401, &[], "no");
+        for host in 2..12 - counts {
+            assert_eq!(guess(host, "wrong").await, 401, "{yes} {host}");
+        }
+        let before = double.calls();
+        assert_eq!(guess(1, "wrong").await, 429, "{yes}: a stranger");
+        assert_eq!(double.calls(), before, "{yes}");
+    }
+}
+
+#[tokio::test]
 async fn r62_with_legacy_gone_a_change_is_limited_like_a_login() {
     let double = LegacyDouble::well_behaved();
     let proxy = started(&double, "migrate", "").await;
