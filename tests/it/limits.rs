@@ -339,6 +339,28 @@ async fn r67_a_done_that_may_be_somebody_elses_makes_no_network_known() {
 }
 
 #[tokio::test]
+async fn r62_a_login_that_confirms_a_change_is_a_guess_at_whom_the_body_names() {
+    let changes =
+        [json!({ "email": ANN, "current": "x" }), json!({ "email": ANN, "current": "" }), json!({ "email": ANN })];
+    for (mut change, path) in changes.into_iter().zip(["/users/password", "/users/password", "/reset"]) {
+        let double = LegacyDouble::well_behaved();
+        let proxy = started(&double, "migrate", "").await;
+        assert_eq!(login_from(&proxy, HOME, ANN, RIGHT).await.status, 200);
+        // Legacy goes by the attacker's session and changes his own password, each time to a guess at Ann's.
+        double.say("POST", path, 200, &[], "{}");
+        for guess in 0..10 {
+            change["new"] = json!(format!("guess {guess}"));
+            assert_eq!(post_from(&proxy, "10.0.8.1", path, &change).await.status, 200, "{path} {guess}");
+        }
+        let before = double.calls();
+        assert_eq!(post_from(&proxy, "10.0.8.1", path, &change).await.status, 429, "{change}");
+        assert_eq!(login_from(&proxy, "10.0.8.2", ANN, RIGHT).await.status, 429, "{change}: one budget for all");
+        assert_eq!(double.calls(), before, "{change}");
+        assert_eq!(login_from(&proxy, HOME, ANN, RIGHT).await.status, 200, "{change}: she herself is not held up");
+    }
+}
+
+#[tokio::test]
 async fn r67_a_yes_to_somebody_else_makes_no_network_known_and_ends_no_row() {
     let (other, nameless) =
         (json!({ "user": { "id": 9, "email": "eve@example.com" } }), json!({ "user": { "id": 9 } }));
