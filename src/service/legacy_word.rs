@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Service;
-use super::ports::{AskBy, AttemptOutcome, ClientRequest, LoginWord, Outage, Question, Relay, RouteIndex, Saved};
+use super::ports::{
+    AccountPermit, AskBy, AttemptOutcome, ClientRequest, LoginWord, Outage, Question, Relay, RouteIndex, Saved,
+};
 use super::saving::SaveReason;
 use crate::domain::identifier::{Candidates, RawIdentifier};
 use crate::domain::login::{AfterLegacy, AskedBy, LegacyWord, LocalSide, NotSaved, after_legacy};
@@ -41,13 +43,20 @@ pub(crate) struct Told {
 impl Told {
     /// How the attempt counts for the account.
     pub(crate) fn counts(&self) -> AttemptOutcome {
-        match self.decision {
-            AfterLegacy::SaveAndAccept | AfterLegacy::AcceptUnsaved(_) | AfterLegacy::AcceptLocally => {
-                AttemptOutcome::Succeeded
-            }
-            AfterLegacy::Deny => AttemptOutcome::Failed,
-            AfterLegacy::Relay | AfterLegacy::Unavailable => AttemptOutcome::NoVerdict,
-        }
+        counts(self.decision)
+    }
+}
+
+/// A success only where that very account was proven. A legacy that says yes to somebody else, to a session that came along or to whoever
+/// asks, says nothing good of this password: were it a success, the network of whoever sent that session would be known to an account that
+/// he never logged in to, and its row of failures ended.
+fn counts(decision: AfterLegacy) -> AttemptOutcome {
+    match decision {
+        AfterLegacy::SaveAndAccept | AfterLegacy::AcceptLocally => AttemptOutcome::Succeeded,
+        AfterLegacy::Deny | AfterLegacy::AcceptUnsaved(NotSaved::OtherName) => AttemptOutcome::Failed,
+        AfterLegacy::AcceptUnsaved(NotSaved::Unconfirmed | NotSaved::Closed)
+        | AfterLegacy::Relay
+        | AfterLegacy::Unavailable => AttemptOutcome::NoVerdict,
     }
 }
 
@@ -67,17 +76,34 @@ impl LoginQuestion {
 impl Service {
     /// Asks legacy and saves what it proves. Composed questions that are equal and simultaneous share one call; a client's own
     /// request bears his own session and is never shared.
-    pub(crate) async fn put_to_legacy(self: &Arc<Self>, question: LoginQuestion) -> Option<Arc<Told>> {
+    ///
+    /// The permit goes with the question, which outlives the client: it is settled with what legacy said, or a guess would be free to
+    /// whoever hangs up before the answer. Where legacy says nothing it is not counted (R82).
+    pub(crate) async fn put_to_legacy(
+        self: &Arc<Self>,
+        question: LoginQuestion,
+        mut permit: Option<AccountPermit>,
+    ) -> Option<Arc<Told>> {
+        if let Some(permit) = &mut permit {
+            // Dropped unsettled from here on, it is a question that could not be asked or died.
+            permit.count_if_dropped(AttemptOutcome::NoVerdict);
+        }
         let service = Arc::clone(self);
         match question.asked_by {
             AskedBy::Call => {
                 let (route, login) = (question.route, question.login.clone());
                 let (password, fields) = (Arc::clone(&question.password), Arc::clone(&question.fields));
                 let work = || async move { service.ask(question).await };
-                self.shared_calls.ask(route, &login, &password, &fields, &self.background, work).await
+                self.shared_calls.ask(route, &login, &password, &fields, &self.background, permit, work).await
             }
             AskedBy::Forward => {
-                let task = self.background.run(async move { Arc::new(service.ask(question).await) })?;
+                let task = self.background.run(async move {
+                    let told = Arc::new(service.ask(question).await);
+                    if let Some(permit) = permit {
+                        permit.settle(told.counts());
+                    }
+                    told
+                })?;
                 task.await.ok()
             }
         }
@@ -159,5 +185,27 @@ fn classify(word: LoginWord, asked: &Candidates) -> (LegacyWord, Option<LegacyAc
         LoginWord::Challenge => (LegacyWord::Challenge, None),
         LoginWord::Unrecognised(_) => (LegacyWord::Unrecognised, None),
         LoginWord::Unavailable(_) => (LegacyWord::Unavailable, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r67_only_what_proves_that_very_account_is_its_success() {
+        use AttemptOutcome::{Failed, NoVerdict, Succeeded};
+        for (decision, outcome) in [
+            (AfterLegacy::SaveAndAccept, Succeeded),
+            (AfterLegacy::AcceptLocally, Succeeded),
+            (AfterLegacy::AcceptUnsaved(NotSaved::OtherName), Failed),
+            (AfterLegacy::AcceptUnsaved(NotSaved::Unconfirmed), NoVerdict),
+            (AfterLegacy::AcceptUnsaved(NotSaved::Closed), NoVerdict),
+            (AfterLegacy::Deny, Failed),
+            (AfterLegacy::Relay, NoVerdict),
+            (AfterLegacy::Unavailable, NoVerdict),
+        ] {
+            assert_eq!(counts(decision), outcome, "{decision:?}");
+        }
     }
 }
