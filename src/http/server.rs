@@ -241,6 +241,7 @@ impl BoundServer {
     ) -> Result<Drained, ServeError> {
         self.tls.watch(metrics.clone(), shutdown.clone()).map_err(ServeError::Start)?;
         let places = Places::of_connections(&self.bounds, metrics.connections().clone());
+        let handshakes = Places::of_handshakes(&self.bounds);
         let requests = Places::new(self.bounds.max_requests, metrics.requests().clone());
         let (mut files, mut inherited_files) = (Vec::new(), Vec::new());
         let mut shares: Vec<Vec<_>> = (0..self.bounds.workers).map(|_| Vec::new()).collect();
@@ -264,6 +265,7 @@ impl BoundServer {
                 requests: requests.clone(),
                 bounds: self.bounds,
                 heads: HeadRules::new(&self.bounds, handler.gate()),
+                handshakes: handshakes.clone(),
                 roster: roster.clone(),
                 accepting: steering.accepting.subscribe(),
                 shutdown: shutdown.clone(),
