@@ -41,6 +41,14 @@ impl Places {
         Arc::new(Self { taken, most, most_of_one, ipv6_prefix: bounds.ipv6_prefix, by_network, gauge })
     }
 
+    /// The handshakes that may be under way: half as many as connections, so that whoever only opens connections leaves the other half
+    /// to those who have gone further.
+    pub(super) fn of_handshakes(bounds: &EdgeBounds) -> Arc<Self> {
+        let (taken, by_network) = Default::default();
+        let most = (bounds.max_connections / 2).max(1);
+        Arc::new(Self { taken, most, most_of_one: most, ipv6_prefix: 128, by_network, gauge: Gauge::default() })
+    }
+
     /// A place for one more, if there is one.
     pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
         if self.taken.fetch_add(1, Ordering::Relaxed) >= self.most {
