@@ -221,7 +221,7 @@ impl Router {
         }
         let careless = spellings::careless_key(path);
         spellings::for_each_key(&careless, |key| self.add_places_at(key, path, &mut found));
-        if let Some(names) = spellings::names_beside_dots(path) {
+        if let Some(names) = spellings::names_if_ambiguous(path) {
             let last = |key: &[u8]| key.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
             self.places.keys().filter(|key| names.contains(&last(key))).for_each(|key| {
                 self.add_places_at(key, path, &mut found);
