@@ -24,7 +24,8 @@ use crate::telemetry::WithCauses;
 const PREPARE: Duration = Duration::from_secs(60);
 /// How long idle connections may take to end once they were told to, on a machine that is very busy.
 const QUIET: Duration = Duration::from_secs(2);
-/// How long intercepted requests may take to finish. Those that take longer find no store, and are told to try again.
+/// How long intercepted requests may take to finish. Those that take longer, to send their body above all, find no store, and are
+/// told to try again. What legacy has been asked to do is waited for longer, see [`Estate::drain_timeout`].
 const LOGINS: Duration = Duration::from_secs(10);
 /// How long the new process may take to open the store.
 const OPEN: Duration = Duration::from_secs(60);
@@ -32,6 +33,17 @@ const OPEN: Duration = Duration::from_secs(60);
 const TAKE_BACK: Duration = Duration::from_secs(60);
 /// How often is looked whether the last connection has ended.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// How long a login may wait for a store that changes hands: as long as the old process may take to close it, and a while to open it;
+/// but no longer than clients wait.
+pub(super) fn patience(linger: Duration, drain_timeout: Duration) -> Duration {
+    const TO_OPEN: Duration = Duration::from_secs(5);
+    const CLIENTS: Duration = Duration::from_secs(60);
+    [linger, QUIET, LOGINS, drain_timeout, TO_OPEN]
+        .into_iter()
+        .fold(Duration::ZERO, Duration::saturating_add)
+        .min(CLIENTS)
+}
 
 /// What changes hands, and who is told.
 pub(super) struct Estate<'a> {
@@ -46,6 +58,8 @@ pub(super) struct Estate<'a> {
     pub(super) notifier: &'a Notifier,
     /// How long idle connections may still bring a request.
     pub(super) linger: Duration,
+    /// How long work may take that legacy has been asked for, and whose outcome has to reach our store (R91): as long as at a stop.
+    pub(super) drain_timeout: Duration,
     /// Whether all this is this process's yet, and not still that of the one before.
     pub(super) settled: AtomicBool,
 }
@@ -134,7 +148,13 @@ impl Estate<'_> {
             let _as_far_as_it_went = timeout(QUIET, quiet).await;
         }
         if timeout(LOGINS, self.service.settle()).await.is_err() {
-            tracing::warn!("some logins take long to finish; they are told to try again");
+            tracing::warn!("some logins take long to finish");
+            // A password that legacy has changed must not stay the old one here because the store has left.
+            if timeout(self.drain_timeout, self.service.drain()).await.is_err() {
+                tracing::error!(
+                    "legacy has not answered within server.drain_timeout; what it still does is not noted here"
+                );
+            }
         }
         self.store.put_away().await;
     }
@@ -148,5 +168,17 @@ impl Estate<'_> {
         open(&self.store, &self.open_store, TAKE_BACK).await?;
         self.notifier.ready("serving; a takeover came to nothing");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r25_logins_wait_for_the_store_as_long_as_the_old_process_may_keep_it() {
+        let (linger, drain_timeout) = (Duration::from_millis(500), Duration::from_secs(30));
+        assert!(patience(linger, drain_timeout) > linger + QUIET + LOGINS + drain_timeout);
+        assert_eq!(patience(linger, Duration::MAX), Duration::from_secs(60), "nobody waits for ever");
     }
 }

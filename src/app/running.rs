@@ -61,6 +61,7 @@ impl App {
             open_store: self.open_store,
             notifier,
             linger: self.linger,
+            drain_timeout: self.drain_timeout,
             settled: AtomicBool::new(predecessor.is_none()),
         };
         let serving = self.server.run(self.interceptor, self.metrics, stop.clone());
