@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -62,11 +62,24 @@ pub(super) struct Estate<'a> {
     pub(super) drain_timeout: Duration,
     /// Whether all this is this process's yet, and not still that of the one before.
     pub(super) settled: AtomicBool,
+    /// Whether another process has begun to accept in this one's place, and waits for the store.
+    pub(super) handing_over: AtomicBool,
+    /// Whether this process ends, whatever becomes of a handover.
+    pub(super) ending: AtomicBool,
+}
+
+/// What became of those who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attended {
+    /// One of them has taken this process's place.
+    HandedOver,
+    /// The last one did not get as far, and nothing was taken back, as this process is ending.
+    InVain,
 }
 
 impl Estate<'_> {
     /// Serves those who ask to take over, one after the other, until one has. An error means that the store is lost.
-    pub(super) async fn attend(&self, door: Door) -> Result<(), RunError> {
+    pub(super) async fn attend(&self, door: Door) -> Result<Attended, RunError> {
         loop {
             let mut link = door.next().await;
             match self.hand_over(&mut link).await {
@@ -76,7 +89,15 @@ impl Estate<'_> {
                     if let Err(fault) = link.send(&Message::Farewell).await {
                         tracing::warn!(%fault, "the new process did not hear the farewell");
                     }
-                    return Ok(());
+                    return Ok(Attended::HandedOver);
+                }
+                Err(fault) if self.ending.load(Ordering::Acquire) => {
+                    tracing::warn!(fault = %WithCauses(&fault), "the takeover came to nothing, and this process is ending");
+                    let _told = link.send(&Message::Refused { reason: fault.to_string() }).await;
+                    if !self.store.is_here() {
+                        self.store.give_up();
+                    }
+                    return Ok(Attended::InVain);
                 }
                 Err(fault) => {
                     tracing::warn!(fault = %WithCauses(&fault), "the takeover came to nothing; this process goes on");
@@ -87,6 +108,13 @@ impl Estate<'_> {
             drop(link);
             self.take_back().await?;
         }
+    }
+
+    /// This process has been asked to end. Says whether another one is just taking its place and has to get the store first: from now
+    /// on [`Self::attend`] ends with that handover, and takes nothing back.
+    pub(super) fn end(&self) -> bool {
+        self.ending.store(true, Ordering::Release);
+        self.handing_over.load(Ordering::Acquire)
     }
 
     /// This process must not go on: whatever waits in the sockets is for another one, and what waits here gets no store any more.
@@ -105,6 +133,7 @@ impl Estate<'_> {
 
         tracing::info!(pid = link.pid, "handing over");
         self.notifier.reloading("handing over to another process");
+        self.handing_over.store(true, Ordering::Release);
         self.controls.pause();
         self.admin.close();
         link.send(&Message::Accept).await?;
@@ -161,6 +190,7 @@ impl Estate<'_> {
 
     /// Goes on as before, whatever had been given up already.
     async fn take_back(&self) -> Result<(), RunError> {
+        self.handing_over.store(false, Ordering::Release);
         self.controls.resume();
         if let Err(error) = self.admin.open() {
             tracing::error!(%error, "the admin listener could not be opened again");
