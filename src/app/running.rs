@@ -136,6 +136,8 @@ async fn steward(estate: &Estate<'_>, predecessor: Option<Predecessor>, takeover
     });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     estate.notifier.ready("serving");
+    // After a takeover the one before may have said so last a while ago, and for itself.
+    estate.notifier.watchdog();
     let Some(door) = door else { return std::future::pending().await };
     match estate.attend(door).await {
         Ok(Attended::HandedOver) => End::HandedOver,
