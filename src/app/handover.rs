@@ -27,8 +27,10 @@ const QUIET: Duration = Duration::from_secs(2);
 /// How long intercepted requests may take to finish. Those that take longer, to send their body above all, find no store, and are
 /// told to try again. What legacy has been asked to do is waited for longer, see [`Estate::drain_timeout`].
 const LOGINS: Duration = Duration::from_secs(10);
-/// How long the new process may take to open the store.
+/// How long the new process may say nothing while it opens the store.
 const OPEN: Duration = Duration::from_secs(60);
+/// How long it may take to open it, whatever it says.
+const OPEN_AT_MOST: Duration = Duration::from_secs(600);
 /// How long a store that is taken back may stay locked by a new process that is just ending.
 const TAKE_BACK: Duration = Duration::from_secs(60);
 /// How often is looked whether the last connection has ended.
@@ -142,7 +144,7 @@ impl Estate<'_> {
             fault = link.broken() => return Err(fault),
         }
         link.send(&Message::StoreClosed).await?;
-        link.expect(&Message::Serving, OPEN).await?;
+        timeout(OPEN_AT_MOST, serving(link, OPEN)).await.map_err(|_elapsed| Fault::Late)??;
 
         // From here on there is no way back.
         self.store.give_up();
@@ -201,9 +203,46 @@ impl Estate<'_> {
     }
 }
 
+/// Waits until the new process serves, for as long as it says that it is opening the store and is never `silent` for longer than this.
+async fn serving(link: &mut Link, silent: Duration) -> Result<(), Fault> {
+    loop {
+        let (message, _) = timeout(silent, link.receive()).await.map_err(|_elapsed| Fault::Late)??;
+        match message {
+            Message::Serving => return Ok(()),
+            Message::Opening => tracing::info!(pid = link.pid, "the new process is still opening the store"),
+            Message::Hello { .. }
+            | Message::Refused { .. }
+            | Message::Sockets { .. }
+            | Message::Offer { .. }
+            | Message::Prepared
+            | Message::Accept
+            | Message::StoreClosed
+            | Message::Farewell => return Err(Fault::Garbled("not what comes next")),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::takeover::connect;
+
+    #[tokio::test]
+    async fn r25_a_new_process_that_says_it_is_opening_the_store_is_waited_for_and_a_silent_one_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("takeover");
+        let door = Door::open(&path).expect("open");
+        let (mut old, new) = tokio::join!(door.next(), connect(&path));
+        let mut new = new.expect("let in").expect("a process");
+        for message in [Message::Opening, Message::Opening, Message::Serving, Message::Opening] {
+            new.send(&message).await.expect("sent");
+        }
+        serving(&mut old, OPEN).await.expect("it serves in the end");
+        assert!(
+            matches!(serving(&mut old, Duration::from_millis(10)).await, Err(Fault::Late)),
+            "it was opening, and then said nothing more"
+        );
+    }
 
     #[test]
     fn r25_logins_wait_for_the_store_as_long_as_the_old_process_may_keep_it() {

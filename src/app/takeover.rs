@@ -1,7 +1,9 @@
 //! The new process's side of a takeover: gets the sockets, says when it is prepared, and opens the store once the old process has
 //! closed it. See [`crate::takeover`] for what is said when.
 
+use std::future::Future;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ const LOCKED: Duration = Duration::from_secs(5);
 const KEPT: Duration = Duration::from_secs(120);
 /// What it may take beyond its `drain_timeout`: logins, last saves, closing the store.
 const BEYOND_DRAIN: Duration = Duration::from_secs(60);
+/// How often the old process is told that the store is still being opened. It waits several times as long for the next word.
+const SAY_SO: Duration = Duration::from_secs(10);
 /// The pause before a locked store is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
 /// As many listeners are taken.
@@ -86,13 +90,31 @@ impl Predecessor {
                 return Err(RunError::Takeover(fault));
             }
         };
-        open(store, open_store, locked).await?;
-        mode.reread().await?;
+        let opening = async {
+            open(store, open_store, locked).await?;
+            Ok::<(), RunError>(mode.reread().await?)
+        };
+        self.while_saying_so(SAY_SO, opening).await?;
         if let Err(fault) = self.farewell().await {
             // The store is ours: whatever the old process thinks, it cannot have it back.
             tracing::warn!(%fault, "the old process did not take its leave");
         }
         Ok(())
+    }
+
+    /// The store may be large, or its disk slow: the old process is told that it is still being opened, lest it take it back.
+    async fn while_saying_so<T>(&mut self, every: Duration, opening: impl Future<Output = T>) -> T {
+        let mut opening = pin!(opening);
+        loop {
+            match timeout(every, &mut opening).await {
+                Ok(opened) => return opened,
+                Err(_elapsed) => {
+                    if let Err(fault) = self.link.send(&Message::Opening).await {
+                        tracing::debug!(%fault, "the old process does not hear that the store is being opened");
+                    }
+                }
+            }
+        }
     }
 
     async fn farewell(&mut self) -> Result<(), Fault> {
@@ -122,6 +144,7 @@ async fn offer(link: &mut Link) -> Result<(NamedSockets, Mode), Fault> {
                 | Message::Prepared
                 | Message::Accept
                 | Message::StoreClosed
+                | Message::Opening
                 | Message::Serving
                 | Message::Farewell,
                 _,
@@ -145,6 +168,24 @@ pub(super) async fn open(store: &HandoverStore, open_store: &OpenStore, at_most:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::takeover::Door;
+
+    #[tokio::test]
+    async fn r25_a_store_that_takes_long_to_open_is_told_of_until_it_is_open() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("takeover");
+        let door = Door::open(&path).expect("open");
+        let (mut old, link) = tokio::join!(door.next(), connect(&path));
+        let link = link.expect("let in").expect("a process");
+        let mut predecessor = Predecessor { link, sockets: NamedSockets::new(), mode: Mode::Migrate };
+        // It is open as soon as the old process has heard of it three times.
+        let heard = async {
+            for _ in 0..3 {
+                old.expect(&Message::Opening, KEPT).await.expect("still opening");
+            }
+        };
+        predecessor.while_saying_so(Duration::from_millis(1), heard).await;
+    }
 
     #[test]
     fn r25_the_old_process_is_waited_for_longer_than_it_may_drain() {
