@@ -192,11 +192,12 @@ impl App {
             let (settings, metrics, clock) = (config.store, Arc::clone(&metrics), Arc::clone(&clock));
             Arc::new(move || store::open(&settings, Arc::clone(&metrics), Arc::clone(&clock)))
         };
-        let handover = Arc::new(match &predecessor {
-            None => HandoverStore::open(open_store()?),
-            Some(_) => HandoverStore::awaited(),
+        let patience = handover::patience(config.edge.bounds.linger, config.edge.bounds.drain_timeout);
+        let handed_over = Arc::new(match &predecessor {
+            None => HandoverStore::open(open_store()?, patience),
+            Some(_) => HandoverStore::awaited(patience),
         });
-        let store: Arc<dyn UserStore> = handover.clone();
+        let store: Arc<dyn UserStore> = handed_over.clone();
         let mode = match &predecessor {
             None => ModeCell::start(config.migration.mode, Arc::clone(&store), Arc::clone(&metrics)).await?,
             Some(predecessor) => ModeCell::assume(predecessor.mode, Arc::clone(&store), Arc::clone(&metrics)),
@@ -296,7 +297,7 @@ impl App {
             addresses,
             hasher,
             mode,
-            store: handover,
+            store: handed_over,
             open_store,
             drain_timeout,
             linger,
