@@ -585,8 +585,9 @@ impl<H: Handler> Session<H> {
         }
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let place = self.worker.requests.take();
+        let stream = place.as_ref().and_then(|_| self.connection.stream());
         let mut response = match &place {
-            Some(_) => self.handle(request).await,
+            Some(_) => Connection::handling(stream.clone(), self.handle(request)).await,
             None => self.busy(),
         };
         if let Some(framing) = &self.framing {
@@ -596,7 +597,6 @@ impl<H: Handler> Session<H> {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
         }
-        let stream = place.as_ref().and_then(|_| self.connection.stream());
         response.map(|body| Served { body, stream, under_way, _place: place })
     }
 
