@@ -4,7 +4,6 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::Context;
@@ -296,21 +295,21 @@ impl Connection {
     }
 
     /// Reads a request's body; whenever that has to wait it is for the client.
-    pub(super) async fn receives<R: Future>(&self, reading: R) -> R::Output {
-        let mut reading = pin!(reading);
-        std::future::poll_fn(|cx| {
+    pub(super) fn receives<R: Future>(&self, reading: R) -> impl Future<Output = R::Output> {
+        // Boxed for as long as it takes: every connection keeps room for the largest state of its request.
+        let mut reading = Box::pin(reading);
+        std::future::poll_fn(move |cx| {
             let read = reading.as_mut().poll(cx);
             // It is asked again only when another part has come.
             let since = if read.is_pending() { self.worker.now() } else { 0 };
             self.upload(|upload| upload.lacking_since.store(since, Ordering::Relaxed));
             read
         })
-        .await
     }
 
     /// Handles a request, whose body is its stream's where there is one.
-    pub(super) async fn handling<H: Future>(stream: Option<Arc<Stream>>, handling: H) -> H::Output {
-        HANDLED.scope(stream, handling).await
+    pub(super) fn handling<H: Future>(stream: Option<Arc<Stream>>, handling: H) -> impl Future<Output = H::Output> {
+        HANDLED.scope(stream, handling)
     }
 
     /// The body of the request that is being handled. Where it cannot be told whose it is, nobody is taken for waiting.
