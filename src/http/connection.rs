@@ -55,10 +55,10 @@ struct Watch {
     tunnel: AtomicBool,
     /// HTTP/2: since when a head lacks its end.
     open_head_since: AtomicU64,
-    /// HTTP/2: the answers under way.
+    /// HTTP/2: the requests under way.
     streams: Mutex<Vec<Weak<Stream>>>,
-    /// HTTP/1: the body that is being forwarded.
-    upload: Mutex<Weak<Progress>>,
+    /// HTTP/1: the body of the request under way.
+    upload: Upload,
     order: AtomicU8,
     waker: AtomicWaker,
 }
@@ -69,9 +69,41 @@ const SURELY_WAITING: Duration = Duration::from_secs(1);
 /// How many times the idle timeout one answer of several may wait for its client.
 const PAUSE: u32 = 10;
 
-/// How the client takes one answer on HTTP/2, where the socket does not tell.
+tokio::task_local! {
+    /// HTTP/2: the request that is being handled.
+    static HANDLED: Option<Arc<Stream>>;
+}
+
+/// How a request's body comes in.
+#[derive(Default)]
+struct Upload {
+    /// Since when a body that we read ourselves lacks its next part; 0 while none does.
+    lacking_since: AtomicU64,
+    /// The body that is being forwarded.
+    forwarded: Mutex<Weak<Progress>>,
+}
+
+impl Upload {
+    fn forwarded(&self) -> std::sync::MutexGuard<'_, Weak<Progress>> {
+        self.forwarded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Since when the client owes us more of the body; on the clock of a worker that started then.
+    fn lacks_since(&self, started: Instant) -> Option<u64> {
+        let lacking_since = self.lacking_since.load(Ordering::Relaxed);
+        if lacking_since != 0 {
+            return Some(lacking_since);
+        }
+        let since = self.forwarded().upgrade()?.starved_since()?;
+        let since = since.saturating_duration_since(started).as_millis();
+        Some(u64::try_from(since).unwrap_or(u64::MAX).saturating_add(1))
+    }
+}
+
+/// One request on HTTP/2: how its body comes, and how the client takes its answer where the socket does not tell.
 #[derive(Default)]
 pub(super) struct Stream {
+    upload: Upload,
     /// Since when a part of the body waits for the client's window; 0 while it is we who wait for the next part.
     offered_since: AtomicU64,
 }
@@ -223,7 +255,7 @@ impl Connection {
         self.watch.open_head_since.store(since, Ordering::Relaxed);
     }
 
-    /// HTTP/2: watches over how an answer is taken. On HTTP/1 the socket tells.
+    /// HTTP/2: watches over one request. On HTTP/1 the connection itself is all there is to watch.
     pub(super) fn stream(&self) -> Option<Arc<Stream>> {
         if !self.watch.multiplexed.load(Ordering::Relaxed) {
             return None;
@@ -259,21 +291,53 @@ impl Connection {
 
     /// A request's body is being forwarded.
     pub(super) fn note_upload(&self, progress: &Arc<Progress>) {
-        *self.upload() = Arc::downgrade(progress);
+        self.upload(|upload| *upload.forwarded() = Arc::downgrade(progress));
     }
 
-    fn upload(&self) -> std::sync::MutexGuard<'_, Weak<Progress>> {
-        self.watch.upload.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Reads a request's body; whenever that has to wait it is for the client.
+    pub(super) fn receives<R: Future>(&self, reading: R) -> impl Future<Output = R::Output> {
+        // Boxed for as long as it takes: every connection keeps room for the largest state of its request.
+        let mut reading = Box::pin(reading);
+        std::future::poll_fn(move |cx| {
+            let read = reading.as_mut().poll(cx);
+            // It is asked again only when another part has come.
+            let since = if read.is_pending() { self.worker.now() } else { 0 };
+            self.upload(|upload| upload.lacking_since.store(since, Ordering::Relaxed));
+            read
+        })
     }
 
-    /// Since when the only request under way lacks more of its body; on the worker's clock.
-    fn lacks_body_since(&self) -> Option<u64> {
+    /// Handles a request, whose body is its stream's where there is one.
+    pub(super) fn handling<H: Future>(stream: Option<Arc<Stream>>, handling: H) -> impl Future<Output = H::Output> {
+        HANDLED.scope(stream, handling)
+    }
+
+    /// The body of the request that is being handled. Where it cannot be told whose it is, nobody is taken for waiting.
+    fn upload(&self, note: impl FnOnce(&Upload)) {
         if self.watch.multiplexed.load(Ordering::Relaxed) {
-            return None;
+            let _outside = HANDLED.try_with(|stream| stream.as_ref().map(|stream| note(&stream.upload)));
+        } else {
+            note(&self.watch.upload);
         }
-        let since = self.upload().upgrade()?.starved_since()?;
-        let since = since.saturating_duration_since(self.worker.started).as_millis();
-        Some(u64::try_from(since).unwrap_or(u64::MAX).saturating_add(1))
+    }
+
+    /// Since when every request under way waits for its client: for more of its body, or to take more of its answer. On the worker's
+    /// clock; `None` while we work on one of them.
+    fn all_wait_since(&self) -> Option<u64> {
+        let started = self.worker.started;
+        if !self.watch.multiplexed.load(Ordering::Relaxed) {
+            return self.watch.upload.lacks_since(started);
+        }
+        // A part of an answer is offered for a moment even to who takes it.
+        let long_ago = self.worker.long_ago();
+        let (mut waiting, mut latest) = (0, 0);
+        for stream in self.streams().iter().filter_map(Weak::upgrade) {
+            let offered_since = stream.offered_since.load(Ordering::Relaxed);
+            let lies_since = (offered_since != 0 && offered_since <= long_ago).then_some(offered_since);
+            latest = stream.upload.lacks_since(started).or(lies_since)?.max(latest);
+            waiting += 1;
+        }
+        (waiting >= self.watch.in_flight.load(Ordering::Relaxed)).then_some(latest)
     }
 
     /// Bytes came in.
@@ -329,7 +393,7 @@ impl Connection {
             Order::Cut => None,
             Order::Run | Order::Linger | Order::Drain if stuck != 0 => Some(stuck),
             Order::Run | Order::Linger | Order::Drain if watch.in_flight.load(Ordering::Relaxed) > 0 => {
-                self.lacks_body_since()
+                self.all_wait_since()
             }
             Order::Run | Order::Linger | Order::Drain if head != 0 => Some(head),
             Order::Run | Order::Linger | Order::Drain => Some(watch.idle_since.load(Ordering::Relaxed)),
@@ -529,7 +593,7 @@ impl Roster {
     /// connections and sends nothing must not have others closed. A request that we are about to answer is never given up. Says how
     /// many were closed; their places are free at once.
     pub(super) fn shed(&self, network: Option<IpAddr>, most: usize) -> usize {
-        let long_ago = self.now().saturating_sub(u64::try_from(SURELY_WAITING.as_millis()).unwrap_or(u64::MAX));
+        let long_ago = self.long_ago();
         let surely = self.shed_handshakes(network, most, long_ago);
         if surely > 0 {
             return surely;
@@ -549,6 +613,11 @@ impl Roster {
             connection.order(Order::Cut);
         }
         waiting.len()
+    }
+
+    /// Who has waited since then waits surely.
+    fn long_ago(&self) -> u64 {
+        self.now().saturating_sub(u64::try_from(SURELY_WAITING.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Makes room for another handshake: closes the oldest one. Whether there was one.
@@ -632,6 +701,9 @@ impl Roster {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::Waker;
+
     use futures_util::FutureExt as _;
 
     use super::super::places::Places;
@@ -865,6 +937,53 @@ mod tests {
         assert_eq!(roster.shed(Some([192, 0, 2, 1].into()), 5), 1);
         assert!(is_cut(&theirs) && !roster.shed_handshake());
         assert_eq!(connection.order_in_force(), Order::Run);
+    }
+
+    #[test]
+    fn r23_an_http2_client_makes_room_when_all_of_its_requests_wait_for_it_and_never_before() {
+        let (connection, roster) = connection();
+        connection.is_multiplexed();
+        let at = |now| roster.now.store(now, Ordering::Relaxed);
+        let request = || (connection.in_flight(), connection.stream());
+        let poll = |handling: Pin<&mut dyn Future<Output = ()>>| {
+            assert!(handling.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        };
+        let ((posting, post), (getting, get)) = (request(), request());
+        let body = connection.receives(std::future::pending::<()>());
+        let mut handled = Box::pin(Connection::handling(post.clone(), body));
+        at(500);
+        poll(handled.as_mut());
+        assert_eq!(connection.waits_since(), None, "the other request is ours to answer");
+        let answer = get.expect("HTTP/2");
+        answer.offered(700);
+        at(1_699);
+        assert_eq!(connection.waits_since(), None, "its answer was offered just now");
+        at(1_700);
+        assert_eq!(connection.waits_since(), Some(700), "both wait");
+        answer.asked();
+        assert_eq!(connection.waits_since(), None);
+        drop((answer, getting));
+        assert_eq!(connection.waits_since(), Some(500), "there is only the body that does not come");
+        at(2_000);
+        poll(handled.as_mut());
+        assert_eq!(connection.waits_since(), Some(2_000), "a part of it came");
+        assert_eq!((roster.shed(None, 1), connection.order_in_force()), (1, Order::Cut));
+        drop((handled, post, posting));
+    }
+
+    #[test]
+    fn r23_a_body_that_was_read_leaves_its_request_with_us() {
+        let (connection, _roster) = connection();
+        let _request = connection.in_flight();
+        let (whole, end) = tokio::sync::oneshot::channel();
+        let mut reading = Box::pin(connection.receives(end));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(connection.waits_since(), None);
+        assert!(reading.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(connection.waits_since(), Some(1));
+        whole.send(()).expect("somebody reads");
+        assert!(reading.as_mut().poll(&mut cx).is_ready());
+        assert_eq!(connection.waits_since(), None, "it is answered now");
     }
 
     #[test]

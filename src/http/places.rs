@@ -61,7 +61,7 @@ impl Places {
 
     /// How many to close at once to make room, so that not every arrival has to look for one: few beside how many there are.
     pub(super) fn batch(&self) -> usize {
-        (self.most / 16).clamp(1, 64)
+        most_at_once(self.most)
     }
 
     /// The same for the connections of one network.
@@ -73,6 +73,11 @@ impl Places {
         // A panic cannot leave a count half changed.
         self.by_network.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many of so many connections are closed at once to make room.
+pub(super) fn most_at_once(connections: usize) -> usize {
+    (connections / 16).clamp(1, 64)
 }
 
 /// One of those that there may be. Given up when dropped, if not before.

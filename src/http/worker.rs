@@ -200,7 +200,7 @@ impl Arrival {
 
 /// A connection whose HTTP is next.
 enum Greeted<S> {
-    Plain(Watched<S>),
+    Plain(Box<Watched<S>>),
     Tls(Box<Watched<TlsStream<S>>>, Protocol),
 }
 
@@ -370,12 +370,13 @@ impl<H: Handler> Front<H> {
                     biased;
                     // Counted by who made room.
                     () = handshake.is_cut() => return,
-                    greeted = self.greet(socket, peer, &handshake) => greeted,
+                    // Boxed, so that its state is given back before HTTP begins.
+                    greeted = Box::pin(self.greet(socket, peer, &handshake)) => greeted,
                 };
                 // It makes room as a connection from here on.
                 drop(handshake);
                 match greeted {
-                    Some(Greeted::Plain(socket)) => self.speak(socket, None).await,
+                    Some(Greeted::Plain(socket)) => self.speak(*socket, None).await,
                     Some(Greeted::Tls(socket, protocol)) => self.speak(*socket, Some(protocol)).await,
                     None => {}
                 }
@@ -410,9 +411,9 @@ impl<H: Handler> Front<H> {
         }
         let Some(tls) = &self.tls else {
             let connection = Connection::new(peer, local, false, &self.roster, place.clone());
-            return Some(Greeted::Plain(Watched::new(socket, connection)));
+            return Some(Greeted::Plain(Box::new(Watched::new(socket, connection))));
         };
-        match timeout(bounds.tls_timeout, Box::pin(tls.acceptor().accept(socket))).await {
+        match timeout(bounds.tls_timeout, tls.acceptor().accept(socket)).await {
             Ok(Ok(socket)) => {
                 let protocol = match socket.get_ref().1.alpn_protocol() {
                     Some(b"h2") => Protocol::Http2,
@@ -587,8 +588,9 @@ impl<H: Handler> Session<H> {
         }
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let place = self.worker.requests.take().filter(|place| self.claim(place));
+        let stream = place.as_ref().and_then(|_| self.connection.stream());
         let mut response = match &place {
-            Some(_) => self.handle(request).await,
+            Some(_) => Connection::handling(stream.clone(), self.handle(request)).await,
             None => self.busy(),
         };
         if let Some(framing) = &self.framing {
@@ -598,7 +600,6 @@ impl<H: Handler> Session<H> {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
         }
-        let stream = place.as_ref().and_then(|_| self.connection.stream());
         response.map(|body| Served { body, stream, under_way, _place: place })
     }
 
