@@ -33,6 +33,8 @@ pub(crate) struct LoginQuestion {
 /// What legacy said and what follows.
 pub(crate) struct Told {
     pub(crate) decision: AfterLegacy,
+    /// Whether legacy was asked because the password is not the one we hold.
+    pub(crate) is_recheck: bool,
     pub(crate) asked_by: AskedBy,
     pub(crate) word: LegacyWord,
     pub(crate) outage: Option<Outage>,
@@ -43,17 +45,23 @@ pub(crate) struct Told {
 impl Told {
     /// How the attempt counts for the account.
     pub(crate) fn counts(&self) -> AttemptOutcome {
-        counts(self.decision)
+        counts(self.decision, self.is_recheck)
     }
 }
 
 /// A success only where that very account was proven. A legacy that says yes to somebody else, to a session that came along or to whoever
 /// asks, says nothing good of this password: were it a success, the network of whoever sent that session would be known to an account that
 /// he never logged in to, and its row of failures ended.
-fn counts(decision: AfterLegacy) -> AttemptOutcome {
+///
+/// On a recheck our own hash has said no already. Only an outage keeps that from counting (R82): whoever can make legacy answer something
+/// else, by a form token left out, would otherwise try passwords against our hash for nothing.
+fn counts(decision: AfterLegacy, is_recheck: bool) -> AttemptOutcome {
     match decision {
         AfterLegacy::SaveAndAccept | AfterLegacy::AcceptLocally => AttemptOutcome::Succeeded,
         AfterLegacy::Deny | AfterLegacy::AcceptUnsaved(NotSaved::OtherName) => AttemptOutcome::Failed,
+        AfterLegacy::AcceptUnsaved(NotSaved::Unconfirmed | NotSaved::Closed) | AfterLegacy::Relay if is_recheck => {
+            AttemptOutcome::Failed
+        }
         AfterLegacy::AcceptUnsaved(NotSaved::Unconfirmed | NotSaved::Closed)
         | AfterLegacy::Relay
         | AfterLegacy::Unavailable => AttemptOutcome::NoVerdict,
@@ -137,7 +145,11 @@ impl Service {
                 _,
             ) => {}
         }
-        Told { decision, asked_by: question.asked_by, word, outage, accepted, relay: answer.relay }
+        let is_recheck = match question.reason {
+            SaveReason::Recheck => true,
+            SaveReason::Login | SaveReason::Replace | SaveReason::Registration | SaveReason::Change => false,
+        };
+        Told { decision, is_recheck, asked_by: question.asked_by, word, outage, accepted, relay: answer.relay }
     }
 
     pub(crate) fn count_unsaved(&self, reason: NotSaved) {
@@ -195,17 +207,18 @@ mod tests {
     #[test]
     fn r67_only_what_proves_that_very_account_is_its_success() {
         use AttemptOutcome::{Failed, NoVerdict, Succeeded};
-        for (decision, outcome) in [
-            (AfterLegacy::SaveAndAccept, Succeeded),
-            (AfterLegacy::AcceptLocally, Succeeded),
-            (AfterLegacy::AcceptUnsaved(NotSaved::OtherName), Failed),
-            (AfterLegacy::AcceptUnsaved(NotSaved::Unconfirmed), NoVerdict),
-            (AfterLegacy::AcceptUnsaved(NotSaved::Closed), NoVerdict),
-            (AfterLegacy::Deny, Failed),
-            (AfterLegacy::Relay, NoVerdict),
-            (AfterLegacy::Unavailable, NoVerdict),
+        for (decision, outcome, of_recheck) in [
+            (AfterLegacy::SaveAndAccept, Succeeded, Succeeded),
+            (AfterLegacy::AcceptLocally, Succeeded, Succeeded),
+            (AfterLegacy::AcceptUnsaved(NotSaved::OtherName), Failed, Failed),
+            (AfterLegacy::AcceptUnsaved(NotSaved::Unconfirmed), NoVerdict, Failed),
+            (AfterLegacy::AcceptUnsaved(NotSaved::Closed), NoVerdict, Failed),
+            (AfterLegacy::Deny, Failed, Failed),
+            (AfterLegacy::Relay, NoVerdict, Failed),
+            (AfterLegacy::Unavailable, NoVerdict, NoVerdict),
         ] {
-            assert_eq!(counts(decision), outcome, "{decision:?}");
+            assert_eq!(counts(decision, false), outcome, "{decision:?}");
+            assert_eq!(counts(decision, true), of_recheck, "{decision:?} on a recheck");
         }
     }
 }

@@ -386,6 +386,27 @@ async fn r67_a_yes_to_somebody_else_makes_no_network_known_and_ends_no_row() {
 }
 
 #[tokio::test]
+async fn r62_whoever_makes_legacy_answer_something_else_tries_no_passwords_against_our_hash_for_nothing() {
+    let nameless = json!({ "user": { "id": 9 } }).to_string();
+    for (status, body) in [(422, "the form has expired"), (200, &*nameless)] {
+        let double = LegacyDouble::well_behaved();
+        let proxy = started(&double, "migrate", "").await;
+        assert_eq!(login_from(&proxy, HOME, ANN, RIGHT).await.status, 200);
+        double.say("POST", "/internal/login", status, &[("content-type", "application/json")], body);
+        let guess = |host: u8, password: String| {
+            let body = json!({ "email": ANN, "password": password });
+            let proxy = &proxy;
+            async move { post_from(proxy, &format!("10.0.11.{host}"), "/internal/login", &body).await.status }
+        };
+        for host in 0..10 {
+            assert_ne!(guess(host, format!("guess {host}")).await, 429, "{status} {host}");
+        }
+        assert_eq!(guess(11, RIGHT.to_owned()).await, 429, "{status}");
+        assert_eq!(login_from(&proxy, HOME, ANN, RIGHT).await.status, 200, "{status}: she herself is not held up");
+    }
+}
+
+#[tokio::test]
 async fn r62_with_legacy_gone_a_change_is_limited_like_a_login() {
     let double = LegacyDouble::well_behaved();
     let proxy = started(&double, "migrate", "").await;
