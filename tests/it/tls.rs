@@ -332,8 +332,8 @@ async fn an_expired_certificate_is_warned_of_and_no_reason_to_stay_down() {
         assert!(checked.stdout.contains(line), "{}", checked.stdout);
     }
     let mut process = Process::spawn(authferry(folder.path(), &["run"]));
-    assert!(process.wait_for("has expired: clients will refuse it").contains("old.pem"));
-    assert!(process.wait_for("is not valid yet: clients will refuse it").contains("new.pem"));
+    assert!(process.hear("has expired: clients will refuse it").contains("old.pem"));
+    assert!(process.hear("is not valid yet: clients will refuse it").contains("new.pem"));
     let error = shake_hands(process.public(), &Arc::new(client(&ca, None)), "app.example").await.expect_err("expired");
     assert!(format!("{error:?}").contains("Expired"), "{error:?}");
 }
