@@ -19,7 +19,7 @@ use self::takeover::Predecessor;
 use crate::admin::{self, AdminParts, AdminState, Readiness};
 use crate::config::Config;
 use crate::domain::clock::{Clock, SystemClock};
-use crate::http::descriptors::share_out;
+use crate::http::descriptors::{Listening, share_out};
 use crate::http::forward::Forwarder;
 use crate::http::headers::{CLIENT_CERTIFICATE, HeaderRules};
 use crate::http::intercept::{Interceptor, InterceptorParts};
@@ -174,7 +174,8 @@ impl App {
         metrics.started_at(clock.wall().0);
         // Sockets first: a port that is taken is told before a store is touched.
         // Legacy's connections may be twice those in flight: as many again are being closed.
-        let shares = share_out(&config.edge.bounds, 2 * config.legacy.max_in_flight.get());
+        let listening = Listening { listeners: config.edge.listeners.len(), passed_on: config.takeover.is_some() };
+        let shares = share_out(&config.edge.bounds, listening, 2 * config.legacy.max_in_flight.get());
         if let Some(shortage) = shares.shortage {
             tracing::warn!(key = "server.max_connections", "{shortage}");
         }
@@ -192,11 +193,12 @@ impl App {
             let (settings, metrics, clock) = (config.store, Arc::clone(&metrics), Arc::clone(&clock));
             Arc::new(move || store::open(&settings, Arc::clone(&metrics), Arc::clone(&clock)))
         };
-        let handover = Arc::new(match &predecessor {
-            None => HandoverStore::open(open_store()?),
-            Some(_) => HandoverStore::awaited(),
+        let patience = handover::patience(config.edge.bounds.linger, config.edge.bounds.drain_timeout);
+        let handed_over = Arc::new(match &predecessor {
+            None => HandoverStore::open(open_store()?, patience),
+            Some(_) => HandoverStore::awaited(patience),
         });
-        let store: Arc<dyn UserStore> = handover.clone();
+        let store: Arc<dyn UserStore> = handed_over.clone();
         let mode = match &predecessor {
             None => ModeCell::start(config.migration.mode, Arc::clone(&store), Arc::clone(&metrics)).await?,
             Some(predecessor) => ModeCell::assume(predecessor.mode, Arc::clone(&store), Arc::clone(&metrics)),
@@ -296,7 +298,7 @@ impl App {
             addresses,
             hasher,
             mode,
-            store: handover,
+            store: handed_over,
             open_store,
             drain_timeout,
             linger,

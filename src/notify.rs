@@ -54,10 +54,10 @@ impl Notifier {
         Self { manager, watchdog }
     }
 
-    /// How often the manager wants to hear that all is well: half of the time after which it would restart the process.
+    /// After how long without hearing that all is well the manager restarts the process, if it watches at all.
     #[must_use]
-    pub fn watchdog_interval(&self) -> Option<Duration> {
-        self.manager.as_ref().and(self.watchdog).map(|whole| whole / 2)
+    pub fn watchdog_deadline(&self) -> Option<Duration> {
+        self.manager.as_ref().and(self.watchdog)
     }
 
     /// Requests are served.
@@ -170,13 +170,13 @@ mod tests {
     }
 
     #[test]
-    fn the_watchdog_is_fed_twice_in_its_time_and_only_if_it_is_ours() {
+    fn the_watchdog_is_fed_only_if_it_is_ours() {
         let (_kept, _socket, path) = manager();
-        let interval = |vars: &[(&str, &str)]| Notifier::from_vars(7, notified(vars)).watchdog_interval();
+        let deadline = |vars: &[(&str, &str)]| Notifier::from_vars(7, notified(vars)).watchdog_deadline();
         let own = ("NOTIFY_SOCKET", path.as_str());
-        let half = Some(Duration::from_secs(15));
-        assert_eq!(interval(&[own, ("WATCHDOG_USEC", "30000000")]), half);
-        assert_eq!(interval(&[own, ("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", "7")]), half);
+        let whole = Some(Duration::from_secs(30));
+        assert_eq!(deadline(&[own, ("WATCHDOG_USEC", "30000000")]), whole);
+        assert_eq!(deadline(&[own, ("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", "7")]), whole);
         for others in [
             vec![own],
             vec![own, ("WATCHDOG_USEC", "0")],
@@ -184,7 +184,7 @@ mod tests {
             vec![own, ("WATCHDOG_USEC", "30000000"), ("WATCHDOG_PID", "8")],
             vec![("WATCHDOG_USEC", "30000000")],
         ] {
-            assert_eq!(interval(&others), None, "{others:?}");
+            assert_eq!(deadline(&others), None, "{others:?}");
         }
     }
 

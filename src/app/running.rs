@@ -6,10 +6,11 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::handover::Estate;
-use super::takeover::Predecessor;
+use super::handover::{Attended, Estate};
+use super::takeover::{Predecessor, kept_by_the_old};
 use super::vitals::Vitals;
 use super::{App, RunError};
 use crate::notify::Notifier;
@@ -61,18 +62,36 @@ impl App {
             open_store: self.open_store,
             notifier,
             linger: self.linger,
+            drain_timeout: self.drain_timeout,
             settled: AtomicBool::new(predecessor.is_none()),
+            handing_over: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
         };
         let serving = self.server.run(self.interceptor, self.metrics, stop.clone());
         let whole = async {
             let mut serving = pin!(serving);
-            let end = tokio::select! {
-                ended = &mut serving => End::Failed(ended.err().map_or(RunError::Ended, RunError::Serve)),
+            let failed = |ended: Result<_, _>| End::Failed(ended.err().map_or(RunError::Ended, RunError::Serve));
+            let mut steward = Box::pin(steward(&estate, predecessor, self.takeover.as_deref()));
+            let mut end = tokio::select! {
+                ended = &mut serving => failed(ended),
                 () = shutdown => End::Asked,
-                end = steward(&estate, predecessor, self.takeover.as_deref()) => end,
+                end = &mut steward => end,
             };
             self.readiness.set_draining();
             tracing::info!("draining");
+            // The new process has accepted logins already: it gets the store before anything else is finished here.
+            if matches!(end, End::Asked) && estate.end() {
+                tracing::info!("asked to end while handing over; finishing the handover first");
+                end = tokio::select! {
+                    ended = &mut serving => failed(ended),
+                    end = timeout(self.drain_timeout, &mut steward) => end.unwrap_or_else(|_elapsed| {
+                        estate.leave_to_others();
+                        End::Asked
+                    }),
+                };
+            }
+            // With it the link to a process that would take over: it sees that this one is gone.
+            drop(steward);
             match end {
                 End::Asked => notifier.stopping(self.drain_timeout + LAST_SAVES + LAST_STEPS),
                 End::HandedOver | End::Failed(_) => {}
@@ -87,7 +106,7 @@ impl App {
                 End::Asked | End::HandedOver => serving.await.map_err(RunError::Serve),
             };
             // What was begun elsewhere than on a worker, within bounds: a save that hangs must not hold the process.
-            drop(tokio::time::timeout(LAST_SAVES, self.service.drain()).await);
+            drop(timeout(LAST_SAVES, self.service.drain()).await);
             ended
         };
         let ended = tokio::select! {
@@ -103,8 +122,9 @@ impl App {
 
 /// Takes the place of who was before, then waits for who comes after.
 async fn steward(estate: &Estate<'_>, predecessor: Option<Predecessor>, takeover: Option<&Path>) -> End {
+    let kept = kept_by_the_old(estate.drain_timeout);
     if let Some(predecessor) = predecessor
-        && let Err(error) = predecessor.succeed(&estate.store, &estate.open_store, &estate.mode).await
+        && let Err(error) = predecessor.succeed(kept, &estate.store, &estate.open_store, &estate.mode).await
     {
         return End::Failed(error);
     }
@@ -116,9 +136,12 @@ async fn steward(estate: &Estate<'_>, predecessor: Option<Predecessor>, takeover
     });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     estate.notifier.ready("serving");
+    // After a takeover the one before may have said so last a while ago, and for itself.
+    estate.notifier.watchdog();
     let Some(door) = door else { return std::future::pending().await };
     match estate.attend(door).await {
-        Ok(()) => End::HandedOver,
+        Ok(Attended::HandedOver) => End::HandedOver,
+        Ok(Attended::InVain) => End::Asked,
         Err(error) => End::Failed(error),
     }
 }

@@ -1,7 +1,7 @@
 //! The address a request is counted under.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The address of the client itself, as far as trusted proxies tell it. Made by the walk over their headers in `http`, or from
 /// the socket where there is none.
@@ -26,6 +26,15 @@ impl ClientAddr {
     #[must_use]
     pub fn limit_key(self, ipv6_prefix: u8) -> IpAddr {
         network_of(self.0, ipv6_prefix)
+    }
+
+    /// What one customer of a provider may hold all of: an IPv4 address cut to a /24, an IPv6 address cut to a /48 (RFC 6177, 2).
+    #[must_use]
+    pub fn site(self) -> IpAddr {
+        match self.0 {
+            IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & 0xffff_ff00)),
+            IpAddr::V6(_) => network_of(self.0, 48),
+        }
     }
 }
 
@@ -63,5 +72,15 @@ mod tests {
         assert_eq!(key("2001:db8::1", 0), key("fe80::2", 0));
         assert_ne!(key("192.0.2.1", 64), key("192.0.2.2", 64));
         assert_eq!(key("::ffff:192.0.2.1", 64), key("192.0.2.1", 64));
+    }
+
+    #[test]
+    fn r62_the_networks_of_one_line_are_one_site() {
+        let site = |addr: &str| ClientAddr::assert_by_trusted_walk(addr.parse().expect("an address")).site();
+        assert_eq!(site("2001:db8:1:2::1"), site("2001:db8:1:ffff:ffff::9"));
+        assert_ne!(site("2001:db8:1:2::1"), site("2001:db8:2:2::1"));
+        assert_eq!(site("192.0.2.1"), site("192.0.2.255"));
+        assert_eq!(site("192.0.2.1"), site("::ffff:192.0.2.1"));
+        assert_ne!(site("192.0.2.1"), site("192.0.3.1"));
     }
 }

@@ -2,6 +2,7 @@
 //! long a head takes, how long the client takes no bytes (R22). A worker looks at all of its connections a few times a
 //! second instead of setting timers for every request.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -35,7 +36,7 @@ pub struct Connection {
     client_certificate: OnceLock<HeaderValue>,
     watch: Watch,
     worker: Arc<Roster>,
-    place: Place,
+    place: Arc<Place>,
 }
 
 /// What a worker sees of a connection. Times are milliseconds on the worker's clock, 0 for "not so".
@@ -54,10 +55,10 @@ struct Watch {
     tunnel: AtomicBool,
     /// HTTP/2: since when a head lacks its end.
     open_head_since: AtomicU64,
-    /// HTTP/2: the answers under way.
+    /// HTTP/2: the requests under way.
     streams: Mutex<Vec<Weak<Stream>>>,
-    /// HTTP/1: the body that is being forwarded.
-    upload: Mutex<Weak<Progress>>,
+    /// HTTP/1: the body of the request under way.
+    upload: Upload,
     order: AtomicU8,
     waker: AtomicWaker,
 }
@@ -68,9 +69,41 @@ const SURELY_WAITING: Duration = Duration::from_secs(1);
 /// How many times the idle timeout one answer of several may wait for its client.
 const PAUSE: u32 = 10;
 
-/// How the client takes one answer on HTTP/2, where the socket does not tell.
+tokio::task_local! {
+    /// HTTP/2: the request that is being handled.
+    static HANDLED: Option<Arc<Stream>>;
+}
+
+/// How a request's body comes in.
+#[derive(Default)]
+struct Upload {
+    /// Since when a body that we read ourselves lacks its next part; 0 while none does.
+    lacking_since: AtomicU64,
+    /// The body that is being forwarded.
+    forwarded: Mutex<Weak<Progress>>,
+}
+
+impl Upload {
+    fn forwarded(&self) -> std::sync::MutexGuard<'_, Weak<Progress>> {
+        self.forwarded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Since when the client owes us more of the body; on the clock of a worker that started then.
+    fn lacks_since(&self, started: Instant) -> Option<u64> {
+        let lacking_since = self.lacking_since.load(Ordering::Relaxed);
+        if lacking_since != 0 {
+            return Some(lacking_since);
+        }
+        let since = self.forwarded().upgrade()?.starved_since()?;
+        let since = since.saturating_duration_since(started).as_millis();
+        Some(u64::try_from(since).unwrap_or(u64::MAX).saturating_add(1))
+    }
+}
+
+/// One request on HTTP/2: how its body comes, and how the client takes its answer where the socket does not tell.
 #[derive(Default)]
 pub(super) struct Stream {
+    upload: Upload,
     /// Since when a part of the body waits for the client's window; 0 while it is we who wait for the next part.
     offered_since: AtomicU64,
 }
@@ -121,10 +154,11 @@ impl Connection {
         local: Option<SocketAddr>,
         tls: bool,
         worker: &Arc<Roster>,
-        place: Place,
+        place: impl Into<Arc<Place>>,
     ) -> Arc<Self> {
         let watch = Watch { idle_since: AtomicU64::new(worker.now()), ..Watch::default() };
         let (peer_text, client_certificate, worker) = (OnceLock::new(), OnceLock::new(), worker.clone());
+        let place = place.into();
         let connection = Arc::new(Self { peer, local, tls, peer_text, client_certificate, watch, worker, place });
         connection.worker.enter(&connection);
         if connection.worker.is_draining() {
@@ -221,7 +255,7 @@ impl Connection {
         self.watch.open_head_since.store(since, Ordering::Relaxed);
     }
 
-    /// HTTP/2: watches over how an answer is taken. On HTTP/1 the socket tells.
+    /// HTTP/2: watches over one request. On HTTP/1 the connection itself is all there is to watch.
     pub(super) fn stream(&self) -> Option<Arc<Stream>> {
         if !self.watch.multiplexed.load(Ordering::Relaxed) {
             return None;
@@ -257,21 +291,53 @@ impl Connection {
 
     /// A request's body is being forwarded.
     pub(super) fn note_upload(&self, progress: &Arc<Progress>) {
-        *self.upload() = Arc::downgrade(progress);
+        self.upload(|upload| *upload.forwarded() = Arc::downgrade(progress));
     }
 
-    fn upload(&self) -> std::sync::MutexGuard<'_, Weak<Progress>> {
-        self.watch.upload.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Reads a request's body; whenever that has to wait it is for the client.
+    pub(super) fn receives<R: Future>(&self, reading: R) -> impl Future<Output = R::Output> {
+        // Boxed for as long as it takes: every connection keeps room for the largest state of its request.
+        let mut reading = Box::pin(reading);
+        std::future::poll_fn(move |cx| {
+            let read = reading.as_mut().poll(cx);
+            // It is asked again only when another part has come.
+            let since = if read.is_pending() { self.worker.now() } else { 0 };
+            self.upload(|upload| upload.lacking_since.store(since, Ordering::Relaxed));
+            read
+        })
     }
 
-    /// Since when the only request under way lacks more of its body; on the worker's clock.
-    fn lacks_body_since(&self) -> Option<u64> {
+    /// Handles a request, whose body is its stream's where there is one.
+    pub(super) fn handling<H: Future>(stream: Option<Arc<Stream>>, handling: H) -> impl Future<Output = H::Output> {
+        HANDLED.scope(stream, handling)
+    }
+
+    /// The body of the request that is being handled. Where it cannot be told whose it is, nobody is taken for waiting.
+    fn upload(&self, note: impl FnOnce(&Upload)) {
         if self.watch.multiplexed.load(Ordering::Relaxed) {
-            return None;
+            let _outside = HANDLED.try_with(|stream| stream.as_ref().map(|stream| note(&stream.upload)));
+        } else {
+            note(&self.watch.upload);
         }
-        let since = self.upload().upgrade()?.starved_since()?;
-        let since = since.saturating_duration_since(self.worker.started).as_millis();
-        Some(u64::try_from(since).unwrap_or(u64::MAX).saturating_add(1))
+    }
+
+    /// Since when every request under way waits for its client: for more of its body, or to take more of its answer. On the worker's
+    /// clock; `None` while we work on one of them.
+    fn all_wait_since(&self) -> Option<u64> {
+        let started = self.worker.started;
+        if !self.watch.multiplexed.load(Ordering::Relaxed) {
+            return self.watch.upload.lacks_since(started);
+        }
+        // A part of an answer is offered for a moment even to who takes it.
+        let long_ago = self.worker.long_ago();
+        let (mut waiting, mut latest) = (0, 0);
+        for stream in self.streams().iter().filter_map(Weak::upgrade) {
+            let offered_since = stream.offered_since.load(Ordering::Relaxed);
+            let lies_since = (offered_since != 0 && offered_since <= long_ago).then_some(offered_since);
+            latest = stream.upload.lacks_since(started).or(lies_since)?.max(latest);
+            waiting += 1;
+        }
+        (waiting >= self.watch.in_flight.load(Ordering::Relaxed)).then_some(latest)
     }
 
     /// Bytes came in.
@@ -327,7 +393,7 @@ impl Connection {
             Order::Cut => None,
             Order::Run | Order::Linger | Order::Drain if stuck != 0 => Some(stuck),
             Order::Run | Order::Linger | Order::Drain if watch.in_flight.load(Ordering::Relaxed) > 0 => {
-                self.lacks_body_since()
+                self.all_wait_since()
             }
             Order::Run | Order::Linger | Order::Drain if head != 0 => Some(head),
             Order::Run | Order::Linger | Order::Drain => Some(watch.idle_since.load(Ordering::Relaxed)),
@@ -391,9 +457,39 @@ impl Drop for InFlight {
     }
 }
 
+/// A connection before it can bring a request: its PROXY header or its TLS handshake has not come yet. Its client is who keeps us
+/// waiting, and it is the first to be closed when room is needed.
+pub(super) struct Handshake {
+    since: u64,
+    place: Arc<Place>,
+    /// Among the handshakes under way.
+    among: Place,
+    cut: Notify,
+}
+
+impl Handshake {
+    /// The place that the connection has, and keeps after the handshake.
+    pub(super) fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
+    /// Ready when the connection is closed to make room. For one task.
+    pub(super) async fn is_cut(&self) {
+        self.cut.notified().await;
+    }
+
+    fn cut(&self) {
+        self.place.give_up();
+        self.among.give_up();
+        self.cut.notify_one();
+    }
+}
+
 /// The connections of one worker.
 pub(super) struct Roster {
     connections: Mutex<Vec<Weak<Connection>>>,
+    /// Those that are not connections yet, in the order in which they came.
+    handshakes: Mutex<VecDeque<Weak<Handshake>>>,
     pub(super) tasks: TaskTracker,
     started: Instant,
     /// Since when its connections are asked to end, in milliseconds like all times here; 0 for "they are not".
@@ -408,9 +504,9 @@ pub(super) struct Roster {
 
 impl Roster {
     pub(super) fn new() -> Arc<Self> {
-        let (connections, tasks, draining_since, drain_begins, looked_at) = Default::default();
+        let (connections, handshakes, tasks, draining_since, drain_begins, looked_at) = Default::default();
         let (started, now) = (Instant::now(), AtomicU64::new(1));
-        Arc::new(Self { connections, tasks, started, draining_since, drain_begins, now, looked_at })
+        Arc::new(Self { connections, handshakes, tasks, started, draining_since, drain_begins, now, looked_at })
     }
 
     fn now(&self) -> u64 {
@@ -421,10 +517,19 @@ impl Roster {
         self.lock().push(Arc::downgrade(connection));
     }
 
+    /// A handshake begins; `among` is its place among those under way.
+    pub(super) fn begins(&self, place: Place, among: Place) -> Arc<Handshake> {
+        let handshake = Handshake { since: self.now(), place: Arc::new(place), among, cut: Notify::new() };
+        let handshake = Arc::new(handshake);
+        self.handshakes().push_back(Arc::downgrade(&handshake));
+        handshake
+    }
+
     /// Looks at every connection and gives the orders that are due.
     pub(super) fn inspect(&self, patience: Patience) {
         let now = self.move_on();
         self.looked_at.store(0, Ordering::Relaxed);
+        self.handshakes().retain(|handshake| handshake.strong_count() > 0);
         self.each(|connection| match connection.due(now, patience) {
             Order::Run => {}
             order @ (Order::Linger | Order::Drain | Order::Cut) => connection.order(order),
@@ -484,13 +589,79 @@ impl Roster {
     }
 
     /// Makes room for new connections, of one network or for all: closes up to `most` of those whose clients have kept us waiting
-    /// longest, first come first; where it is not long for any, one. A request that we are about to answer is never given up. Says how many were closed; their places
-    /// are free at once.
+    /// longest, first come first; where it is not long for any, one. Handshakes go first: nothing is lost with them, and whoever opens
+    /// connections and sends nothing must not have others closed. A request that we are about to answer is never given up. Says how
+    /// many were closed; their places are free at once.
     pub(super) fn shed(&self, network: Option<IpAddr>, most: usize) -> usize {
-        let mut waiting: Vec<(u64, usize, Arc<Connection>)> = Vec::new();
+        let long_ago = self.long_ago();
+        let surely = self.shed_handshakes(network, most, long_ago);
+        if surely > 0 {
+            return surely;
+        }
+        let mut waiting = self.waiting(network);
+        let surely = waiting.iter().filter(|(since, _, _)| *since <= long_ago).count();
+        if surely == 0 && self.shed_handshakes(network, 1, u64::MAX) > 0 {
+            return 1;
+        }
+        let most = most.min(surely.max(1));
+        if waiting.len() > most {
+            waiting.select_nth_unstable_by_key(most, |(since, index, _)| (*since, *index));
+            waiting.truncate(most);
+        }
+        for (_, _, connection) in &waiting {
+            connection.place.give_up();
+            connection.order(Order::Cut);
+        }
+        waiting.len()
+    }
+
+    /// Who has waited since then waits surely.
+    fn long_ago(&self) -> u64 {
+        self.now().saturating_sub(u64::try_from(SURELY_WAITING.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Makes room for another handshake: closes the oldest one. Whether there was one.
+    pub(super) fn shed_handshake(&self) -> bool {
+        self.shed_handshakes(None, 1, u64::MAX) > 0
+    }
+
+    /// Closes up to `most` handshakes that began not after `until`, the oldest first.
+    fn shed_handshakes(&self, network: Option<IpAddr>, most: usize, until: u64) -> usize {
+        let mut handshakes = self.handshakes();
+        let mut closed = 0;
+        if network.is_none() {
+            while closed < most
+                && let Some(oldest) = handshakes.front()
+            {
+                if let Some(oldest) = oldest.upgrade() {
+                    if oldest.since > until {
+                        break;
+                    }
+                    oldest.cut();
+                    closed += 1;
+                }
+                handshakes.pop_front();
+            }
+        } else if self.looked_at.fetch_add(handshakes.len(), Ordering::Relaxed) <= LOOKED_AT {
+            handshakes.retain(|handshake| {
+                let Some(handshake) = handshake.upgrade() else { return false };
+                let goes = closed < most && handshake.since <= until && handshake.place.network() == network;
+                if goes {
+                    handshake.cut();
+                    closed += 1;
+                }
+                !goes
+            });
+        }
+        closed
+    }
+
+    /// The connections whose clients keep us waiting, since when, and their order. None when enough were looked at for now.
+    fn waiting(&self, network: Option<IpAddr>) -> Vec<(u64, usize, Arc<Connection>)> {
+        let mut waiting = Vec::new();
         let mut connections = self.lock();
         if self.looked_at.fetch_add(connections.len(), Ordering::Relaxed) > LOOKED_AT {
-            return 0;
+            return waiting;
         }
         let mut index = 0;
         // Those that are gone are forgotten on the way, or a flood would make each search longer than the one before.
@@ -504,19 +675,7 @@ impl Roster {
             }
             true
         });
-        drop(connections);
-        let long_ago = self.now().saturating_sub(u64::try_from(SURELY_WAITING.as_millis()).unwrap_or(u64::MAX));
-        let surely = waiting.iter().filter(|(since, _, _)| *since <= long_ago).count();
-        let most = most.min(surely.max(1));
-        if waiting.len() > most {
-            waiting.select_nth_unstable_by_key(most, |(since, index, _)| (*since, *index));
-            waiting.truncate(most);
-        }
-        for (_, _, connection) in &waiting {
-            connection.place.give_up();
-            connection.order(Order::Cut);
-        }
-        waiting.len()
+        waiting
     }
 
     fn each(&self, mut look: impl FnMut(&Connection)) {
@@ -529,6 +688,11 @@ impl Roster {
         });
     }
 
+    fn handshakes(&self) -> std::sync::MutexGuard<'_, VecDeque<Weak<Handshake>>> {
+        // A panic cannot leave the list half changed.
+        self.handshakes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Connection>>> {
         // A panic cannot leave the list half changed.
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
@@ -537,6 +701,12 @@ impl Roster {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::Waker;
+
+    use futures_util::FutureExt as _;
+
+    use super::super::places::Places;
     use super::super::places::tests::places;
     use super::*;
 
@@ -723,6 +893,97 @@ mod tests {
         assert_eq!((roster.shed(None, 4), closed()), (2, 2), "those who have waited for a second");
         assert_eq!((roster.shed(None, 4), closed()), (1, 3), "one of the others");
         assert_eq!(connections[3].order_in_force(), Order::Run, "not the newest");
+    }
+
+    /// A handshake that begins at a time, the place among the others included.
+    fn begin(roster: &Roster, places: &Arc<Places>, among: &Arc<Places>, at: u64) -> Arc<Handshake> {
+        roster.now.store(at, Ordering::Relaxed);
+        roster.begins(places.take().expect("a place"), among.take().expect("a place among handshakes"))
+    }
+
+    fn is_cut(handshake: &Handshake) -> bool {
+        handshake.is_cut().now_or_never().is_some()
+    }
+
+    #[test]
+    fn r23_handshakes_that_do_not_come_go_before_clients_that_idle() {
+        let _runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").enter();
+        let (roster, places, among) = (Roster::new(), places(5, 5), places(4, 4));
+        let idle = Connection::new(None, None, false, &roster, places.take().expect("a place"));
+        let [first, second, fresh, newest] = [100, 200, 1_900, 1_950].map(|at| begin(&roster, &places, &among, at));
+        roster.now.store(2_000, Ordering::Relaxed);
+        assert_eq!(roster.shed(None, 4), 2, "those that have not come for a second");
+        assert_eq!([&first, &second, &fresh].map(|handshake| is_cut(handshake)), [true, true, false]);
+        assert_eq!(idle.order_in_force(), Order::Run, "although it has idled for longer");
+        assert!(places.take().is_some(), "their places are free before they are gone");
+        assert_eq!(roster.shed(None, 4), 1);
+        assert_eq!(idle.order_in_force(), Order::Cut, "a handshake that has just begun goes later");
+        assert_eq!(roster.shed(None, 4), 1);
+        assert_eq!([&fresh, &newest].map(|handshake| is_cut(handshake)), [true, false], "one by one");
+    }
+
+    #[test]
+    fn r23_a_handshake_that_is_over_or_another_networks_makes_no_room() {
+        let _runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").enter();
+        let (roster, places, among) = (Roster::new(), places(5, 5), places(2, 2));
+        let (over, theirs) = (begin(&roster, &places, &among, 1), begin(&roster, &places, &among, 2));
+        theirs.place().claim([192, 0, 2, 1].into()).expect("a place");
+        assert!(among.take().is_none());
+        let connection = Connection::new(None, None, true, &roster, over.place().clone());
+        drop(over);
+        assert_eq!(roster.shed(Some([192, 0, 2, 2].into()), 5), 0);
+        assert!(among.take().is_some(), "handshakes under way count, not connections");
+        roster.now.store(5_000, Ordering::Relaxed);
+        assert_eq!(roster.shed(Some([192, 0, 2, 1].into()), 5), 1);
+        assert!(is_cut(&theirs) && !roster.shed_handshake());
+        assert_eq!(connection.order_in_force(), Order::Run);
+    }
+
+    #[test]
+    fn r23_an_http2_client_makes_room_when_all_of_its_requests_wait_for_it_and_never_before() {
+        let (connection, roster) = connection();
+        connection.is_multiplexed();
+        let at = |now| roster.now.store(now, Ordering::Relaxed);
+        let request = || (connection.in_flight(), connection.stream());
+        let poll = |handling: Pin<&mut dyn Future<Output = ()>>| {
+            assert!(handling.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        };
+        let ((posting, post), (getting, get)) = (request(), request());
+        let body = connection.receives(std::future::pending::<()>());
+        let mut handled = Box::pin(Connection::handling(post.clone(), body));
+        at(500);
+        poll(handled.as_mut());
+        assert_eq!(connection.waits_since(), None, "the other request is ours to answer");
+        let answer = get.expect("HTTP/2");
+        answer.offered(700);
+        at(1_699);
+        assert_eq!(connection.waits_since(), None, "its answer was offered just now");
+        at(1_700);
+        assert_eq!(connection.waits_since(), Some(700), "both wait");
+        answer.asked();
+        assert_eq!(connection.waits_since(), None);
+        drop((answer, getting));
+        assert_eq!(connection.waits_since(), Some(500), "there is only the body that does not come");
+        at(2_000);
+        poll(handled.as_mut());
+        assert_eq!(connection.waits_since(), Some(2_000), "a part of it came");
+        assert_eq!((roster.shed(None, 1), connection.order_in_force()), (1, Order::Cut));
+        drop((handled, post, posting));
+    }
+
+    #[test]
+    fn r23_a_body_that_was_read_leaves_its_request_with_us() {
+        let (connection, _roster) = connection();
+        let _request = connection.in_flight();
+        let (whole, end) = tokio::sync::oneshot::channel();
+        let mut reading = Box::pin(connection.receives(end));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(connection.waits_since(), None);
+        assert!(reading.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(connection.waits_since(), Some(1));
+        whole.send(()).expect("somebody reads");
+        assert!(reading.as_mut().poll(&mut cx).is_ready());
+        assert_eq!(connection.waits_since(), None, "it is answered now");
     }
 
     #[test]

@@ -17,13 +17,15 @@ use super::connection::Connection;
 use crate::telemetry::Metrics;
 
 /// What a client may owe before it is told to calm down.
-const CREDIT: u64 = 1_000;
+const CREDIT: u64 = 2_000;
 /// How much of its debt time takes away, per second.
 const PER_SECOND: u64 = 100;
 /// How much an answer's head takes away: a few pings and a reset for each are usual.
 const PER_ANSWER: u64 = 8;
-/// How much a DATA frame of ours takes away: clients update two windows for each, some more often.
+/// How much a DATA frame of ours takes away at least: clients update two windows for each.
 const PER_DATA: u64 = 4;
+/// So many bytes of one take one away: Go's client updates two windows for every 4 KiB that it reads, half of what this allows.
+const BYTES_OF_ONE: u64 = 1024;
 
 /// RFC 9113, section 3.4, to its last byte.
 const PREFACE_LENGTH: usize = 24;
@@ -128,7 +130,7 @@ impl<S> Metered<S> {
         let Self { outgoing, debt, .. } = self;
         outgoing.advance(bytes, |frame| match frame.kind {
             kind::HEADERS => debt.pay(PER_ANSWER),
-            kind::DATA => debt.pay(PER_DATA),
+            kind::DATA => debt.pay(PER_DATA.max(u64::from(frame.length) / BYTES_OF_ONE)),
             // A stream that we had to reset is the client's doing more often than not (CVE-2025-8671).
             kind::RST_STREAM => debt.owed = debt.owed.saturating_add(frame.price()),
             _ => {}
@@ -183,9 +185,8 @@ impl FrameHead {
             kind::DATA if self.length == 0 && !self.has(END_STREAM) => 1,
             kind::DATA => 0,
             kind::SETTINGS | kind::PING if self.has(ACK) => 1,
-            // A request is thrown away with whatever was done for it (CVE-2023-44487).
-            kind::RST_STREAM => 8,
-            kind::SETTINGS => 4,
+            // A request is thrown away with whatever was done for it (CVE-2023-44487). A map that is zoomed cancels hundreds at once.
+            kind::RST_STREAM | kind::SETTINGS => 4,
             // Both ask for an answer.
             kind::PING | kind::CONTINUATION => 2,
             kind::PRIORITY | kind::WINDOW_UPDATE => 1,

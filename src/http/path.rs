@@ -90,7 +90,11 @@ impl CanonicalTarget {
         let query = received.query().map(|query| canonical_query(query, policy)).transpose()?;
         let query_is_well_formed = query.as_ref().is_none_or(|query| query.well_formed);
         let rewritten_query = query.and_then(|query| query.rewritten);
-        // `http://host?query` has no path of its own: it is given one.
+        // `http://host` and `http://host?query` have no path of their own: they are given one. http shows an empty one as `/`, and
+        // yet takes it for another.
+        if received.as_str() == "/" {
+            return Ok(Self { target: PathAndQuery::from_static("/"), query_is_well_formed });
+        }
         if path.is_none() && rewritten_query.is_none() && received.as_str().starts_with(received.path()) {
             return Ok(Self { target: received.clone(), query_is_well_formed });
         }

@@ -26,17 +26,27 @@ pub(super) struct Places {
 pub(super) struct NetworkFull(pub(super) IpAddr);
 
 impl Places {
-    /// So many, whoever they belong to.
-    pub(super) fn new(most: usize, gauge: Gauge) -> Arc<Self> {
-        let (taken, by_network) = Default::default();
-        Arc::new(Self { taken, most, most_of_one: most, ipv6_prefix: 128, by_network, gauge })
-    }
-
     /// The connections that the bounds allow.
     pub(super) fn of_connections(bounds: &EdgeBounds, gauge: Gauge) -> Arc<Self> {
         let (taken, by_network) = Default::default();
         let (most, most_of_one) = (bounds.max_connections, bounds.max_connections_per_ip);
         Arc::new(Self { taken, most, most_of_one, ipv6_prefix: bounds.ipv6_prefix, by_network, gauge })
+    }
+
+    /// The requests that the bounds allow, and an eighth of them for one network.
+    pub(super) fn of_requests(bounds: &EdgeBounds, gauge: Gauge) -> Arc<Self> {
+        let (taken, by_network) = Default::default();
+        let most = bounds.max_requests;
+        let most_of_one = (most / 8).max(1);
+        Arc::new(Self { taken, most, most_of_one, ipv6_prefix: bounds.ipv6_prefix, by_network, gauge })
+    }
+
+    /// The handshakes that may be under way: half as many as connections, so that whoever only opens connections leaves the other half
+    /// to those who have gone further.
+    pub(super) fn of_handshakes(bounds: &EdgeBounds) -> Arc<Self> {
+        let (taken, by_network) = Default::default();
+        let most = (bounds.max_connections / 2).max(1);
+        Arc::new(Self { taken, most, most_of_one: most, ipv6_prefix: 128, by_network, gauge: Gauge::default() })
     }
 
     /// A place for one more, if there is one.
@@ -51,7 +61,7 @@ impl Places {
 
     /// How many to close at once to make room, so that not every arrival has to look for one: few beside how many there are.
     pub(super) fn batch(&self) -> usize {
-        (self.most / 16).clamp(1, 64)
+        most_at_once(self.most)
     }
 
     /// The same for the connections of one network.
@@ -63,6 +73,11 @@ impl Places {
         // A panic cannot leave a count half changed.
         self.by_network.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many of so many connections are closed at once to make room.
+pub(super) fn most_at_once(connections: usize) -> usize {
+    (connections / 16).clamp(1, 64)
 }
 
 /// One of those that there may be. Given up when dropped, if not before.

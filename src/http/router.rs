@@ -211,7 +211,7 @@ impl Router {
     fn places_of(&self, target: &CanonicalTarget) -> (Vec<&Arc<Place>>, Reader) {
         let path = target.path();
         let mut found = Vec::new();
-        if spellings::plain_length(path).is_some_and(|length| length > self.longest) {
+        if spellings::plain_length(path).is_some_and(|length| length > self.longest) && !path.contains("::") {
             return (found, Reader::Usual);
         }
         let usual = spellings::usual_key(path);
@@ -221,7 +221,7 @@ impl Router {
         }
         let careless = spellings::careless_key(path);
         spellings::for_each_key(&careless, |key| self.add_places_at(key, path, &mut found));
-        if let Some(names) = spellings::names_beside_dots(path) {
+        if let Some(names) = spellings::names_if_ambiguous(path) {
             let last = |key: &[u8]| key.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
             self.places.keys().filter(|key| names.contains(&last(key))).for_each(|key| {
                 self.add_places_at(key, path, &mut found);

@@ -241,7 +241,8 @@ impl BoundServer {
     ) -> Result<Drained, ServeError> {
         self.tls.watch(metrics.clone(), shutdown.clone()).map_err(ServeError::Start)?;
         let places = Places::of_connections(&self.bounds, metrics.connections().clone());
-        let requests = Places::new(self.bounds.max_requests, metrics.requests().clone());
+        let requests = Places::of_requests(&self.bounds, metrics.requests().clone());
+        let handshakes = Places::of_handshakes(&self.bounds);
         let (mut files, mut inherited_files) = (Vec::new(), Vec::new());
         let mut shares: Vec<Vec<_>> = (0..self.bounds.workers).map(|_| Vec::new()).collect();
         for (bound, door) in self.listeners {
@@ -264,6 +265,7 @@ impl BoundServer {
                 requests: requests.clone(),
                 bounds: self.bounds,
                 heads: HeadRules::new(&self.bounds, handler.gate()),
+                handshakes: handshakes.clone(),
                 roster: roster.clone(),
                 accepting: steering.accepting.subscribe(),
                 shutdown: shutdown.clone(),

@@ -70,13 +70,16 @@ pub(super) fn careless_key(path: &str) -> Key {
     join(segments.into_iter())
 }
 
-/// The names in a path that some reader resolves dot segments of; `None` if there are none. Where such a path leads depends on how
-/// often a reader decoded before, what it took for a slash, whether it made one of several (as Tomcat and nginx do), where it cut
-/// the text off. But wherever that is, its last name is one of these.
-pub(super) fn names_beside_dots(path: &str) -> Option<HashSet<Key>> {
+/// The names in a path that leads careless readers to different places; `None` of any other. One that has dot segments leads where
+/// it does by how often a reader decoded before, what it took for a slash, whether it made one of several (as Tomcat and nginx do),
+/// where it cut the text off; one that has parameters and slashes in disguise, by which of them were seen first. But wherever it
+/// leads, the last name there is one of these.
+pub(super) fn names_if_ambiguous(path: &str) -> Option<HashSet<Key>> {
     let decoded = thoroughly_decoded(path);
+    let slashes = |text: &[u8]| text.iter().filter(|byte| matches!(byte, b'/' | b'\\')).count();
     let names = || decoded.split(|byte| matches!(byte, b'/' | b'\\' | b';' | b'?' | b'#' | 0));
-    names().any(|name| name == b"..").then(|| {
+    let in_disguise = slashes(&decoded) > slashes(path.as_bytes()) && decoded.contains(&b';');
+    (in_disguise || names().any(|name| name == b"..")).then(|| {
         let spelled = names().flat_map(|name| [name, without_stream(name)]);
         let folded: HashSet<Key> = spelled.map(|name| fold_unicode(trim_end(name))).collect();
         let stems: Vec<Key> = folded.iter().filter_map(|name| without_suffix(name)).map(<[u8]>::to_vec).collect();
@@ -228,7 +231,7 @@ mod tests {
         #[test]
         fn any_path_has_a_careless_key_no_longer_than_itself(path in "/[%0-9a-f/\\\\.;u]{0,200}") {
             prop_assert!(careless_key(&path).len() <= path.len());
-            let names = names_beside_dots(&path).into_iter().flatten();
+            let names = names_if_ambiguous(&path).into_iter().flatten();
             prop_assert!(names.map(|name| name.len()).all(|length| length <= path.len()));
         }
     }

@@ -1,7 +1,6 @@
 //! WebSockets (RFC 6455) through the proxy: which requests ask for one, which answers grant it, and the tunnel afterwards. No other
 //! upgrade is ever forwarded, HTTP/2 in clear text least of all (R9). Called by [`super::forward`].
 
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -65,11 +64,13 @@ impl Wish {
         connection.is_a_tunnel();
         connection.spawn(async move {
             let _until_the_end = under_way;
-            let copying = async {
-                let (client, upstream) = futures_util::try_join!(self.client, upstream).map_err(io::Error::other)?;
-                tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(upstream)).await
+            // Until the 101 is written the connection is its driver's, who hears its orders; ended by one, he takes the client along.
+            let (client, upstream) = match futures_util::try_join!(self.client, upstream) {
+                Ok(both) => both,
+                Err(error) => return tracing::debug!(%error, "a tunnel was not opened"),
             };
-            let mut copying = pin!(copying);
+            let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+            let mut copying = pin!(tokio::io::copy_bidirectional(&mut client, &mut upstream));
             let ended = std::future::poll_fn(|cx| match own.poll_order(cx) {
                 Order::Run | Order::Linger | Order::Drain => copying.as_mut().poll(cx).map(Some),
                 Order::Cut => Poll::Ready(None),

@@ -25,9 +25,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, InFlight, Order, Patience, Roster, Stream};
+use super::connection::{Connection, Handshake, InFlight, Order, Patience, Roster, Stream};
 use super::frames::Metered;
 use super::framing::{HeadRules, REFUSED_METHOD};
 use super::io::{Framing, Watched};
@@ -65,6 +66,8 @@ pub(super) struct Worker<H> {
     pub(super) handler: Arc<H>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) places: Arc<Places>,
+    /// The handshakes under way over all listeners.
+    pub(super) handshakes: Arc<Places>,
     /// The requests under way over all connections.
     pub(super) requests: Arc<Places>,
     pub(super) bounds: EdgeBounds,
@@ -178,6 +181,29 @@ enum Protocol {
     Http2,
 }
 
+/// A connection that was given a place.
+enum Arrival {
+    /// HTTP comes first.
+    Speaks(Place),
+    /// A PROXY header or a TLS handshake does.
+    Greets(Arc<Handshake>),
+}
+
+impl Arrival {
+    fn place(&self) -> &Place {
+        match self {
+            Self::Speaks(place) => place,
+            Self::Greets(handshake) => handshake.place(),
+        }
+    }
+}
+
+/// A connection whose HTTP is next.
+enum Greeted<S> {
+    Plain(Box<Watched<S>>),
+    Tls(Box<Watched<TlsStream<S>>>, Protocol),
+}
+
 impl<H: Handler> Front<H> {
     fn new(worker: &Arc<Worker<H>>, roster: &Arc<Roster>, local: Option<SocketAddr>, door: Door) -> Self {
         let bounds = worker.bounds;
@@ -194,6 +220,8 @@ impl<H: Handler> Front<H> {
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(100)
+            // A browser opens a page full of pictures and gives all of them up; the default of 20 is for servers that count nothing else.
+            .max_pending_accept_reset_streams(100)
             .initial_stream_window_size(64 * 1024)
             .initial_connection_window_size(1024 * 1024)
             .max_header_list_size(u32::try_from(bounds.head_bytes).unwrap_or(u32::MAX))
@@ -205,7 +233,7 @@ impl<H: Handler> Front<H> {
     }
 
     async fn accept_tcp(self: Arc<Self>, listener: TcpListener) {
-        let admit = |socket, peer| self.admit(Some(peer), |place| self.clone().serve(socket, Some(peer), place));
+        let admit = |socket, peer| self.admit(Some(peer), |arrival| self.clone().serve(socket, Some(peer), arrival));
         self.accept_from(|| async { listener.accept().await.map(|(socket, peer)| admit(socket, peer)) }).await;
         if self.accepts_elsewhere() {
             return;
@@ -220,7 +248,7 @@ impl<H: Handler> Front<H> {
     }
 
     async fn accept_unix(self: Arc<Self>, listener: UnixListener) {
-        let admit = |socket| self.admit(None, |place| self.clone().serve(socket, None, place));
+        let admit = |socket| self.admit(None, |arrival| self.clone().serve(socket, None, arrival));
         self.accept_from(|| async { listener.accept().await.map(|(socket, _unnamed)| admit(socket)) }).await;
         if self.accepts_elsewhere() {
             return;
@@ -273,15 +301,37 @@ impl<H: Handler> Front<H> {
     }
 
     /// Starts serving a connection if there is a place for it; else it is closed at once.
-    fn admit<F: Future<Output = ()> + Send + 'static>(&self, peer: Option<SocketAddr>, serve: impl FnOnce(Place) -> F) {
-        let places = &self.worker.places;
-        let Some(place) = places.take().or_else(|| self.shed(None, places.batch()).and_then(|()| places.take())) else {
-            return self.worker.metrics.refused("connections");
-        };
+    fn admit<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        peer: Option<SocketAddr>,
+        serve: impl FnOnce(Arrival) -> F,
+    ) {
+        let Some(arrival) = self.arrival() else { return self.worker.metrics.refused("connections") };
         // Who begins with a PROXY header stands before many clients; each is counted when it is known.
-        if self.proxy_protocol || self.claim(&place, peer) {
-            self.roster.tasks.spawn(serve(place));
+        if self.proxy_protocol || self.claim(arrival.place(), peer) {
+            self.roster.tasks.spawn(serve(arrival));
         }
+    }
+
+    /// A place for a connection. One that begins with a handshake can be closed to make room from here on.
+    fn arrival(&self) -> Option<Arrival> {
+        let begins = self.proxy_protocol || self.tls.is_some();
+        let among = if begins { Some(self.among_handshakes()?) } else { None };
+        let places = &self.worker.places;
+        let place = places.take().or_else(|| self.shed(None, places.batch()).and_then(|()| places.take()))?;
+        Some(match among {
+            Some(among) => Arrival::Greets(self.roster.begins(place, among)),
+            None => Arrival::Speaks(place),
+        })
+    }
+
+    /// A place among the handshakes under way, if need be that of the oldest one.
+    fn among_handshakes(&self) -> Option<Place> {
+        let handshakes = &self.worker.handshakes;
+        handshakes.take().or_else(|| {
+            let made = self.roster.shed_handshake();
+            made.then(|| self.worker.metrics.refused("connection_shed")).and_then(|()| handshakes.take())
+        })
     }
 
     /// Counts a connection for its client's network. Trusted proxies have many clients behind them, and are not counted.
@@ -306,11 +356,40 @@ impl<H: Handler> Front<H> {
         (closed > 0).then_some(())
     }
 
-    async fn serve<S>(self: Arc<Self>, mut socket: S, mut peer: Option<SocketAddr>, place: Place)
+    async fn serve<S>(self: Arc<Self>, socket: S, peer: Option<SocketAddr>, arrival: Arrival)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let bounds = self.worker.bounds;
+        match arrival {
+            Arrival::Speaks(place) => {
+                let connection = Connection::new(peer, self.local, false, &self.roster, place);
+                self.speak(Watched::new(socket, connection), None).await;
+            }
+            Arrival::Greets(handshake) => {
+                let greeted = tokio::select! {
+                    biased;
+                    // Counted by who made room.
+                    () = handshake.is_cut() => return,
+                    // Boxed, so that its state is given back before HTTP begins.
+                    greeted = Box::pin(self.greet(socket, peer, &handshake)) => greeted,
+                };
+                // It makes room as a connection from here on.
+                drop(handshake);
+                match greeted {
+                    Some(Greeted::Plain(socket)) => self.speak(*socket, None).await,
+                    Some(Greeted::Tls(socket, protocol)) => self.speak(*socket, Some(protocol)).await,
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// What comes before HTTP: the PROXY header, the TLS handshake, or both.
+    async fn greet<S>(&self, mut socket: S, mut peer: Option<SocketAddr>, handshake: &Handshake) -> Option<Greeted<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (bounds, metrics, place) = (self.worker.bounds, &self.worker.metrics, handshake.place());
         let mut local = self.local;
         if self.proxy_protocol {
             match timeout(bounds.head_timeout, proxy_protocol::read(&mut socket)).await {
@@ -318,35 +397,43 @@ impl<H: Handler> Front<H> {
                 Ok(Ok(Origin::Client { peer: client, local: at })) => (peer, local) = (Some(client), Some(at)),
                 Ok(Err(error)) => {
                     tracing::debug!(error = %WithCauses(&error), ?peer, "no PROXY header");
-                    return self.worker.metrics.refused("proxy_header");
+                    metrics.refused("proxy_header");
+                    return None;
                 }
-                Err(_elapsed) => return self.worker.metrics.refused("proxy_header"),
+                Err(_elapsed) => {
+                    metrics.refused("proxy_header");
+                    return None;
+                }
             }
-            if !self.claim(&place, peer) {
-                return;
+            if !self.claim(place, peer) {
+                return None;
             }
         }
         let Some(tls) = &self.tls else {
-            let connection = Connection::new(peer, local, false, &self.roster, place);
-            return self.speak(Watched::new(socket, connection), None).await;
+            let connection = Connection::new(peer, local, false, &self.roster, place.clone());
+            return Some(Greeted::Plain(Box::new(Watched::new(socket, connection))));
         };
-        match timeout(bounds.tls_timeout, Box::pin(tls.acceptor().accept(socket))).await {
+        match timeout(bounds.tls_timeout, tls.acceptor().accept(socket)).await {
             Ok(Ok(socket)) => {
                 let protocol = match socket.get_ref().1.alpn_protocol() {
                     Some(b"h2") => Protocol::Http2,
                     Some(_) | None => Protocol::Http1,
                 };
-                let connection = Connection::new(peer, local, true, &self.roster, place);
+                let connection = Connection::new(peer, local, true, &self.roster, place.clone());
                 if let Some([certificate, ..]) = socket.get_ref().1.peer_certificates() {
                     connection.has_shown(certificate);
                 }
-                self.speak(Watched::new(socket, connection), Some(protocol)).await;
+                Some(Greeted::Tls(Box::new(Watched::new(socket, connection)), protocol))
             }
             Ok(Err(error)) => {
                 tracing::debug!(%error, ?peer, "no TLS handshake");
-                self.worker.metrics.refused("tls");
+                metrics.refused("tls");
+                None
             }
-            Err(_elapsed) => self.worker.metrics.refused("tls"),
+            Err(_elapsed) => {
+                metrics.refused("tls");
+                None
+            }
         }
     }
 
@@ -500,9 +587,10 @@ impl<H: Handler> Session<H> {
             return refused.map(|body| Served { body, stream: None, under_way, _place: None });
         }
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let place = self.worker.requests.take();
+        let place = self.worker.requests.take().filter(|place| self.claim(place));
+        let stream = place.as_ref().and_then(|_| self.connection.stream());
         let mut response = match &place {
-            Some(_) => self.handle(request).await,
+            Some(_) => Connection::handling(stream.clone(), self.handle(request)).await,
             None => self.busy(),
         };
         if let Some(framing) = &self.framing {
@@ -512,8 +600,13 @@ impl<H: Handler> Session<H> {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
         }
-        let stream = place.as_ref().and_then(|_| self.connection.stream());
         response.map(|body| Served { body, stream, under_way, _place: place })
+    }
+
+    /// On HTTP/1 the bound on connections is one on requests. On HTTP/2 one network must not take the places of all others.
+    fn claim(&self, place: &Place) -> bool {
+        let Some(client) = self.connection.peer_ip().filter(|_| self.framing.is_none()) else { return true };
+        self.worker.handler.is_trusted_proxy(client) || place.claim(client).is_ok()
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Response<ProxyBody> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! attempt -> the network at this account -> known? -> yes: admitted
-//!                                                  -> no:  all unknown networks together -> this account's -> admitted
+//!                                                  -> no:  its site's share -> all unknown networks -> this account's -> admitted
 //! ```
 //!
 //! A network that the account knows is held to its own bucket alone (R67); what happens elsewhere is counted where it never looks.
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::failures::{Comer, FailureLimit, MAX_WAIT, Place, Streak};
-use super::global::GlobalLimit;
+use super::global::{Exhausted, GlobalLimit};
 use super::keys::{Fingerprint, Fingerprints, Newcomer};
 use super::known::KnownNetworks;
 use super::rules::Rules;
@@ -48,6 +48,7 @@ struct Target {
     network: [u32; 2],
     client: ClientAddr,
     from: Fingerprint,
+    site: Fingerprint,
 }
 
 /// Which limit refused, and when trying again makes sense.
@@ -88,7 +89,10 @@ impl AccountLimit {
         let account = match standing {
             ClientStanding::Known => None,
             ClientStanding::Unknown => {
-                self.global.admit(self.ticks.tick()).map_err(|wait| ("global", wait))?;
+                self.global.admit(target.site, self.ticks.tick()).map_err(|exhausted| match exhausted {
+                    Exhausted::Share(wait) => ("site", wait),
+                    Exhausted::Whole(wait) => ("global", wait),
+                })?;
                 let place = self.accounts.admit(target.account, comer(standing)).await;
                 Some(place.map_err(|wait| ("account", wait))?)
             }
@@ -106,7 +110,8 @@ impl AccountLimit {
 
     /// The bytes that are taken by all that is remembered of accounts.
     pub(super) fn bytes(&self) -> usize {
-        self.pairs.bytes() + self.accounts.bytes() + self.known.bytes() + self.signals.bytes()
+        let global = self.global.bytes();
+        self.pairs.bytes() + self.accounts.bytes() + global + self.known.bytes() + self.signals.bytes()
     }
 
     fn settle(&self, target: Target, pair: Place, account: Option<Place>, outcome: AttemptOutcome) {
@@ -124,7 +129,7 @@ impl AccountLimit {
             (AttemptOutcome::Failed, None) | (AttemptOutcome::NoVerdict, _) => {}
             (AttemptOutcome::Failed, Some(place)) => {
                 place.settle(outcome);
-                self.global.charge(now);
+                self.global.charge(target.site, now);
                 self.known.attacked(target.identity, now);
                 self.known.attacked(target.typed, now);
             }
@@ -158,6 +163,7 @@ impl AccountLimit {
             network: [at(account.identity()), at(account.typed())],
             client,
             from: self.fingerprints.of(network),
+            site: self.fingerprints.of(client.site()),
         }
     }
 

@@ -393,16 +393,44 @@ async fn r62_an_attack_spread_over_everything_ends_at_the_global_limit_and_known
     let mut judged = 0;
     for number in 0..500 {
         let account = key(&format!("user{number}@x.y"));
-        judged += usize::from(fixture.attempt_from(&elsewhere(number), &account, AttemptOutcome::Failed).await.is_ok());
+        // Each from a /24 of its own.
+        let from = elsewhere(number * 256);
+        judged += usize::from(fixture.attempt_from(&from, &account, AttemptOutcome::Failed).await.is_ok());
     }
     assert_eq!(judged, 50);
     for _ in 0..20 {
         assert_eq!(fixture.attempt(&ann, AttemptOutcome::Succeeded).await, Ok(()));
     }
     assert_eq!(fixture.attempt(&ann, AttemptOutcome::Failed).await, Ok(()));
-    let stranger = fixture.attempt_from(&elsewhere(900), &ann, AttemptOutcome::Succeeded).await;
+    let stranger = fixture.attempt_from(&elsewhere(900 * 256), &ann, AttemptOutcome::Succeeded).await;
     assert!(stranger.is_err());
     assert!(fixture.metrics.encode().contains("authferry_rate_limited_total{scope=\"global\"} 451"));
+}
+
+#[tokio::test]
+async fn r62_one_line_with_many_networks_uses_up_its_share_of_the_global_limit_and_nobody_elses() {
+    for (line, neighbour, newcomer) in [
+        (["2001:db8:1:", "::1"], "2001:db8:1:ffff::1", "2001:db8:2::1"),
+        (["192.0.2.", ""], "192.0.2.254", "192.0.3.1"),
+    ] {
+        let fixture = with(LimitSettings { global: quota(200, 60), ..defaults() });
+        let ann = key("ann@x.y");
+        assert_eq!(fixture.attempt_from(neighbour, &ann, AttemptOutcome::Succeeded).await, Ok(()));
+        let mut judged = 0;
+        for number in 1..250 {
+            let (from, account) = (line.join(&number.to_string()), key(&format!("user{number}@x.y")));
+            judged += usize::from(fixture.attempt_from(&from, &account, AttemptOutcome::Failed).await.is_ok());
+        }
+        assert_eq!(judged, 10, "{newcomer}");
+        let bob = key("bob@x.y");
+        let refused = fixture.attempt_from(neighbour, &bob, AttemptOutcome::Succeeded).await.expect_err("its site");
+        assert_eq!((refused.policy.name, refused.retry_after), ("account", Duration::from_secs(6)));
+        assert_eq!(fixture.attempt_from(newcomer, &bob, AttemptOutcome::Succeeded).await, Ok(()), "{newcomer}");
+        assert_eq!(fixture.attempt_from(neighbour, &ann, AttemptOutcome::Failed).await, Ok(()), "a known network");
+        assert!(fixture.metrics.encode().contains("authferry_rate_limited_total{scope=\"site\"} 240"));
+        fixture.clock.advance(refused.retry_after);
+        assert_eq!(fixture.attempt_from(neighbour, &bob, AttemptOutcome::Failed).await, Ok(()), "{newcomer}");
+    }
 }
 
 #[tokio::test]

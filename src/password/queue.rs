@@ -20,10 +20,10 @@ use crate::telemetry::Metrics;
 const KNOWN_IN_A_ROW: usize = 4;
 /// One place in so many is never taken by known ones.
 const SHARE_OF_UNKNOWN: usize = 8;
-/// What nobody is told to fall short of, and to exceed, when he is told when to come again.
+/// Between what the time is kept after which those who were refused begin to come again.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// The least time over which those who were refused are spread.
-const LEAST_SPREAD: Duration = Duration::from_secs(4);
+/// Between what the time is kept over which they are spread from then on.
+const SPREAD: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(15));
 
 /// Something to be computed for somebody who waits.
 pub(super) trait Task: Send {
@@ -174,15 +174,15 @@ impl Queue {
     }
 
     /// When somebody who was refused should come again: when all that waits now will have been served, and then a little later than
-    /// the one refused before him, so that those who were refused together do not return together. From 1 to 30 seconds.
+    /// the one refused before him, so that those who were refused together do not return together, however long the queue is. From 1 to 45 seconds.
     pub(super) fn retry_after(&self) -> Duration {
         let mut state = self.lock();
         state.told = state.told.wrapping_add(1);
         // Multiples of the golden ratio, without their whole part, are spread evenly however many there are (Knuth, TAOCP 6.4).
         let spread = f64::from(state.told.wrapping_mul(0x9E37_79B9)) / f64::from(u32::MAX);
         let drained = self.takes(&state, state.known.len() + state.unknown.len());
-        let (least, most) = RETRY_AFTER;
-        (drained + drained.max(LEAST_SPREAD).min(most).mul_f64(spread)).clamp(least, most)
+        let within = |(least, most): (Duration, Duration)| drained.clamp(least, most);
+        within(RETRY_AFTER) + within(SPREAD).mul_f64(spread)
     }
 
     /// Answers everyone who waits and takes nothing on any more.

@@ -170,12 +170,14 @@ impl Service {
                 by: AskBy::Forward { route: asked.route, request: &asked.request },
             };
             let answer = service.legacy.change(asked.change, question).await;
-            service.apply_word(&asked, subject, &answer).await;
+            let confirmed = service.apply_word(&asked, subject, &answer).await;
             for (permit, is_surely_his) in permits {
                 permit.settle(match answer.word {
                     ChangeWord::Done if is_surely_his => AttemptOutcome::Succeeded,
+                    // Done to somebody: what a login with the new password said of the one who is named.
+                    ChangeWord::Done => confirmed,
                     ChangeWord::Refused => AttemptOutcome::Failed,
-                    ChangeWord::Done | ChangeWord::Unrecognised | ChangeWord::Unavailable => AttemptOutcome::NoVerdict,
+                    ChangeWord::Unrecognised | ChangeWord::Unavailable => AttemptOutcome::NoVerdict,
                 });
             }
             answer
@@ -200,7 +202,8 @@ impl Service {
         }
     }
 
-    async fn apply_word(self: &Arc<Self>, asked: &Asked, subject: Subject, answer: &ChangeAnswer) {
+    /// Applies legacy's word to our record. Returns how a login counts that had to confirm it; where none had to, no verdict.
+    async fn apply_word(self: &Arc<Self>, asked: &Asked, subject: Subject, answer: &ChangeAnswer) -> AttemptOutcome {
         // Legacy's own word on whose account it was outweighs whatever the request says. What a search for the body's name found is not
         // that: it is the body's word again.
         let owner = answer.identity.as_ref().filter(|identity| identity.told_by == ToldBy::Owner);
@@ -220,11 +223,11 @@ impl Service {
         let (whose, user) = match (proven, subject.named) {
             (Some(user), _) => (Whose::Proven, user),
             (None, Some(user)) => (Whose::Named, user),
-            (None, None) => return,
+            (None, None) => return AttemptOutcome::NoVerdict,
         };
         // What legacy did was to somebody else: it has never known this user, and his password is nowhere but here.
         if is_unknown_to_legacy(&user) {
-            return;
+            return AttemptOutcome::NoVerdict;
         }
         let shown = if asked.new_password.is_some() { NewPassword::Shown } else { NewPassword::Hidden };
         match (apply(asked.change, answer.word, whose, shown), &asked.new_password) {
@@ -235,16 +238,21 @@ impl Service {
             (Apply::DropPassword, Some(new)) if answer.word == ChangeWord::Done => {
                 // Legacy is asked from now on; a login with the new password proves the rest at once.
                 self.write(&user, UserChange::DropPassword).await;
-                self.confirm_by_login(asked, new).await;
+                return self.confirm_by_login(asked, new).await;
             }
             (Apply::SetPassword, None) | (Apply::DropPassword, _) => self.write(&user, UserChange::DropPassword).await,
             (Apply::Bury, _) => self.write(&user, UserChange::SetStanding(Standing::Deleted)).await,
             (Apply::Nothing, _) => {}
         }
+        AttemptOutcome::NoVerdict
     }
 
-    async fn confirm_by_login(self: &Arc<Self>, asked: &Asked, new: &Arc<Password>) {
-        let (Some(login), true) = (&asked.login, self.legacy.can_call_login()) else { return };
+    /// A login as whom the body names, with the new password. To whoever changes his own password and names another it is a guess
+    /// at the other's, and counts as one.
+    async fn confirm_by_login(self: &Arc<Self>, asked: &Asked, new: &Arc<Password>) -> AttemptOutcome {
+        let (Some(login), true) = (&asked.login, self.legacy.can_call_login()) else {
+            return AttemptOutcome::NoVerdict;
+        };
         let revision = self.store.find(&asked.names).await.map_or(Version(0), |lookup| lookup.revision);
         let question = LoginQuestion {
             route: asked.route,
@@ -258,7 +266,8 @@ impl Service {
             based_on: revision,
             reason: SaveReason::Change,
         };
-        drop(self.put_to_legacy(question).await);
+        // The permits are the caller's, who settles them in the background as well.
+        self.put_to_legacy(question, None).await.map_or(AttemptOutcome::NoVerdict, |told| told.counts())
     }
 
     /// Applies to our record what has happened elsewhere. Where the record changed meanwhile, perhaps by a login with the old
@@ -354,17 +363,18 @@ impl Service {
 /// An account whose password a change may guess.
 struct GuessedAt {
     account: AccountKey,
-    /// Whether what legacy carries out is certainly done to this account.
+    /// Whether what legacy carries out is certainly done to this account. Never where the body names somebody whom nothing proves.
     is_surely_his: bool,
 }
 
 /// The accounts at which a change that legacy judges is counted: the current password can be guessed there as at a login, and so
-/// can the code of a reset.
+/// can the code of a reset. Where nobody is proven the new one is a guess too, since a login with it may have to confirm the change.
 ///
 /// Without a token that we can read nobody knows whose session it is. Whoever holds a stolen one could name another account with each guess,
 /// so that where it comes from is counted as well.
 fn guessed_at(answerer: Answerer, asked: &Asked, subject: &Subject) -> Vec<GuessedAt> {
-    let guessable = asked.password.is_some() || asked.change == Change::ResetPassword;
+    let confirmed_by_login = asked.new_password.is_some() && subject.proven.is_none();
+    let guessable = asked.password.is_some() || asked.change == Change::ResetPassword || confirmed_by_login;
     match answerer {
         Answerer::LocalFirst | Answerer::LocalOnly if guessable => {}
         // Legacy alone answers these users, logins included: nothing of ours stands in the way.
@@ -372,7 +382,7 @@ fn guessed_at(answerer: Answerer, asked: &Asked, subject: &Subject) -> Vec<Guess
     }
     let surely = |account| GuessedAt { account, is_surely_his: true };
     let perhaps = |account| GuessedAt { account, is_surely_his: false };
-    let of_client = surely(AccountKey::of_client(asked.client));
+    let of_client = AccountKey::of_client(asked.client);
     match (&subject.proven, &subject.named) {
         // A reset is judged by its code, whoever is logged in.
         (Some(user), _) => {
@@ -381,8 +391,8 @@ fn guessed_at(answerer: Answerer, asked: &Asked, subject: &Subject) -> Vec<Guess
                 is_surely_his: asked.password.is_some(),
             }]
         }
-        (None, Some(user)) => vec![perhaps(AccountKey::of_user(user, &asked.names)), of_client],
-        (None, None) if asked.names.keys().is_empty() => vec![of_client],
-        (None, None) => vec![perhaps(AccountKey::of_name(&asked.names)), of_client],
+        (None, Some(user)) => vec![perhaps(AccountKey::of_user(user, &asked.names)), perhaps(of_client)],
+        (None, None) if asked.names.keys().is_empty() => vec![surely(of_client)],
+        (None, None) => vec![perhaps(AccountKey::of_name(&asked.names)), perhaps(of_client)],
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Service;
-use super::ports::{AskBy, AttemptOutcome, ClientRequest, LoginWord, Outage, Question, Relay, RouteIndex, Saved};
+use super::ports::{
+    AccountPermit, AskBy, AttemptOutcome, ClientRequest, LoginWord, Outage, Question, Relay, RouteIndex, Saved,
+};
 use super::saving::SaveReason;
 use crate::domain::identifier::{Candidates, RawIdentifier};
 use crate::domain::login::{AfterLegacy, AskedBy, LegacyWord, LocalSide, NotSaved, after_legacy};
@@ -31,6 +33,8 @@ pub(crate) struct LoginQuestion {
 /// What legacy said and what follows.
 pub(crate) struct Told {
     pub(crate) decision: AfterLegacy,
+    /// Whether legacy was asked because the password is not the one we hold.
+    pub(crate) is_recheck: bool,
     pub(crate) asked_by: AskedBy,
     pub(crate) word: LegacyWord,
     pub(crate) outage: Option<Outage>,
@@ -41,13 +45,26 @@ pub(crate) struct Told {
 impl Told {
     /// How the attempt counts for the account.
     pub(crate) fn counts(&self) -> AttemptOutcome {
-        match self.decision {
-            AfterLegacy::SaveAndAccept | AfterLegacy::AcceptUnsaved(_) | AfterLegacy::AcceptLocally => {
-                AttemptOutcome::Succeeded
-            }
-            AfterLegacy::Deny => AttemptOutcome::Failed,
-            AfterLegacy::Relay | AfterLegacy::Unavailable => AttemptOutcome::NoVerdict,
+        counts(self.decision, self.is_recheck)
+    }
+}
+
+/// A success only where that very account was proven. A legacy that says yes to somebody else, to a session that came along or to whoever
+/// asks, says nothing good of this password: were it a success, the network of whoever sent that session would be known to an account that
+/// he never logged in to, and its row of failures ended.
+///
+/// On a recheck our own hash has said no already. Only an outage keeps that from counting (R82): whoever can make legacy answer something
+/// else, by a form token left out, would otherwise try passwords against our hash for nothing.
+fn counts(decision: AfterLegacy, is_recheck: bool) -> AttemptOutcome {
+    match decision {
+        AfterLegacy::SaveAndAccept | AfterLegacy::AcceptLocally => AttemptOutcome::Succeeded,
+        AfterLegacy::Deny | AfterLegacy::AcceptUnsaved(NotSaved::OtherName) => AttemptOutcome::Failed,
+        AfterLegacy::AcceptUnsaved(NotSaved::Unconfirmed | NotSaved::Closed) | AfterLegacy::Relay if is_recheck => {
+            AttemptOutcome::Failed
         }
+        AfterLegacy::AcceptUnsaved(NotSaved::Unconfirmed | NotSaved::Closed)
+        | AfterLegacy::Relay
+        | AfterLegacy::Unavailable => AttemptOutcome::NoVerdict,
     }
 }
 
@@ -67,17 +84,34 @@ impl LoginQuestion {
 impl Service {
     /// Asks legacy and saves what it proves. Composed questions that are equal and simultaneous share one call; a client's own
     /// request bears his own session and is never shared.
-    pub(crate) async fn put_to_legacy(self: &Arc<Self>, question: LoginQuestion) -> Option<Arc<Told>> {
+    ///
+    /// The permit goes with the question, which outlives the client: it is settled with what legacy said, or a guess would be free to
+    /// whoever hangs up before the answer. Where legacy says nothing it is not counted (R82).
+    pub(crate) async fn put_to_legacy(
+        self: &Arc<Self>,
+        question: LoginQuestion,
+        mut permit: Option<AccountPermit>,
+    ) -> Option<Arc<Told>> {
+        if let Some(permit) = &mut permit {
+            // Dropped unsettled from here on, it is a question that could not be asked or died.
+            permit.count_if_dropped(AttemptOutcome::NoVerdict);
+        }
         let service = Arc::clone(self);
         match question.asked_by {
             AskedBy::Call => {
                 let (route, login) = (question.route, question.login.clone());
                 let (password, fields) = (Arc::clone(&question.password), Arc::clone(&question.fields));
                 let work = || async move { service.ask(question).await };
-                self.shared_calls.ask(route, &login, &password, &fields, &self.background, work).await
+                self.shared_calls.ask(route, &login, &password, &fields, &self.background, permit, work).await
             }
             AskedBy::Forward => {
-                let task = self.background.run(async move { Arc::new(service.ask(question).await) })?;
+                let task = self.background.run(async move {
+                    let told = Arc::new(service.ask(question).await);
+                    if let Some(permit) = permit {
+                        permit.settle(told.counts());
+                    }
+                    told
+                })?;
                 task.await.ok()
             }
         }
@@ -111,7 +145,11 @@ impl Service {
                 _,
             ) => {}
         }
-        Told { decision, asked_by: question.asked_by, word, outage, accepted, relay: answer.relay }
+        let is_recheck = match question.reason {
+            SaveReason::Recheck => true,
+            SaveReason::Login | SaveReason::Replace | SaveReason::Registration | SaveReason::Change => false,
+        };
+        Told { decision, is_recheck, asked_by: question.asked_by, word, outage, accepted, relay: answer.relay }
     }
 
     pub(crate) fn count_unsaved(&self, reason: NotSaved) {
@@ -159,5 +197,28 @@ fn classify(word: LoginWord, asked: &Candidates) -> (LegacyWord, Option<LegacyAc
         LoginWord::Challenge => (LegacyWord::Challenge, None),
         LoginWord::Unrecognised(_) => (LegacyWord::Unrecognised, None),
         LoginWord::Unavailable(_) => (LegacyWord::Unavailable, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r67_only_what_proves_that_very_account_is_its_success() {
+        use AttemptOutcome::{Failed, NoVerdict, Succeeded};
+        for (decision, outcome, of_recheck) in [
+            (AfterLegacy::SaveAndAccept, Succeeded, Succeeded),
+            (AfterLegacy::AcceptLocally, Succeeded, Succeeded),
+            (AfterLegacy::AcceptUnsaved(NotSaved::OtherName), Failed, Failed),
+            (AfterLegacy::AcceptUnsaved(NotSaved::Unconfirmed), NoVerdict, Failed),
+            (AfterLegacy::AcceptUnsaved(NotSaved::Closed), NoVerdict, Failed),
+            (AfterLegacy::Deny, Failed, Failed),
+            (AfterLegacy::Relay, NoVerdict, Failed),
+            (AfterLegacy::Unavailable, NoVerdict, NoVerdict),
+        ] {
+            assert_eq!(counts(decision, false), outcome, "{decision:?}");
+            assert_eq!(counts(decision, true), of_recheck, "{decision:?} on a recheck");
+        }
     }
 }

@@ -138,7 +138,7 @@ impl Service {
             Err(error) => return self.store_unreadable(&error),
         };
         let account = account_key(&found, &attempt.names);
-        let mut permit = match self.accounts.admit(account.clone(), attempt.client).await {
+        let permit = match self.accounts.admit(account.clone(), attempt.client).await {
             Ok(permit) => permit,
             Err(limited) => return Reply::ours(Ours::Limited(limited), Source::Edge),
         };
@@ -153,23 +153,21 @@ impl Service {
                 }
             },
         };
-        let verdict = match (after_lookup(answerer, known(&found)), found) {
+        match (after_lookup(answerer, known(&found)), found) {
             (AfterLookup::VerifyLocally, Found::One(user)) => {
-                self.verify_locally(answerer, &attempt, user, revision, &permit, &account).await
+                self.verify_locally(answerer, &attempt, user, revision, permit, &account).await
             }
             (AfterLookup::DenyEqualized, found) => {
                 let denied = if matches!(found, Found::Nobody) { Ours::Unknown } else { Ours::Denied };
-                self.deny_equalized(&attempt, &permit, denied).await
+                let verdict = self.deny_equalized(&attempt, &permit, denied).await;
+                permit.settle(verdict.counts);
+                verdict.reply
             }
             (AfterLookup::AskLegacy | AfterLookup::VerifyLocally, _) => {
-                // Who gives up while legacy hangs has not failed (R82); he learns nothing by it either.
-                permit.count_if_dropped(AttemptOutcome::NoVerdict);
                 let question = attempt.question(LocalSide::Open, revision, SaveReason::Login);
-                self.by_legacy(question, None).await
+                self.by_legacy(question, None, permit).await.reply
             }
-        };
-        permit.settle(verdict.counts);
-        verdict.reply
+        }
     }
 
     fn recheck(&self, account: &AccountKey) -> Recheck {
@@ -193,14 +191,17 @@ impl Service {
         attempt: &Attempt,
         user: Box<User>,
         revision: Version,
-        permit: &AccountPermit,
+        permit: AccountPermit,
         account: &AccountKey,
-    ) -> Verdict {
+    ) -> Reply {
         let local_only_user = is_unknown_to_legacy(&user);
         let stale = self.is_stale(&user) && !local_only_user;
-        let verification = match self.hasher.verify(permit, user, Arc::clone(&attempt.password)).await {
+        let verification = match self.hasher.verify(&permit, user, Arc::clone(&attempt.password)).await {
             Ok(verification) => verification,
-            Err(_busy) => return self.no_hash(),
+            Err(_busy) => {
+                permit.settle(AttemptOutcome::NoVerdict);
+                return self.no_hash_now();
+            }
         };
         let check = match &verification {
             Verification::Match(_) if stale => LocalCheck::MatchButStale,
@@ -214,24 +215,25 @@ impl Service {
         };
         // Legacy's word on somebody it has never known would be a no that says nothing.
         let asked = if local_only_user { Answerer::LocalOnly } else { answerer };
-        match (after_local(asked, check), verification) {
+        let verdict = match (after_local(asked, check), verification) {
             (AfterLocal::Accept, Verification::Match(verified)) => self.accept(attempt, &verified).await,
             (AfterLocal::Revalidate, Verification::Match(verified)) => {
                 let question = attempt.question(LocalSide::Verified, revision, SaveReason::Login);
-                self.by_legacy(question, Some(&verified)).await
+                return self.by_legacy(question, Some(&verified), permit).await.reply;
             }
             (AfterLocal::AskLegacyAgain, _) => {
                 let question = attempt.question(LocalSide::Open, revision, SaveReason::Recheck);
-                let verdict = self.by_legacy(question, None).await;
+                let verdict = self.by_legacy(question, None, permit).await;
                 if verdict.counts == AttemptOutcome::NoVerdict {
                     // An outage must not use the budget up, or it would end in "wrong password" (R82).
                     self.accounts.give_recheck_back(account);
                 }
-                verdict
+                return verdict.reply;
             }
             (AfterLocal::AlarmAndAskLegacy, _) => {
                 self.alarm_unusable();
-                self.by_legacy(attempt.question(LocalSide::Open, revision, SaveReason::Replace), None).await
+                let question = attempt.question(LocalSide::Open, revision, SaveReason::Replace);
+                return self.by_legacy(question, None, permit).await.reply;
             }
             (AfterLocal::AlarmUnavailable, _) => {
                 self.alarm_unusable();
@@ -244,7 +246,9 @@ impl Service {
             (AfterLocal::Accept | AfterLocal::Revalidate, Verification::Mismatch(_) | Verification::Unusable(_)) => {
                 self.unavailable(Source::Local)
             }
-        }
+        };
+        permit.settle(verdict.counts);
+        verdict.reply
     }
 
     /// Our own yes; a hash of somebody else's making is replaced before the answer, one of older parameters after it.
@@ -263,10 +267,21 @@ impl Service {
         Verdict { reply: Reply::ours(Ours::Ok(who), Source::Local), counts: AttemptOutcome::Succeeded }
     }
 
-    /// Legacy's word as the answer. `verified` is there when our own check said yes and legacy was asked to confirm it.
-    async fn by_legacy(self: &Arc<Self>, question: LoginQuestion, verified: Option<&VerifiedUser>) -> Verdict {
-        let told = self.put_to_legacy(question).await;
+    /// Legacy's word as the answer. `verified` is there when our own check said yes and legacy was asked to confirm it. What the
+    /// verdict counts as, the permit has been settled with by then.
+    async fn by_legacy(
+        self: &Arc<Self>,
+        question: LoginQuestion,
+        verified: Option<&VerifiedUser>,
+        permit: AccountPermit,
+    ) -> Verdict {
+        let told = self.put_to_legacy(question, Some(permit)).await;
         let Some(told) = told else { return self.unavailable(Source::Legacy) };
+        let reply = self.reply_by_legacy(&told, verified);
+        Verdict { reply, counts: told.counts() }
+    }
+
+    fn reply_by_legacy(self: &Arc<Self>, told: &Told, verified: Option<&VerifiedUser>) -> Reply {
         if let (AfterLegacy::SaveAndAccept, Some(verified)) = (told.decision, verified) {
             let (service, id, version) = (Arc::clone(self), verified.user().id, verified.user().version);
             drop(self.background.run(async move { service.change_record(id, version, UserChange::Vouched).await }));
@@ -279,25 +294,17 @@ impl Service {
             );
         }
         match told.decision {
-            AfterLegacy::SaveAndAccept | AfterLegacy::AcceptUnsaved(_) => {
-                Verdict { reply: accepted(&told), counts: AttemptOutcome::Succeeded }
-            }
+            AfterLegacy::SaveAndAccept | AfterLegacy::AcceptUnsaved(_) => accepted(told),
             AfterLegacy::AcceptLocally => match verified {
-                Some(verified) => {
-                    let who = Box::new(Authenticated::from(verified));
-                    Verdict { reply: Reply::ours(Ours::Ok(who), Source::Local), counts: AttemptOutcome::Succeeded }
-                }
-                None => self.unavailable(Source::Legacy),
+                Some(verified) => Reply::ours(Ours::Ok(Box::new(Authenticated::from(verified))), Source::Local),
+                None => self.unavailable(Source::Legacy).reply,
             },
-            AfterLegacy::Deny => Verdict { reply: denied(&told), counts: AttemptOutcome::Failed },
+            AfterLegacy::Deny => denied(told),
             AfterLegacy::Relay => match &told.relay {
-                Some(relay) => {
-                    let outcome = relayed_outcome(told.word);
-                    Verdict { reply: Reply::legacys(relay.clone(), None, outcome), counts: AttemptOutcome::NoVerdict }
-                }
-                None => self.unavailable(Source::Legacy),
+                Some(relay) => Reply::legacys(relay.clone(), None, relayed_outcome(told.word)),
+                None => self.unavailable(Source::Legacy).reply,
             },
-            AfterLegacy::Unavailable => self.unavailable(Source::Legacy),
+            AfterLegacy::Unavailable => self.unavailable(Source::Legacy).reply,
         }
     }
 
@@ -365,7 +372,7 @@ impl Service {
             (_, Compared::Match) => LocalSide::Verified,
             (_, Compared::Mismatch | Compared::Unusable | Compared::Absent) => LocalSide::Open,
         };
-        let told = self.put_to_legacy(attempt.question(side, revision, SaveReason::Login)).await?;
+        let told = self.put_to_legacy(attempt.question(side, revision, SaveReason::Login), None).await?;
         if let (AfterLegacy::SaveAndAccept, Some(account)) = (told.decision, &account) {
             self.accounts.welcome(account, attempt.client);
         }

@@ -446,7 +446,7 @@ impl AccountPermit {
         }
     }
 
-    /// What it counts as if the client goes away from here on.
+    /// What it counts as if nobody settles it from here on.
     pub fn count_if_dropped(&mut self, outcome: AttemptOutcome) {
         self.if_dropped = outcome;
     }

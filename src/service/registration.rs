@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 use super::legacy_word::LoginQuestion;
 use super::ports::{
-    AskBy, AttemptOutcome, ClientRequest, ClientStanding, Inserted, LegacySide, Lookup, NewUser, Question,
-    RegisterAnswer, Relay, RouteIndex,
+    AskBy, ClientRequest, ClientStanding, Inserted, LegacySide, Lookup, NewUser, Question, RegisterAnswer, Relay,
+    RouteIndex,
 };
 use super::reply::{Ours, Reply};
 use super::saving::SaveReason;
@@ -301,9 +301,7 @@ impl Service {
         let Lookup { found, revision } = self.store.find(&names).await.ok()?;
         // A login like any other: whoever guesses passwords by registering is counted for it.
         let permit = self.accounts.admit(account_key(&found, &names), applicant.client).await.ok()?;
-        let told = self.put_to_legacy(applicant.login_question(revision)).await;
-        permit.settle(told.as_ref().map_or(AttemptOutcome::NoVerdict, |told| told.counts()));
-        let told = told?;
+        let told = self.put_to_legacy(applicant.login_question(revision), Some(permit)).await?;
         let named = matches!(told.decision, AfterLegacy::SaveAndAccept);
         told.accepted.as_ref().filter(|_| named).map(|accepted| Box::new(Authenticated::from(accepted)))
     }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::background::Background;
 use super::legacy_word::Told;
-use super::ports::RouteIndex;
+use super::ports::{AccountPermit, RouteIndex};
 use crate::domain::identifier::RawIdentifier;
 use crate::domain::password::Password;
 
@@ -22,11 +22,18 @@ const MAX_SHARED: usize = 4_096;
 
 type Key = [u8; 32];
 type Waiting = watch::Receiver<Option<Arc<Told>>>;
+type Table = Arc<Mutex<HashMap<Key, UnderWay>>>;
 
 /// The calls under way.
 pub(crate) struct SharedCalls {
     secret: hmac::Key,
-    under_way: Arc<Mutex<HashMap<Key, Waiting>>>,
+    under_way: Table,
+}
+
+struct UnderWay {
+    waiting: Waiting,
+    /// Of those who came later: each has made an attempt of his own (R65). No more than the limits admit at once.
+    permits: Vec<AccountPermit>,
 }
 
 impl SharedCalls {
@@ -51,7 +58,9 @@ impl SharedCalls {
     }
 
     /// Asks, or waits for the answer to the same question. The asking itself runs to its end even if every client that waits for
-    /// it has gone. `None` when it could not run or died.
+    /// it has gone, and the permits of all of them are settled with the answer before anybody hears it. `None` when it could not run
+    /// or died.
+    #[expect(clippy::too_many_arguments, reason = "four of them are what makes two logins equal")]
     pub(crate) async fn ask<F>(
         &self,
         route: RouteIndex,
@@ -59,6 +68,7 @@ impl SharedCalls {
         password: &Password,
         fields: &Value,
         background: &Background,
+        permit: Option<AccountPermit>,
         work: impl FnOnce() -> F,
     ) -> Option<Arc<Told>>
     where
@@ -67,14 +77,17 @@ impl SharedCalls {
         let key = self.key(route, login, password, fields);
         let mut waiting = {
             let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-            match under_way.get(&key) {
-                Some(waiting) => waiting.clone(),
+            match under_way.get_mut(&key) {
+                Some(same) => {
+                    same.permits.extend(permit);
+                    same.waiting.clone()
+                }
                 None => {
                     let (answer, waiting) = watch::channel(None);
                     let work = work();
                     let entry = if under_way.len() < MAX_SHARED {
-                        under_way.insert(key, waiting.clone());
-                        Some(Entry { key, under_way: Arc::clone(&self.under_way) })
+                        under_way.insert(key, UnderWay { waiting: waiting.clone(), permits: Vec::new() });
+                        Some(Entry { key: Some(key), under_way: Arc::clone(&self.under_way) })
                     } else {
                         None
                     };
@@ -82,7 +95,8 @@ impl SharedCalls {
                     background.run(async move {
                         let told = Arc::new(work.await);
                         // Off the list first: who comes now asks anew rather than getting an answer to an older question.
-                        drop(entry);
+                        let riders = entry.map(|mut entry| entry.give_up()).unwrap_or_default();
+                        permit.into_iter().chain(riders).for_each(|permit| permit.settle(told.counts()));
                         answer.send_replace(Some(told));
                     })?;
                     waiting
@@ -97,13 +111,23 @@ impl SharedCalls {
 
 /// A place in the table, given up when the call ends, also by a panic or when it never started.
 struct Entry {
-    key: Key,
-    under_way: Arc<Mutex<HashMap<Key, Waiting>>>,
+    /// Taken when the place is given up: by then it may be the next call's.
+    key: Option<Key>,
+    under_way: Table,
+}
+
+impl Entry {
+    /// Gives the place up: the permits of those who ride on the call.
+    fn give_up(&mut self) -> Vec<AccountPermit> {
+        let Some(key) = self.key.take() else { return Vec::new() };
+        let gone = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        gone.map(|gone| gone.permits).unwrap_or_default()
+    }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        drop(self.give_up());
     }
 }
 

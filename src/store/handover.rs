@@ -20,13 +20,11 @@ use crate::service::ports::{
     UserQuery, UserStore,
 };
 
-/// How long a call waits for a store that is away. Longer than a handover takes that goes well, shorter than clients wait.
-const PATIENCE: Duration = Duration::from_secs(15);
-
 /// The store, wherever it is.
 pub struct HandoverStore {
     place: RwLock<Option<Arc<dyn UserStore>>>,
     whereabouts: watch::Sender<Whereabouts>,
+    /// How long a call waits for a store that is away.
     patience: Duration,
 }
 
@@ -42,16 +40,16 @@ enum Whereabouts {
 }
 
 impl HandoverStore {
-    /// With a store that is open.
+    /// With a store that is open. Should it be put away, a call waits for it for as long as `patience`.
     #[must_use]
-    pub fn open(store: Arc<dyn UserStore>) -> Self {
-        Self { place: RwLock::new(Some(store)), whereabouts: watch::Sender::new(Whereabouts::Here), patience: PATIENCE }
+    pub fn open(store: Arc<dyn UserStore>, patience: Duration) -> Self {
+        Self { place: RwLock::new(Some(store)), whereabouts: watch::Sender::new(Whereabouts::Here), patience }
     }
 
-    /// With one that is still to come.
+    /// With one that is still to come, and that a call waits for as long as `patience`.
     #[must_use]
-    pub fn awaited() -> Self {
-        Self { place: RwLock::new(None), whereabouts: watch::Sender::new(Whereabouts::Away), patience: PATIENCE }
+    pub fn awaited(patience: Duration) -> Self {
+        Self { place: RwLock::new(None), whereabouts: watch::Sender::new(Whereabouts::Away), patience }
     }
 
     /// Waits for the calls under way and closes the store; calls that come wait for [`Self::bring`].
@@ -193,6 +191,8 @@ mod tests {
     use crate::store::{StoreSettings, open};
     use crate::telemetry::Metrics;
 
+    const PATIENCE: Duration = Duration::from_secs(60);
+
     fn opener(settings: &StoreSettings) -> impl FnOnce() -> Result<Arc<dyn UserStore>, OpenError> + Send + 'static {
         let settings = settings.clone();
         move || open(&settings, Arc::new(Metrics::new()), Arc::new(SystemClock))
@@ -207,7 +207,7 @@ mod tests {
     #[tokio::test]
     async fn r25_what_is_put_away_can_be_opened_by_another_and_calls_wait_until_it_comes_back() {
         let (_kept, settings) = place();
-        let store = HandoverStore::awaited();
+        let store = HandoverStore::awaited(PATIENCE);
         store.bring(opener(&settings)).await.expect("opened");
         store.set_mode(Mode::Observe).await.expect("written");
         assert!(matches!(opener(&settings)(), Err(OpenError::Locked(_))), "one writer");
@@ -224,7 +224,7 @@ mod tests {
 
     #[tokio::test]
     async fn r25_what_does_not_come_back_is_unavailable_at_once() {
-        let store = Arc::new(HandoverStore::awaited());
+        let store = Arc::new(HandoverStore::awaited(PATIENCE));
         let waiting = store.counts();
         store.give_up();
         assert!(matches!(waiting.await, Err(StoreError::Unavailable(_))));
@@ -234,7 +234,7 @@ mod tests {
 
     #[tokio::test]
     async fn r25_nobody_waits_for_ever() {
-        let store = HandoverStore { patience: Duration::from_millis(10), ..HandoverStore::awaited() };
+        let store = HandoverStore::awaited(Duration::from_millis(10));
         assert!(matches!(store.mode().await, Err(StoreError::Unavailable(_))));
     }
 
@@ -242,7 +242,7 @@ mod tests {
     async fn a_store_that_cannot_be_opened_is_still_awaited() {
         let (_kept, settings) = place();
         let holder = opener(&settings)().expect("opened");
-        let store = HandoverStore::awaited();
+        let store = HandoverStore::awaited(PATIENCE);
         assert!(matches!(store.bring(opener(&settings)).await, Err(OpenError::Locked(_))));
         drop(holder);
         store.bring(opener(&settings)).await.expect("free now");

@@ -107,6 +107,7 @@ async fn greet(stream: UnixStream) -> Result<Link, Fault> {
         | Message::Prepared
         | Message::Accept
         | Message::StoreClosed
+        | Message::Opening
         | Message::Serving
         | Message::Farewell => Err(Fault::Garbled("no hello")),
     }

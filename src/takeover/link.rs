@@ -87,6 +87,7 @@ impl Link {
             | Message::Prepared
             | Message::Accept
             | Message::StoreClosed
+            | Message::Opening
             | Message::Serving
             | Message::Farewell => 0,
         };

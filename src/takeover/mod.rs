@@ -12,6 +12,7 @@
 //!                                 <-    Accept                  accepts nothing more; its connections end with their next answer
 //! (accepts, forwards, holds logins)     (finishes its logins, flushes, closes the store)
 //!                                 <-    StoreClosed
+//! Opening…                        ->                            it takes a while, and is not given up
 //! Serving                         ->                            the store is open, logins go on
 //!                                 <-    Farewell                finishes its streams and ends
 //! ```
@@ -30,7 +31,7 @@ pub use door::{Door, OpenError, connect};
 pub use link::Link;
 
 /// Raised when the messages change: processes of different versions then restart in the usual way.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 
 /// What the two processes say to each other.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -68,6 +69,8 @@ pub enum Message {
     Accept,
     /// The old one has closed its store.
     StoreClosed,
+    /// The new one is still opening it; said again and again.
+    Opening,
     /// The new one has opened it.
     Serving,
     /// The old one knows, and leaves.

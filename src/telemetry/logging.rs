@@ -11,6 +11,8 @@ use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
 use std::sync::OnceLock;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use tracing::{Level, Metadata, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -98,10 +100,27 @@ const WAITING_LINES: usize = 8_192;
 /// How many lines were dropped in this process; its log is one, too.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// Sees to it that lines that still wait are written when it is dropped, within a second or so.
+/// How long the end of a process may wait for its last lines.
+const LAST_LINES: Duration = Duration::from_millis(1_500);
+
+/// Sees to it that lines that still wait are written when it is dropped, within a second or two.
 #[must_use = "what waits is lost when the process ends"]
-pub struct LogGuard {
-    _writes_the_rest: WorkerGuard,
+pub struct LogGuard(Option<WorkerGuard>);
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        let Some(writes_the_rest) = self.0.take() else { return };
+        // Not here: where nobody reads the log it may never come to an end.
+        let (done, ended) = sync_channel(1);
+        let waiting = std::thread::Builder::new().name("log-end".to_owned()).spawn(move || {
+            drop(writes_the_rest);
+            done.send(())
+        });
+        if waiting.is_ok() {
+            // Too late is as good as done: the process ends either way.
+            let _in_time = ended.recv_timeout(LAST_LINES);
+        }
+    }
 }
 
 /// How many lines were dropped since the start because nobody read them fast enough.
@@ -124,7 +143,7 @@ pub fn init(format: LogFormat, level: &str) -> Result<LogGuard, LoggingError> {
     // Whoever was first goes on counting: setting up twice fails below.
     let _first = DROPPED.set(writer.error_counter());
     subscriber(style, level, writer)?.try_init().map_err(LoggingError::AlreadySet)?;
-    Ok(LogGuard { _writes_the_rest: guard })
+    Ok(LogGuard(Some(guard)))
 }
 
 /// Whether [`init`] would take this level: for `authferry check`.

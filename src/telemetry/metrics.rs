@@ -464,7 +464,7 @@ impl Metrics {
         self.forwarded.get_or_create(&Labels { names: ["class"], values: [class.into()] }).inc();
     }
 
-    /// A limit refused: `address`, `account` or `registration`.
+    /// A limit refused: `address`, `registration`, `address_account`, `account`, `site` or `global`.
     pub fn rate_limited(&self, scope: &'static str) {
         self.rate_limited.get_or_create(&Labels { names: ["scope"], values: [scope.into()] }).inc();
     }

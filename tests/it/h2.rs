@@ -273,6 +273,46 @@ async fn r18_what_busy_clients_send_beside_their_requests_is_no_flood() {
 }
 
 #[tokio::test]
+async fn r18_a_client_that_updates_its_windows_for_every_4_kib_may_download_as_much_as_it_likes() {
+    const LENGTH: usize = 20 * 1024 * 1024;
+    let app = large(LENGTH).await;
+    let proxy = before(&app).await;
+    let mut client = H2Client::connect(proxy.address(), b"").await;
+    client.ask(1, &GET).await;
+    let mut left = LENGTH;
+    while left > 0 {
+        let frame = client.frame().await.expect("not ended");
+        assert_ne!(frame.kind, GOAWAY, "{left} bytes were left");
+        if frame.kind == DATA {
+            left -= frame.payload.len();
+            for part in frame.payload.chunks(4096) {
+                let credit = u32::try_from(part.len()).expect("short").to_be_bytes();
+                client.send(&[0, 1].map(|of| Frame::new(WINDOW_UPDATE, 0, of, credit))).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn r18_a_page_full_of_pictures_that_are_given_up_is_no_flood() {
+    let app = Upstream::app(|_| std::future::pending()).await;
+    let proxy = before(&app).await;
+    let mut client = H2Client::connect(proxy.address(), b"").await;
+    for page in 0..5 {
+        let pictures = (page * 60..(page + 1) * 60).map(|n| 2 * n + 1);
+        for stream in pictures.clone() {
+            client.ask(stream, &GET).await;
+        }
+        client.send(&[Frame::new(PING, 0, 0, *b"are you?")]).await;
+        assert!(client.frame_where(|frame| frame.kind == PING && frame.flags == ACK).await.is_some(), "page {page}");
+        let resets: Vec<Frame> = pictures.map(|stream| Frame::new(RST_STREAM, 0, stream, [0, 0, 0, 8])).collect();
+        client.send(&resets).await;
+    }
+    client.send(&[Frame::new(PING, 0, 0, *b"are you?")]).await;
+    assert!(client.frame_where(|frame| frame.kind == PING && frame.flags == ACK).await.is_some());
+}
+
+#[tokio::test]
 async fn r22_a_head_without_its_end_is_cut_though_other_requests_are_under_way() {
     let app = Upstream::app(|_| std::future::pending()).await;
     let bounds = EdgeBounds { head_timeout: Duration::from_millis(50), ..Wanted::before("http://127.0.0.1:1").bounds };

@@ -1,11 +1,17 @@
 //! Limits end to end: who is refused, what he is told, and that a refusal costs neither a hash nor a question to legacy.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use crate::support::app::{Running, start};
 use crate::support::call_login::call_login;
-use crate::support::legacy::{LegacyDouble, ann};
+use crate::support::legacy::{LegacyDouble, Misbehaviour, ann};
 use crate::support::raw_client::{Answer, send};
+use crate::support::service::{Kept, rig};
+use crate::support::soon;
 
 const ANN: &str = "ann@example.com";
 const NOBODY: &str = "nobody@example.com";
@@ -44,6 +50,15 @@ const ROUTES: &str = r#"
     forward.success = "status in [200, 204]"
     forward.denied = "status == 403"
     reply.denied = { status = 403, json = '"no, we say"' }
+    [[route]]
+    name = "forwarded"
+    action = "login"
+    match = { method = "POST", path = "/internal/login" }
+    request = { login = "/email", password = "/password" }
+    legacy = "forward"
+    forward.success = "status == 200 and json.user.id is defined"
+    forward.denied = "status == 401"
+    forward.user = { id = "json.user.id", email = "json.user.email", username = "json.user.username", phone = "json.user.phone", profile = "json.user" }
     [[route]]
     name = "other-login"
     action = "login"
@@ -181,6 +196,100 @@ async fn r65_everybody_who_shares_a_question_to_legacy_is_charged_for_it() {
     assert!(double.calls() <= 10, "{}", double.calls());
 }
 
+/// Sends a guess and goes away once legacy has it, and the edge has noticed.
+async fn guess_and_leave(proxy: &Running, double: &LegacyDouble, path: &str, password: &str) {
+    let body = json!({ "email": ANN, "password": password }).to_string();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nX-Forwarded-For: 10.0.6.1\r\nContent-Length: {}",
+        proxy.public,
+        body.len()
+    );
+    let (calls, under_way) = (double.calls(), proxy.metric("authferry_requests", &[]).await);
+    let mut client = TcpStream::connect(proxy.public).await.expect("a listener");
+    client.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.expect("it is read");
+    soon("the guess at legacy", double.until_calls(calls + 1)).await;
+    drop(client);
+    let left = async {
+        while proxy.metric("authferry_requests", &[]).await > under_way {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the edge to notice that the client left", left).await;
+}
+
+/// Waits until so many attempts have ended in a way.
+async fn until_attempts(proxy: &Running, outcome: &str, count: f64) {
+    let label = format!("outcome=\"{outcome}\"");
+    let counted = async {
+        while proxy.metric("authferry_password_attempts_total", &[&label]).await < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(&format!("{count} attempts {outcome}"), counted).await;
+}
+
+#[tokio::test]
+async fn r62_r63_a_guess_counts_although_the_client_goes_away_before_legacy_answers() {
+    for path in ["/login", "/internal/login"] {
+        let double = LegacyDouble::well_behaved();
+        let text = call_login(&double, "migrate", &[TRUST, ROUTES].concat());
+        let proxy = start(&text.replace("timeout = \"400ms\"", "timeout = \"20s\"")).await;
+        double.hold("/internal/login");
+        for guess in 0..10 {
+            guess_and_leave(&proxy, &double, path, &format!("guess {guess}")).await;
+        }
+        double.release();
+        until_attempts(&proxy, "failed", 10.0).await;
+        let before = cost(&proxy, &double).await;
+        let next = post_from(&proxy, "10.0.6.2", path, &json!({ "email": ANN, "password": RIGHT })).await;
+        assert_eq!(next.status, 429, "{path}");
+        assert_eq!(cost(&proxy, &double).await, before, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn r82_who_goes_away_while_legacy_hangs_has_not_failed() {
+    for path in ["/login", "/internal/login"] {
+        let double = LegacyDouble::misbehaving(Misbehaviour::NeverAnswers);
+        let proxy = started(&double, "migrate", "").await;
+        for guess in 0..12 {
+            guess_and_leave(&proxy, &double, path, &format!("guess {guess}")).await;
+        }
+        let asked_to_the_end = async {
+            while proxy.metric("authferry_legacy_in_flight", &[]).await > 0.0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("legacy to be given up", asked_to_the_end).await;
+        assert_eq!(proxy.metric("authferry_password_attempts_total", &["outcome=\"failed\""]).await, 0.0, "{path}");
+        double.behave(None);
+        let next = post_from(&proxy, "10.0.6.1", path, &json!({ "email": ANN, "password": RIGHT })).await;
+        assert_eq!(next.status, 200, "{path}: {next:?}");
+    }
+}
+
+#[tokio::test]
+async fn r65_everybody_who_shares_a_question_is_charged_for_it_although_all_have_gone_away() {
+    let double = LegacyDouble::well_behaved();
+    let rig = rig(&double, None, Kept::In(&Arc::default())).await;
+    double.hold("/internal/login");
+    let mut logins: Vec<_> = (0..5).map(|_| Box::pin(rig.login(ANN, "wrong"))).collect();
+    // Nothing that a login waits for before its question can be pending here.
+    for login in &mut logins {
+        assert!(futures_util::poll!(login).is_pending());
+    }
+    double.until_calls(1).await;
+    drop(logins);
+    double.release();
+    let counted = async {
+        while rig.metric("authferry_password_attempts_total", "outcome=\"failed\"") < 5.0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("five failures", counted).await;
+    assert_eq!(double.calls(), 1, "one question");
+}
+
 #[tokio::test]
 async fn r62_passwords_are_guessed_no_faster_by_changes_resets_and_deletions_than_by_logins() {
     for (path, addr) in [("/users/password", "10.0.2.1"), ("/delete", "10.0.2.2"), ("/reset", "10.0.2.3")] {
@@ -227,6 +336,74 @@ async fn r67_a_done_that_may_be_somebody_elses_makes_no_network_known() {
         assert_eq!(login_from(&proxy, &format!("10.0.4.{host}"), ANN, "wrong").await.status, 401);
     }
     assert_eq!(login_from(&proxy, "10.0.4.1", ANN, "wrong").await.status, 429);
+}
+
+#[tokio::test]
+async fn r62_a_login_that_confirms_a_change_is_a_guess_at_whom_the_body_names() {
+    let changes =
+        [json!({ "email": ANN, "current": "x" }), json!({ "email": ANN, "current": "" }), json!({ "email": ANN })];
+    for (mut change, path) in changes.into_iter().zip(["/users/password", "/users/password", "/reset"]) {
+        let double = LegacyDouble::well_behaved();
+        let proxy = started(&double, "migrate", "").await;
+        assert_eq!(login_from(&proxy, HOME, ANN, RIGHT).await.status, 200);
+        // Legacy goes by the attacker's session and changes his own password, each time to a guess at Ann's.
+        double.say("POST", path, 200, &[], "{}");
+        for guess in 0..10 {
+            change["new"] = json!(format!("guess {guess}"));
+            assert_eq!(post_from(&proxy, "10.0.8.1", path, &change).await.status, 200, "{path} {guess}");
+        }
+        let before = double.calls();
+        assert_eq!(post_from(&proxy, "10.0.8.1", path, &change).await.status, 429, "{change}");
+        assert_eq!(login_from(&proxy, "10.0.8.2", ANN, RIGHT).await.status, 429, "{change}: one budget for all");
+        assert_eq!(double.calls(), before, "{change}");
+        assert_eq!(login_from(&proxy, HOME, ANN, RIGHT).await.status, 200, "{change}: she herself is not held up");
+    }
+}
+
+#[tokio::test]
+async fn r67_a_yes_to_somebody_else_makes_no_network_known_and_ends_no_row() {
+    let (other, nameless) =
+        (json!({ "user": { "id": 9, "email": "eve@example.com" } }), json!({ "user": { "id": 9 } }));
+    // To a session of the attacker's own that he sends along, legacy says yes whatever the body names.
+    for (yes, counts) in [(other, 1), (nameless, 0)] {
+        let double = LegacyDouble::well_behaved();
+        let proxy = started(&double, "migrate", "").await;
+        let guess = |host: u8, password: &'static str| {
+            let body = json!({ "email": ANN, "password": password });
+            let proxy = &proxy;
+            async move { post_from(proxy, &format!("10.0.7.{host}"), "/internal/login", &body).await.status }
+        };
+        double.say("POST", "/internal/login", 200, &[("content-type", "application/json")], &yes.to_string());
+        assert_eq!(guess(1, "x").await, 200, "legacy's own answer");
+        double.say("POST", "/internal/login", 401, &[], "no");
+        for host in 2..12 - counts {
+            assert_eq!(guess(host, "wrong").await, 401, "{yes} {host}");
+        }
+        let before = double.calls();
+        assert_eq!(guess(1, "wrong").await, 429, "{yes}: a stranger");
+        assert_eq!(double.calls(), before, "{yes}");
+    }
+}
+
+#[tokio::test]
+async fn r62_whoever_makes_legacy_answer_something_else_tries_no_passwords_against_our_hash_for_nothing() {
+    let nameless = json!({ "user": { "id": 9 } }).to_string();
+    for (status, body) in [(422, "the form has expired"), (200, &*nameless)] {
+        let double = LegacyDouble::well_behaved();
+        let proxy = started(&double, "migrate", "").await;
+        assert_eq!(login_from(&proxy, HOME, ANN, RIGHT).await.status, 200);
+        double.say("POST", "/internal/login", status, &[("content-type", "application/json")], body);
+        let guess = |host: u8, password: String| {
+            let body = json!({ "email": ANN, "password": password });
+            let proxy = &proxy;
+            async move { post_from(proxy, &format!("10.0.11.{host}"), "/internal/login", &body).await.status }
+        };
+        for host in 0..10 {
+            assert_ne!(guess(host, format!("guess {host}")).await, 429, "{status} {host}");
+        }
+        assert_eq!(guess(11, RIGHT.to_owned()).await, 429, "{status}");
+        assert_eq!(login_from(&proxy, HOME, ANN, RIGHT).await.status, 200, "{status}: she herself is not held up");
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::support::app::{ADMIN_TOKEN, Operator, Running, start};
 use crate::support::configs::*;
+use crate::support::h2::{END_HEADERS, Frame, HEADERS, SETTINGS, block};
 use crate::support::legacy::LegacyDouble;
 use crate::support::process::{Process, authferry};
 use crate::support::raw_client::send;
@@ -19,11 +20,13 @@ use crate::support::soon;
 
 const ANN: &str = "ann@example.com";
 const RIGHT: &str = "correct horse battery";
+const JSON: &str = "application/json";
+const UNDER_WAY: &str = "authferry_requests";
 
 /// Seconds, as an honest answer has them.
 fn retry_after(value: Option<&str>) -> u64 {
     let seconds: u64 = value.and_then(|value| value.parse().ok()).expect("a Retry-After in seconds");
-    assert!((1..=30).contains(&seconds), "{seconds}");
+    assert!((1..=45).contains(&seconds), "{seconds}");
     seconds
 }
 
@@ -120,6 +123,33 @@ async fn r77_a_legacy_that_hangs_holds_as_many_as_it_may_and_everybody_else_is_s
     double.release();
     for hanging in hanging {
         assert_eq!(hanging.await.expect("no panic"), 401, "and those get its word");
+    }
+}
+
+#[tokio::test]
+async fn r23_a_client_whose_bodies_do_not_come_makes_room_whatever_it_speaks_and_asks_for() {
+    let double = LegacyDouble::well_behaved();
+    double.say("GET", "/others", 200, &[], "the app");
+    let server = "[server]\nmax_connections = 1\nbody_timeout = \"10m\"\n";
+    let proxy = start(&format!("{}{server}", in_mode("migrate", &double, &[TOKEN, LOGIN, CALL_LOGIN]))).await;
+    let posts = |path| {
+        let fields =
+            [(":method", "POST"), (":scheme", "http"), (":authority", "app"), (":path", path), ("content-type", JSON)];
+        let stream = |number| Frame::new(HEADERS, END_HEADERS, number, block(&fields));
+        let head = format!("POST {path} HTTP/1.1\r\nHost: app\r\nContent-Type: {JSON}\r\nContent-Length: 99\r\n\r\n");
+        let settings = Frame::new(SETTINGS, 0, 0, []);
+        let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), settings.bytes()].concat();
+        let two = [preface, stream(1).bytes(), stream(3).bytes()].concat();
+        [(1.0, head.into_bytes()), (2.0, two)]
+    };
+    for (requests, bytes) in ["/login", "/others"].map(posts).into_iter().flatten() {
+        let mut owing = TcpStream::connect(proxy.public).await.expect("a connection");
+        owing.write_all(&bytes).await.expect("written");
+        soon("its requests to be under way", async { while proxy.metric(UNDER_WAY, &[]).await < requests {} }).await;
+        soon("room", async { while asked(proxy.public, "/others").await != Some(200) {} }).await;
+        // A reset is as much of an end as an end.
+        let _ended = soon("the end", owing.read_to_end(&mut Vec::new())).await;
+        soon("nobody to be there", async { while proxy.metric(UNDER_WAY, &[]).await > 0.0 {} }).await;
     }
 }
 

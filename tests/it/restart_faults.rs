@@ -102,6 +102,37 @@ async fn r25_a_store_that_another_process_keeps_for_a_while_is_waited_for() {
     assert!(tokio::task::block_in_place(|| process.wait()).0.success());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r25_a_process_that_is_stopped_while_it_hands_over_finishes_the_handover_first() {
+    // This test is the new process.
+    for gets in [Gets::Accepting, Gets::ToTheStore] {
+        let (folder, _, mut old) = tokio::task::block_in_place(running);
+        let mut link = soon("the newcomer", newcomer(folder.path(), gets)).await;
+        old.terminate();
+        tokio::task::block_in_place(|| old.wait_for("draining"));
+        if gets == Gets::Accepting {
+            link.expect(&Message::StoreClosed, PATIENCE).await.expect("closed");
+        }
+        let settings = StoreSettings { path: folder.path().join("users.redb"), cache_bytes: 1 << 20 };
+        open(&settings, Arc::new(Metrics::new()), Arc::new(SystemClock)).expect("it is free");
+        link.send(&Message::Serving).await.expect("sent");
+        link.expect(&Message::Farewell, PATIENCE).await.expect("let go");
+        let (status, log) = tokio::task::block_in_place(|| old.wait());
+        assert!(status.success() && log.contains("handed over"), "{status}\n{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r25_a_process_that_is_stopped_ends_though_the_new_one_dies() {
+    let (folder, _, mut old) = tokio::task::block_in_place(running);
+    let link = soon("the newcomer", newcomer(folder.path(), Gets::ToTheStore)).await;
+    old.terminate();
+    tokio::task::block_in_place(|| old.wait_for("finishing the handover first"));
+    drop(link);
+    let (status, log) = tokio::task::block_in_place(|| old.wait());
+    assert!(status.success() && log.contains("this process is ending"), "{status}\n{log}");
+}
+
 /// A running proxy that could be taken over from, and its folder.
 fn running() -> (TempDir, String, Process) {
     let folder = TempDir::new().expect("a folder");

@@ -181,6 +181,30 @@ async fn r23_requests_over_the_limit_are_told_to_come_back_however_few_connectio
 }
 
 #[tokio::test]
+async fn r23_one_network_has_an_eighth_of_the_requests_that_there_may_be() {
+    let (handler, mut here, go) = held();
+    let server = serving(EdgeBounds { max_requests: 16, ..bounds() }, handler);
+    let HttpClient::H2(sender) = HttpClient::h2(server.address()).await else { unreachable!("HTTP/2 was asked for") };
+    let ask = || {
+        let mut client = HttpClient::H2(sender.clone());
+        tokio::spawn(async move { client.ask(get("http://app/")).await })
+    };
+    let under_way = [ask(), ask()];
+    for _ in &under_way {
+        soon("the request", here.recv()).await.expect("there");
+    }
+    assert_eq!(soon("an answer", ask()).await.expect("no panic").status(), 503);
+    // On HTTP/1 the bound on connections is one on requests.
+    let mut other = HttpClient::h1(server.address()).await;
+    let elsewhere = tokio::spawn(async move { other.ask(get("/")).await });
+    soon("the request", here.recv()).await.expect("there");
+    go.send(true).expect("waited for");
+    for asked in under_way.into_iter().chain([elsewhere]) {
+        assert_eq!(soon("the answer", asked).await.expect("no panic").body(), "held");
+    }
+}
+
+#[tokio::test]
 async fn r25_http2_streams_are_finished_before_the_drain_is_over() {
     let (handler, mut here, go) = held();
     let mut server = serving(bounds(), handler);

@@ -201,7 +201,9 @@ fn declared_format(headers: &HeaderMap) -> Result<Option<BodyFormat>, DecodeErro
         Some(media) if media.eq_ignore_ascii_case("application/x-www-form-urlencoded") => BodyFormat::Form,
         Some(_) | None => return Err(DecodeError::UnsupportedType),
     };
-    match (parts.next(), parts.next()) {
+    // Parameters may be empty (RFC 9110, section 5.6.6); old clients end with a semicolon.
+    let mut parameters = parts.filter(|part| !part.is_empty());
+    match (parameters.next(), parameters.next()) {
         (None, None) => Ok(Some(format)),
         (Some(parameter), None) => utf8_charset(parameter).map(|()| Some(format)),
         (_, Some(_)) => Err(DecodeError::UnsupportedType),
@@ -214,7 +216,9 @@ fn utf8_charset(parameter: &str) -> Result<(), DecodeError> {
         return Err(DecodeError::UnsupportedType);
     }
     let unquoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
-    if unquoted.eq_ignore_ascii_case("utf-8") { Ok(()) } else { Err(DecodeError::UnsupportedCharset) }
+    // The second is what everybody takes for the first (WHATWG Encoding, section 4.2).
+    let is_utf8 = ["utf-8", "utf8"].iter().any(|name| unquoted.eq_ignore_ascii_case(name));
+    if is_utf8 { Ok(()) } else { Err(DecodeError::UnsupportedCharset) }
 }
 
 impl Decoded {

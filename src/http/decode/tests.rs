@@ -70,6 +70,8 @@ fn r32_one_exact_media_type_in_utf_8_is_accepted() {
     for content_type in [
         "application/json",
         "Application/JSON",
+        "application/json;",
+        "application/json; charset=utf8;",
         "application/json;charset=utf-8",
         "application/json; charset=UTF-8",
         "application/json ; charset=\"utf-8\"",

@@ -218,9 +218,9 @@ impl Interceptor {
         let most = if candidates.needs_body_fields() { auth_body_bytes.max(SHARED_PATH_BODY) } else { auth_body_bytes };
         let deadline = self.parts.clock.monotonic() + body_timeout;
         let read = match mode {
-            Mode::Observe => read_ahead(body, most, deadline).await,
+            Mode::Observe => traffic.connection.receives(read_ahead(body, most, deadline)).await,
             Mode::Passthrough | Mode::Migrate | Mode::Retired => {
-                read_bounded(body, most, deadline).await.map(ReadAhead::Whole)
+                traffic.connection.receives(read_bounded(body, most, deadline)).await.map(ReadAhead::Whole)
             }
         };
         let bytes = match read {
@@ -258,7 +258,7 @@ impl Interceptor {
     /// unread if it is an upload, and is refused otherwise.
     async fn look_into(&self, candidates: &Candidates, traffic: Traffic<'_>, body: Incoming) -> Response<ProxyBody> {
         let deadline = self.parts.clock.monotonic() + self.parts.bounds.body_timeout;
-        let bytes = match read_ahead(body, SHARED_PATH_BODY, deadline).await {
+        let bytes = match traffic.connection.receives(read_ahead(body, SHARED_PATH_BODY, deadline)).await {
             Ok(ReadAhead::Whole(bytes)) => bytes,
             Ok(ReadAhead::Longer(body)) if is_multipart(&traffic.head.headers) => {
                 return self.send_on(traffic, body).await;

@@ -128,6 +128,10 @@ fn an_absolute_form_without_a_path_is_forwarded_with_one() {
     let uri: http::Uri = "http://host?a=1".parse().expect("a URI");
     let parsed = CanonicalTarget::parse(uri.path_and_query().expect("a target"), PathPolicy::Strict).expect("a target");
     assert_eq!(parsed.path_and_query().as_str(), "/?a=1");
+    // An empty path that is shown as `/` is not the same target to `http`.
+    let uri: http::Uri = "http://host".parse().expect("a URI");
+    let target = CanonicalTarget::parse(uri.path_and_query().expect("a target"), PathPolicy::Strict);
+    assert_eq!(target, CanonicalTarget::parse_str("/", PathPolicy::Strict));
 }
 
 #[test]

@@ -166,6 +166,14 @@ impl Process {
         }
     }
 
+    /// The same for a line that may have come already, as before it was ready.
+    pub(crate) fn hear(&mut self, text: &str) -> String {
+        match self.seen.iter().find(|line| line.contains(text)) {
+            Some(line) => line.clone(),
+            None => self.wait_for(text),
+        }
+    }
+
     /// SIGKILL, and waits until it is gone.
     pub(crate) fn kill(mut self) -> String {
         self.child.0.kill().expect("a child of ours");
