@@ -12,6 +12,10 @@ const CANARY: &str = "canary-8f14e45fceea167a5a36dedd4bea2543";
 /// A configuration.
 pub fn config(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
+    // libFuzzer learns what it is compared with. Whoever writes the word himself may see it.
+    if text.contains(CANARY) {
+        return;
+    }
     let environment = Environment::new([("SECRET", CANARY)], NonZeroUsize::MIN);
     match Config::from_text(text, "proxy.toml", &environment) {
         Ok(config) => {

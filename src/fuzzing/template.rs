@@ -11,6 +11,10 @@ const CANARY: &str = "canary-8f14e45fceea167a5a36dedd4bea2543";
 /// `v`: a value for templates of ours. `t`, `x`: the source of a template or an expression, then, after a NUL, a JSON value for it.
 pub fn template(data: &[u8]) {
     let Ok(text) = str::from_utf8(data.get(1..).unwrap_or_default()) else { return };
+    // libFuzzer learns what it is compared with. Whoever writes the word himself may see it.
+    if text.contains(CANARY) {
+        return;
+    }
     let (source, value) = text.split_once('\0').unwrap_or((text, "null"));
     match data.first() {
         Some(b'v') => holds_a_value(text),
