@@ -500,13 +500,23 @@ pub(super) struct Roster {
     now: AtomicU64,
     /// How many were looked at in search of some to close since the last inspection.
     looked_at: AtomicUsize,
+    /// The same on behalf of single networks, which must not use up what everybody needs.
+    looked_at_for_one: AtomicUsize,
 }
 
 impl Roster {
     pub(super) fn new() -> Arc<Self> {
-        let (connections, handshakes, tasks, draining_since, drain_begins, looked_at) = Default::default();
-        let (started, now) = (Instant::now(), AtomicU64::new(1));
-        Arc::new(Self { connections, handshakes, tasks, started, draining_since, drain_begins, now, looked_at })
+        Arc::new(Self {
+            connections: Mutex::default(),
+            handshakes: Mutex::default(),
+            tasks: TaskTracker::new(),
+            started: Instant::now(),
+            draining_since: AtomicU64::new(0),
+            drain_begins: Notify::new(),
+            now: AtomicU64::new(1),
+            looked_at: AtomicUsize::new(0),
+            looked_at_for_one: AtomicUsize::new(0),
+        })
     }
 
     fn now(&self) -> u64 {
@@ -529,6 +539,7 @@ impl Roster {
     pub(super) fn inspect(&self, patience: Patience) {
         let now = self.move_on();
         self.looked_at.store(0, Ordering::Relaxed);
+        self.looked_at_for_one.store(0, Ordering::Relaxed);
         self.handshakes().retain(|handshake| handshake.strong_count() > 0);
         self.each(|connection| match connection.due(now, patience) {
             Order::Run => {}
@@ -642,7 +653,7 @@ impl Roster {
                 }
                 handshakes.pop_front();
             }
-        } else if self.looked_at.fetch_add(handshakes.len(), Ordering::Relaxed) <= LOOKED_AT {
+        } else if self.may_look_at(handshakes.len(), network) {
             handshakes.retain(|handshake| {
                 let Some(handshake) = handshake.upgrade() else { return false };
                 let goes = closed < most && handshake.since <= until && handshake.place.network() == network;
@@ -656,11 +667,17 @@ impl Roster {
         closed
     }
 
+    /// Whether so many more may be looked at until the next inspection.
+    fn may_look_at(&self, more: usize, network: Option<IpAddr>) -> bool {
+        let looked_at = if network.is_some() { &self.looked_at_for_one } else { &self.looked_at };
+        looked_at.fetch_add(more, Ordering::Relaxed) <= LOOKED_AT
+    }
+
     /// The connections whose clients keep us waiting, since when, and their order. None when enough were looked at for now.
     fn waiting(&self, network: Option<IpAddr>) -> Vec<(u64, usize, Arc<Connection>)> {
         let mut waiting = Vec::new();
         let mut connections = self.lock();
-        if self.looked_at.fetch_add(connections.len(), Ordering::Relaxed) > LOOKED_AT {
+        if !self.may_look_at(connections.len(), network) {
             return waiting;
         }
         let mut index = 0;
@@ -984,6 +1001,18 @@ mod tests {
         whole.send(()).expect("somebody reads");
         assert!(reading.as_mut().poll(&mut cx).is_ready());
         assert_eq!(connection.waits_since(), None, "it is answered now");
+    }
+
+    #[test]
+    fn r23_a_network_in_which_nobody_can_be_closed_keeps_nobody_else_from_making_room() {
+        let _runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").enter();
+        let (roster, places) = (Roster::new(), places(10, 10));
+        let _open: Vec<_> =
+            (0..10).map(|_| Connection::new(None, None, false, &roster, places.take().expect("a place"))).collect();
+        for _ in 0..=LOOKED_AT / 10 + 1 {
+            assert_eq!(roster.shed(Some([192, 0, 2, 9].into()), 1), 0);
+        }
+        assert_eq!(roster.shed(None, 1), 1);
     }
 
     #[test]
