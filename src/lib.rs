@@ -32,6 +32,7 @@
 //! | [`admin`] | what operators see, on a socket of its own | shows a hash, serves the public listener |
 //! | [`config`] | proxy.toml to valid settings, all problems in one run | is seen by an adapter as a whole |
 //! | [`net`], [`template`], [`telemetry`] | outbound connections; templates and expressions; metrics and logs | know of users |
+//! | [`exchange`] | users in files: other products' exports and imports | knows of a store |
 //! | [`takeover`] | one process in the place of another: sockets, and whose turn the store is | decides when |
 //! | [`notify`] | what the service manager is told | waits for it |
 //! | [`demo`] | a small legacy app to try everything against | is part of a deployment |
@@ -58,6 +59,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod domain;
+pub mod exchange;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

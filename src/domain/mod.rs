@@ -14,6 +14,7 @@ pub mod login;
 pub mod mode;
 pub mod password;
 pub mod password_life;
+pub mod portable;
 pub mod proof;
 pub mod registration;
 pub mod user;

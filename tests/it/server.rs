@@ -22,6 +22,10 @@ use crate::support::proxy::{Proxy, Wanted, on_any_port};
 use crate::support::soon;
 use crate::support::upstream::{Upstream, echoed};
 
+/// Between two connections of a test that waits for the listener to go. Without it they come by the thousand, and the server
+/// closes the idle connection that is looked at to make room for them.
+const BETWEEN_CALLS: Duration = Duration::from_millis(10);
+
 const GET: &str = "GET / HTTP/1.1\r\nhost: app\r\n\r\n";
 
 /// Tells when a request is there, and answers when it is told to.
@@ -81,7 +85,7 @@ async fn r25_a_drain_answers_what_is_under_way_and_takes_nothing_new() {
     // The listener is gone before that: connecting is refused from then on.
     soon("connections to be refused", async {
         while TcpStream::connect(address).await.is_ok() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(BETWEEN_CALLS).await;
         }
     })
     .await;
@@ -105,7 +109,7 @@ async fn r25_a_request_on_an_idle_connection_is_answered_within_the_time_to_ling
     // Whatever it may have missed at first: the shutdown is in force once nobody is let in any more.
     soon("connections to be refused", async {
         while TcpStream::connect(server.address()).await.is_ok() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(BETWEEN_CALLS).await;
         }
     })
     .await;

@@ -1,0 +1,69 @@
+//! A user on the way between two products: what every format is read into and written from. Nothing in here is normalized or
+//! believed yet; the import does both.
+
+use serde_json::Value;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::clock::UnixSeconds;
+use super::identifier::IdentifierKind;
+use super::password::PasswordNormalization;
+use super::user::{LegacyId, Origin, Standing};
+
+/// A user on the way between two products. No `Debug`: he carries a hash, and a profile is personal data.
+#[derive(Clone)]
+pub struct PortableUser {
+    /// Our own key; only our own export has it.
+    pub id: Option<Uuid>,
+    /// The id under which the product that he comes from knows him.
+    pub legacy_id: Option<LegacyId>,
+    /// All his names, as written there.
+    pub names: Vec<PortableName>,
+    /// Everything else that was said about him, kept whole, less the password.
+    pub profile: Value,
+    /// None for one whom legacy has to be asked about.
+    pub password: Option<PortablePassword>,
+    /// Whether he may log in.
+    pub standing: Standing,
+    /// How he came to us; only our own export has it.
+    pub origin: Option<Origin>,
+    /// When he was created there.
+    pub created_at: Option<UnixSeconds>,
+    /// When he last changed; only our own export has it.
+    pub updated_at: Option<UnixSeconds>,
+    /// When legacy last vouched for him; only our own export has it.
+    pub legacy_vouched_at: Option<UnixSeconds>,
+    /// When he last logged in.
+    pub last_login_at: Option<UnixSeconds>,
+    /// What a roster said of him.
+    pub roster: Option<PortableRoster>,
+}
+
+/// One name of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortableName {
+    /// Which kind of name.
+    pub kind: IdentifierKind,
+    /// As written.
+    pub value: String,
+    /// Whether it was verified there; none where nothing is said.
+    pub verified: Option<bool>,
+}
+
+/// A stored hash, in the one encoding that `password::formats` reads it in. No `Debug`, no `Serialize`.
+#[derive(Clone)]
+pub struct PortablePassword {
+    /// The encoded hash. Where the product has no encoding of its own for it, the format's reader makes one.
+    pub encoded: Zeroizing<String>,
+    /// What that product does to a password before it hashes it.
+    pub normalization: PasswordNormalization,
+}
+
+/// What a roster says of a user beside his names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortableRoster {
+    /// When legacy last saw him.
+    pub last_seen: Option<UnixSeconds>,
+    /// What he is worth to the business, in whatever unit the operator counts.
+    pub value: Option<u64>,
+}
