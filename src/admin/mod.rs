@@ -7,6 +7,7 @@
 //! probes    /metrics and /health, without a token        api       /api/v1, JSON, behind the token
 //! operate   what both doors do                           console   HTML, behind a session
 //! view      the wire structs, read by the CLI too        problem   errors as problem+json
+//! roster    who has not come over: sums, forecast, pages
 //! ```
 //!
 //! Never reads a hash, never changes a user, never speaks to legacy. Made by `app`, which serves [`router`] with [`serve`].
@@ -20,6 +21,7 @@ mod permit;
 mod probes;
 mod problem;
 mod readiness;
+pub mod roster;
 mod search;
 mod server;
 mod session;

@@ -72,6 +72,9 @@ impl From<OperateError> for Problem {
         match error {
             OperateError::NoSuchUser => Self::new(StatusCode::NOT_FOUND, "There is no user with this id."),
             OperateError::Unconfirmed(needs) => Self::new(StatusCode::CONFLICT, format!("{needs}.")),
+            OperateError::TooManyAtOnce(most) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("At most {most} at once."))
+            }
             OperateError::Store(error) => {
                 tracing::error!(error = %WithCauses(&error), "the store failed an operator");
                 match error {

@@ -9,6 +9,7 @@ use super::attempts::WrongTokens;
 use super::gate::AllowedHosts;
 use super::permit::{TokenCheck, TokenVerdict};
 use super::readiness::Readiness;
+use super::roster::Gauges;
 use super::session::Sessions;
 use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::identifier::IdentifierRules;
@@ -49,6 +50,7 @@ pub struct AdminState {
     wrong_tokens: WrongTokens,
     pub(super) hosts: AllowedHosts,
     pub(super) sessions: Sessions,
+    pub(super) gauges: Gauges,
     pub(super) started_at: UnixSeconds,
 }
 
@@ -62,6 +64,7 @@ impl AdminState {
             token: TokenCheck::new(token.as_deref().map(String::as_str)),
             hosts: AllowedHosts::new(bound.ip(), hosts),
             sessions: Sessions::default(),
+            gauges: Gauges::default(),
             wrong_tokens: WrongTokens::default(),
             store,
             metrics,

@@ -14,9 +14,10 @@ use tokio::time::timeout;
 use super::OpenError;
 use crate::domain::identifier::Candidates;
 use crate::domain::mode::Mode;
+use crate::domain::roster::RosterCounts;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::ports::{
-    Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
+    Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, StragglerQuery, Updated, UserChange, UserCounts, UserPage,
     UserQuery, UserStore,
 };
 
@@ -156,6 +157,18 @@ impl UserStore for HandoverStore {
 
     fn counts(&self) -> BoxFuture<'_, Result<UserCounts, StoreError>> {
         Box::pin(self.ask(|store| async move { store.counts().await }))
+    }
+
+    fn roster(&self) -> BoxFuture<'_, Result<RosterCounts, StoreError>> {
+        Box::pin(self.ask(|store| async move { store.roster().await }))
+    }
+
+    fn stragglers(&self, query: StragglerQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {
+        Box::pin(self.ask(|store| async move { store.stragglers(query).await }))
+    }
+
+    fn forget_listed(&self, users: Vec<(UserId, Version)>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.ask(|store| async move { store.forget_listed(users).await }))
     }
 
     fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>> {

@@ -5,6 +5,7 @@
 //! writer    group commit, recovery                 operation        a write and its answer
 //! writes    what each write does                   readers, reads   what each read does
 //! schema    tables and counts                      record, conflicts, fault
+//! roster    who has not come over, by day
 //! ```
 //!
 //! Never decides about a login (it asks [`crate::domain::login::decide_save`]), never sees a password. A future that is dropped
@@ -19,6 +20,7 @@ mod overlay;
 mod readers;
 mod reads;
 mod record;
+mod roster;
 mod schema;
 mod slot;
 mod writer;
@@ -65,9 +67,10 @@ use super::{OpenError, StoreSettings};
 use crate::domain::clock::Clock;
 use crate::domain::identifier::Candidates;
 use crate::domain::mode::Mode;
+use crate::domain::roster::RosterCounts;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::ports::{
-    Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
+    Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, StragglerQuery, Updated, UserChange, UserCounts, UserPage,
     UserQuery, UserStore,
 };
 use crate::telemetry::Metrics;
@@ -203,6 +206,18 @@ impl UserStore for RedbStore {
 
     fn counts(&self) -> BoxFuture<'_, Result<UserCounts, StoreError>> {
         Box::pin(self.read(|snapshot| Ok(Ledger::load(&snapshot.meta)?.counts)))
+    }
+
+    fn roster(&self) -> BoxFuture<'_, Result<RosterCounts, StoreError>> {
+        Box::pin(self.read(roster::counts))
+    }
+
+    fn stragglers(&self, query: StragglerQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {
+        Box::pin(self.read(move |snapshot| roster::stragglers(snapshot, &query)))
+    }
+
+    fn forget_listed(&self, users: Vec<(UserId, Version)>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.write(move |reply| Operation::ForgetListed(users, reply)))
     }
 
     fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>> {

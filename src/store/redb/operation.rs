@@ -20,6 +20,7 @@ pub(super) enum Operation {
     SaveProven(Box<ProvenUser>, Reply<Saved>),
     InsertNew(Box<NewUser>, Reply<Inserted>),
     Update(UserId, Version, UserChange, Reply<Updated>),
+    ForgetListed(Vec<(UserId, Version)>, Reply<u64>),
     SetMode(Mode, Reply<()>),
     /// Shows that the writer works.
     Probe(Reply<()>),
@@ -114,6 +115,10 @@ impl Operation {
                     UpdateWritten::Missing => Updated::Missing,
                 })
             }
+            Self::ForgetListed(users, reply) => {
+                let written = batch.forget_listed(&users);
+                finish(batch, reply, written, |forgotten, _on_disk| forgotten)
+            }
             Self::SetMode(mode, reply) => {
                 let written = batch.keep_mode(mode);
                 finish(batch, reply, written, |(), _on_disk| ())
@@ -130,6 +135,7 @@ impl Operation {
             Self::SaveProven(_, reply) => drop(reply.send(Err(error()))),
             Self::InsertNew(_, reply) => drop(reply.send(Err(error()))),
             Self::Update(_, _, _, reply) => drop(reply.send(Err(error()))),
+            Self::ForgetListed(_, reply) => drop(reply.send(Err(error()))),
             Self::SetMode(_, reply) | Self::Probe(reply) => drop(reply.send(Err(error()))),
             Self::Reopen(_) => {}
         }

@@ -5,6 +5,7 @@ use ::redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefiniti
 use uuid::Uuid;
 
 use super::fault::Fault;
+use super::roster;
 use crate::domain::credential::Credential;
 use crate::domain::mode::Mode;
 use crate::domain::user::{Origin, Standing, User, UserId, Version};
@@ -40,6 +41,7 @@ pub(super) struct Snapshot {
     pub(super) legacy_ids: ReadOnlyTable<&'static str, &'static IdBytes>,
     pub(super) conflicts: ReadOnlyTable<u64, &'static [u8]>,
     pub(super) meta: ReadOnlyTable<&'static str, u64>,
+    pub(super) roster: roster::View,
 }
 
 impl Snapshot {
@@ -50,6 +52,7 @@ impl Snapshot {
             legacy_ids: transaction.open_table(LEGACY_IDS)?,
             conflicts: transaction.open_table(CONFLICTS)?,
             meta: transaction.open_table(META)?,
+            roster: roster::View::of(transaction)?,
         })
     }
 }
@@ -62,6 +65,7 @@ pub(super) struct Tables<'txn> {
     pub(super) conflicts: Table<'txn, u64, &'static [u8]>,
     pub(super) conflict_pairs: Table<'txn, &'static [u8], u64>,
     pub(super) meta: Table<'txn, &'static str, u64>,
+    pub(super) roster: roster::Tables<'txn>,
 }
 
 impl<'txn> Tables<'txn> {
@@ -73,6 +77,7 @@ impl<'txn> Tables<'txn> {
             conflicts: transaction.open_table(CONFLICTS)?,
             conflict_pairs: transaction.open_table(CONFLICT_PAIRS)?,
             meta: transaction.open_table(META)?,
+            roster: roster::Tables::of(transaction)?,
         })
     }
 }

@@ -13,12 +13,14 @@ use uuid::{ContextV7, Timestamp, Uuid};
 use super::conflicts;
 use super::fault::Fault;
 use super::record;
+use super::roster::Pending;
 use super::schema::{Ledger, Tables, find_user, keep_mode, own_id, user_of};
 use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::credential::{AbsentBecause, Credential};
 use crate::domain::identifier::{Identifier, NORMALIZATION_VERSION, NormalizedIdentifier};
 use crate::domain::login::{Holder, SaveDecision, decide_save};
 use crate::domain::mode::Mode;
+use crate::domain::roster::{Day, is_only_listed, place, step};
 use crate::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
 use crate::service::ports::{NewUser, ProvenUser, UserChange};
 
@@ -59,6 +61,7 @@ pub(super) struct Workshop {
 pub(super) struct Batch<'txn> {
     tables: Tables<'txn>,
     ledger: Ledger,
+    roster: Pending,
     workshop: &'txn Workshop,
     changed: bool,
     operation_wrote: bool,
@@ -67,7 +70,7 @@ pub(super) struct Batch<'txn> {
 impl<'txn> Batch<'txn> {
     pub(super) fn new(tables: Tables<'txn>, workshop: &'txn Workshop) -> Result<Self, Fault> {
         let ledger = Ledger::load(&tables.meta)?;
-        Ok(Self { tables, ledger, workshop, changed: false, operation_wrote: false })
+        Ok(Self { tables, ledger, roster: Pending::default(), workshop, changed: false, operation_wrote: false })
     }
 
     /// Whether there is anything to commit.
@@ -90,8 +93,9 @@ impl<'txn> Batch<'txn> {
         self.operation_wrote = true;
     }
 
-    /// Writes the ledger, the last thing before the commit.
+    /// Writes what is kept beside the records, the last thing before the commit.
     pub(super) fn finish(mut self) -> Result<Ledger, Fault> {
+        self.roster.store(&mut self.tables.roster, Day::of(self.workshop.clock.wall()))?;
         self.ledger.store(&mut self.tables.meta)?;
         Ok(self.ledger)
     }
@@ -270,7 +274,48 @@ impl<'txn> Batch<'txn> {
             self.tables.legacy_ids.insert(gained.as_key(), id)?;
         }
         self.ledger = ledger;
+        self.note_place(before, &after);
         Ok(after)
+    }
+
+    /// Notes where somebody stands now, and whether he has just come over.
+    fn note_place(&mut self, before: Option<&User>, after: &User) {
+        let was = before.map(|before| place(before, None));
+        self.roster.moved(after.id, was.flatten(), place(after, None));
+        if let Some(step) = step(was, after, Day::of(self.workshop.clock.wall())) {
+            self.roster.stepped(step);
+        }
+    }
+
+    pub(super) fn forget_listed(&mut self, users: &[(UserId, Version)]) -> Result<u64, Fault> {
+        let mut forgotten = 0;
+        for (id, version) in users {
+            let Some(user) = find_user(&self.tables.users, id.0.as_bytes())? else { continue };
+            let living = match user.standing {
+                Standing::Active | Standing::Disabled => true,
+                Standing::Deleted => false,
+            };
+            if user.version == *version && living && is_only_listed(&user) {
+                self.remove(&user)?;
+                forgotten += 1;
+            }
+        }
+        Ok(forgotten)
+    }
+
+    /// Takes a record out with all that leads to it, as if it had never been.
+    fn remove(&mut self, user: &User) -> Result<(), Fault> {
+        self.about_to_write();
+        self.tables.users.remove(user.id.0.as_bytes())?;
+        for name in &user.identifiers {
+            self.tables.aliases.remove(name.normalized.as_key())?;
+        }
+        if let Some(id) = &user.legacy_id {
+            self.tables.legacy_ids.remove(id.as_key())?;
+        }
+        self.ledger.count_out(user);
+        self.roster.moved(user.id, place(user, None), None);
+        Ok(())
     }
 }
 
