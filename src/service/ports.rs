@@ -63,6 +63,14 @@ pub trait UserStore: Send + Sync {
     /// about them as about anybody. Who has come over, or has changed since he was looked at, stays. How many were forgotten.
     fn forget_listed(&self, users: Vec<(UserId, Version)>) -> BoxFuture<'_, Result<u64, StoreError>>;
 
+    /// Notes that a user has just logged in. Returns at once and never fails: the time is written with a later commit, at the
+    /// latest a few seconds on, so that a crash may lose the logins of these seconds; should too many wait, it is dropped and counted.
+    fn note_login(&self, id: UserId, at: UnixSeconds);
+
+    /// When each of these users last logged in here, in their order; none for one of whom no login was noted. Those that wait to
+    /// be written are told too.
+    fn last_login<'a>(&'a self, ids: &'a [UserId]) -> BoxFuture<'a, Result<Vec<Option<UnixSeconds>>, StoreError>>;
+
     /// The mode that was last set at run time.
     fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>>;
 
