@@ -13,10 +13,11 @@ use tokio::time::timeout;
 
 use super::OpenError;
 use crate::domain::identifier::Candidates;
+use crate::domain::import::Imported;
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::ports::{
-    Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
+    ImportBatch, ImportKey, Inserted, Lookup, SavedCheckpoint, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
     UserQuery, UserStore,
 };
 
@@ -148,6 +149,14 @@ impl UserStore for HandoverStore {
 
     fn update(&self, id: UserId, based_on: Version, change: UserChange) -> BoxFuture<'_, Result<Updated, StoreError>> {
         Box::pin(self.ask(move |store| async move { store.update(id, based_on, change).await }))
+    }
+
+    fn import(&self, batch: ImportBatch) -> BoxFuture<'_, Result<Vec<Imported>, StoreError>> {
+        Box::pin(self.ask(|store| async move { store.import(batch).await }))
+    }
+
+    fn import_checkpoint(&self, key: ImportKey) -> BoxFuture<'_, Result<Option<SavedCheckpoint>, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.import_checkpoint(key).await }))
     }
 
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {

@@ -4,6 +4,7 @@
 //! file      making and finding the file            medium, overlay  opening the database on it
 //! writer    group commit, recovery                 operation        a write and its answer
 //! writes    what each write does                   readers, reads   what each read does
+//! import    rows in bulk
 //! schema    tables and counts                      record, conflicts, fault
 //! ```
 //!
@@ -13,6 +14,7 @@
 mod conflicts;
 mod fault;
 mod file;
+mod import;
 mod medium;
 mod operation;
 mod overlay;
@@ -64,11 +66,12 @@ use self::writes::Workshop;
 use super::{OpenError, StoreSettings};
 use crate::domain::clock::Clock;
 use crate::domain::identifier::Candidates;
+use crate::domain::import::Imported;
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::ports::{
-    Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
-    UserQuery, UserStore,
+    ImportBatch, ImportKey, Inserted, Lookup, NewUser, ProvenUser, Saved, SavedCheckpoint, StoreError, StoreHealth,
+    Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
 use crate::telemetry::Metrics;
 
@@ -195,6 +198,14 @@ impl UserStore for RedbStore {
 
     fn update(&self, id: UserId, based_on: Version, change: UserChange) -> BoxFuture<'_, Result<Updated, StoreError>> {
         Box::pin(self.write(move |reply| Operation::Update(id, based_on, change, reply)))
+    }
+
+    fn import(&self, batch: ImportBatch) -> BoxFuture<'_, Result<Vec<Imported>, StoreError>> {
+        Box::pin(self.write(move |reply| Operation::Import(Box::new(batch), reply)))
+    }
+
+    fn import_checkpoint(&self, key: ImportKey) -> BoxFuture<'_, Result<Option<SavedCheckpoint>, StoreError>> {
+        Box::pin(self.read(move |snapshot| import::checkpoint(snapshot, key)))
     }
 
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {

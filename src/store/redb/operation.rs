@@ -7,10 +7,11 @@ use tokio::sync::oneshot;
 use super::fault::{Fault, SharedCause};
 use super::slot::Generation;
 use super::writes::{Batch, SaveWritten, Taken, UpdateWritten};
+use crate::domain::import::Imported;
 use crate::domain::mode::Mode;
 use crate::domain::proof::Migrated;
 use crate::domain::user::{UserId, Version};
-use crate::service::ports::{Inserted, NewUser, ProvenUser, Saved, StoreError, Updated, UserChange};
+use crate::service::ports::{ImportBatch, Inserted, NewUser, ProvenUser, Saved, StoreError, Updated, UserChange};
 
 /// Where an answer goes. Nobody may be there any more: the write goes on regardless (R91).
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -20,6 +21,7 @@ pub(super) enum Operation {
     SaveProven(Box<ProvenUser>, Reply<Saved>),
     InsertNew(Box<NewUser>, Reply<Inserted>),
     Update(UserId, Version, UserChange, Reply<Updated>),
+    Import(Box<ImportBatch>, Reply<Vec<Imported>>),
     SetMode(Mode, Reply<()>),
     /// Shows that the writer works.
     Probe(Reply<()>),
@@ -114,6 +116,10 @@ impl Operation {
                     UpdateWritten::Missing => Updated::Missing,
                 })
             }
+            Self::Import(rows, reply) => {
+                let written = batch.import(*rows);
+                finish(batch, reply, written, |results, _on_disk| results)
+            }
             Self::SetMode(mode, reply) => {
                 let written = batch.keep_mode(mode);
                 finish(batch, reply, written, |(), _on_disk| ())
@@ -130,6 +136,7 @@ impl Operation {
             Self::SaveProven(_, reply) => drop(reply.send(Err(error()))),
             Self::InsertNew(_, reply) => drop(reply.send(Err(error()))),
             Self::Update(_, _, _, reply) => drop(reply.send(Err(error()))),
+            Self::Import(_, reply) => drop(reply.send(Err(error()))),
             Self::SetMode(_, reply) | Self::Probe(reply) => drop(reply.send(Err(error()))),
             Self::Reopen(_) => {}
         }

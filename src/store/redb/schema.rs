@@ -5,6 +5,7 @@ use ::redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefiniti
 use uuid::Uuid;
 
 use super::fault::Fault;
+use super::import::{IMPORTS, imports_of};
 use crate::domain::credential::Credential;
 use crate::domain::mode::Mode;
 use crate::domain::user::{Origin, Standing, User, UserId, Version};
@@ -39,6 +40,8 @@ pub(super) struct Snapshot {
     pub(super) aliases: ReadOnlyTable<&'static str, &'static IdBytes>,
     pub(super) legacy_ids: ReadOnlyTable<&'static str, &'static IdBytes>,
     pub(super) conflicts: ReadOnlyTable<u64, &'static [u8]>,
+    /// None in a store into which nothing was ever imported.
+    pub(super) imports: Option<ReadOnlyTable<&'static [u8], &'static [u8]>>,
     pub(super) meta: ReadOnlyTable<&'static str, u64>,
 }
 
@@ -49,6 +52,7 @@ impl Snapshot {
             aliases: transaction.open_table(ALIASES)?,
             legacy_ids: transaction.open_table(LEGACY_IDS)?,
             conflicts: transaction.open_table(CONFLICTS)?,
+            imports: imports_of(transaction)?,
             meta: transaction.open_table(META)?,
         })
     }
@@ -61,6 +65,7 @@ pub(super) struct Tables<'txn> {
     pub(super) legacy_ids: Table<'txn, &'static str, &'static IdBytes>,
     pub(super) conflicts: Table<'txn, u64, &'static [u8]>,
     pub(super) conflict_pairs: Table<'txn, &'static [u8], u64>,
+    pub(super) imports: Table<'txn, &'static [u8], &'static [u8]>,
     pub(super) meta: Table<'txn, &'static str, u64>,
 }
 
@@ -72,6 +77,7 @@ impl<'txn> Tables<'txn> {
             legacy_ids: transaction.open_table(LEGACY_IDS)?,
             conflicts: transaction.open_table(CONFLICTS)?,
             conflict_pairs: transaction.open_table(CONFLICT_PAIRS)?,
+            imports: transaction.open_table(IMPORTS)?,
             meta: transaction.open_table(META)?,
         })
     }

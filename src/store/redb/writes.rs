@@ -57,9 +57,9 @@ pub(super) struct Workshop {
 
 /// One write transaction at work.
 pub(super) struct Batch<'txn> {
-    tables: Tables<'txn>,
-    ledger: Ledger,
-    workshop: &'txn Workshop,
+    pub(super) tables: Tables<'txn>,
+    pub(super) ledger: Ledger,
+    pub(super) workshop: &'txn Workshop,
     changed: bool,
     operation_wrote: bool,
 }
@@ -85,7 +85,7 @@ impl<'txn> Batch<'txn> {
         self.operation_wrote
     }
 
-    fn about_to_write(&mut self) {
+    pub(super) fn about_to_write(&mut self) {
         self.changed = true;
         self.operation_wrote = true;
     }
@@ -247,7 +247,7 @@ impl<'txn> Batch<'txn> {
     }
 
     /// Writes a record, its names and its legacy id, and counts it: the only place that does. Gives it back with its version.
-    fn put(&mut self, before: Option<&User>, mut after: User) -> Result<User, Fault> {
+    pub(super) fn put(&mut self, before: Option<&User>, mut after: User) -> Result<User, Fault> {
         let mut ledger = self.ledger;
         after.version = ledger.next_version();
         before.inspect(|before| ledger.count_out(before));
