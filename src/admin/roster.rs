@@ -341,12 +341,12 @@ pub struct Straggler {
 }
 
 impl Straggler {
-    fn of(user: &User) -> Self {
+    fn of(user: &User, last_login: Option<UnixSeconds>) -> Self {
         Self {
             id: user.id,
             legacy_id: user.legacy_id.as_ref().map(LegacyId::to_json),
             identifiers: user.identifiers.iter().map(IdentifierView::of).collect(),
-            last_seen: last_seen(user, None).map(timestamp),
+            last_seen: last_seen(user, last_login).map(timestamp),
             value: user.roster.and_then(|roster| roster.value),
             credential: (&user.credential).into(),
             version: user.version.0,
@@ -427,7 +427,11 @@ pub(super) async fn stragglers(
         limit: request.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE),
     };
     let page = state.store.stragglers(query).await?;
-    Ok(StragglerList { stragglers: page.users.iter().map(Straggler::of).collect(), next: page.next })
+    // Who had come over and reset his password at legacy since has logged in here too.
+    let ids: Vec<UserId> = page.users.iter().map(|user| user.id).collect();
+    let logins = state.store.last_login(&ids).await?;
+    let stragglers = page.users.iter().zip(logins).map(|(user, login)| Straggler::of(user, login)).collect();
+    Ok(StragglerList { stragglers, next: page.next })
 }
 
 /// Every straggler that is asked for, as CSV in pieces of a page. A store that fails on the way breaks the stream off: a file that is not

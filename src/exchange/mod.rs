@@ -9,4 +9,22 @@
 //! A record is a pure function of its own bytes, so that records are read in parallel, and one that cannot be read is one line
 //! of the rejects file, in the very bytes it came in.
 
-pub use crate::domain::portable::{PortableName, PortablePassword, PortableRoster, PortableUser};
+pub mod format;
+mod framing;
+pub mod mapping;
+
+pub use self::format::{
+    Carried, CarriesHashes, Context, FileLimit, Format, Framing, HEAD_BYTES, Hashes, MAX_RECORD_BYTES, RecordWriter,
+    RowFault, Sample, Setting, Settings, WriteFormat, WriteOptions,
+};
+pub use self::mapping::Mapping;
+pub use crate::domain::portable::{Made, PortableName, PortablePassword, PortableRoster, PortableUser};
+
+/// Every format, one a line. A format is a file of its own with a `pub const FORMAT: Format`.
+pub static FORMATS: &[Format] = &[];
+
+/// The format of a name.
+#[must_use]
+pub fn format_named(name: &str) -> Option<&'static Format> {
+    FORMATS.iter().find(|format| format.name == name)
+}

@@ -14,12 +14,13 @@ use tokio::time::timeout;
 use super::OpenError;
 use crate::domain::clock::UnixSeconds;
 use crate::domain::identifier::Candidates;
+use crate::domain::import::Imported;
 use crate::domain::mode::Mode;
 use crate::domain::roster::RosterCounts;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::ports::{
-    Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, StragglerQuery, Updated, UserChange, UserCounts, UserPage,
-    UserQuery, UserStore,
+    ImportBatch, ImportKey, Inserted, Lookup, NewUser, ProvenUser, Saved, SavedCheckpoint, StoreError, StoreHealth,
+    StragglerQuery, Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
 
 /// The store, wherever it is.
@@ -150,6 +151,14 @@ impl UserStore for HandoverStore {
 
     fn update(&self, id: UserId, based_on: Version, change: UserChange) -> BoxFuture<'_, Result<Updated, StoreError>> {
         Box::pin(self.ask(move |store| async move { store.update(id, based_on, change).await }))
+    }
+
+    fn import(&self, batch: ImportBatch) -> BoxFuture<'_, Result<Vec<Imported>, StoreError>> {
+        Box::pin(self.ask(|store| async move { store.import(batch).await }))
+    }
+
+    fn import_checkpoint(&self, key: ImportKey) -> BoxFuture<'_, Result<Option<SavedCheckpoint>, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.import_checkpoint(key).await }))
     }
 
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {

@@ -5,7 +5,7 @@
 //! writer    group commit, recovery                 operation        a write and its answer
 //! writes    what each write does                   readers, reads   what each read does
 //! schema    tables and counts                      record, conflicts, activity, fault
-//! roster    who has not come over, by day
+//! import    rows in bulk                           roster    who has not come over, by day
 //! ```
 //!
 //! Never decides about a login (it asks [`crate::domain::login::decide_save`]), never sees a password. A future that is dropped
@@ -15,6 +15,7 @@ mod activity;
 mod conflicts;
 mod fault;
 mod file;
+mod import;
 mod medium;
 mod operation;
 mod overlay;
@@ -69,12 +70,13 @@ use self::writes::Workshop;
 use super::{OpenError, StoreSettings};
 use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::identifier::Candidates;
+use crate::domain::import::Imported;
 use crate::domain::mode::Mode;
 use crate::domain::roster::RosterCounts;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::ports::{
-    Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, StragglerQuery, Updated, UserChange, UserCounts, UserPage,
-    UserQuery, UserStore,
+    ImportBatch, ImportKey, Inserted, Lookup, NewUser, ProvenUser, Saved, SavedCheckpoint, StoreError, StoreHealth,
+    StragglerQuery, Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
 use crate::telemetry::Metrics;
 
@@ -213,6 +215,14 @@ impl UserStore for RedbStore {
 
     fn update(&self, id: UserId, based_on: Version, change: UserChange) -> BoxFuture<'_, Result<Updated, StoreError>> {
         Box::pin(self.write(move |reply| Operation::Update(id, based_on, change, reply)))
+    }
+
+    fn import(&self, batch: ImportBatch) -> BoxFuture<'_, Result<Vec<Imported>, StoreError>> {
+        Box::pin(self.write(move |reply| Operation::Import(Box::new(batch), reply)))
+    }
+
+    fn import_checkpoint(&self, key: ImportKey) -> BoxFuture<'_, Result<Option<SavedCheckpoint>, StoreError>> {
+        Box::pin(self.read(move |snapshot| import::checkpoint(snapshot, key)))
     }
 
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {

@@ -10,10 +10,11 @@ use super::activity::Activity;
 use super::fault::{Fault, SharedCause};
 use super::slot::Generation;
 use super::writes::{Batch, SaveWritten, Taken, UpdateWritten};
+use crate::domain::import::Imported;
 use crate::domain::mode::Mode;
 use crate::domain::proof::Migrated;
 use crate::domain::user::{UserId, Version};
-use crate::service::ports::{Inserted, NewUser, ProvenUser, Saved, StoreError, Updated, UserChange};
+use crate::service::ports::{ImportBatch, Inserted, NewUser, ProvenUser, Saved, StoreError, Updated, UserChange};
 
 /// Where an answer goes. Nobody may be there any more: the write goes on regardless (R91).
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -24,6 +25,7 @@ pub(super) enum Operation {
     InsertNew(Box<NewUser>, Reply<Inserted>),
     Update(UserId, Version, UserChange, Reply<Updated>),
     ForgetListed(Vec<(UserId, Version)>, Reply<u64>),
+    Import(Box<ImportBatch>, Reply<Vec<Imported>>),
     SetMode(Mode, Reply<()>),
     /// Writes times of logins that wait. Nobody waits for it.
     WriteLogins(Arc<Activity>),
@@ -124,6 +126,10 @@ impl Operation {
                 let written = batch.forget_listed(&users);
                 finish(batch, reply, written, |forgotten, _on_disk| forgotten)
             }
+            Self::Import(rows, reply) => {
+                let written = batch.import(*rows);
+                finish(batch, reply, written, |results, _on_disk| results)
+            }
             Self::SetMode(mode, reply) => {
                 let written = batch.keep_mode(mode);
                 finish(batch, reply, written, |(), _on_disk| ())
@@ -154,6 +160,7 @@ impl Operation {
             Self::InsertNew(_, reply) => drop(reply.send(Err(error()))),
             Self::Update(_, _, _, reply) => drop(reply.send(Err(error()))),
             Self::ForgetListed(_, reply) => drop(reply.send(Err(error()))),
+            Self::Import(_, reply) => drop(reply.send(Err(error()))),
             Self::SetMode(_, reply) | Self::Probe(reply) => drop(reply.send(Err(error()))),
             Self::WriteLogins(_) | Self::Reopen(_) => {}
         }

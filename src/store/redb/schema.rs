@@ -17,6 +17,7 @@ use ::redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefiniti
 use uuid::Uuid;
 
 use super::fault::Fault;
+use super::import::{IMPORTS, imports_of};
 use super::record::{BadRecord, Codec};
 use super::roster;
 use crate::domain::credential::Credential;
@@ -99,6 +100,8 @@ pub(super) struct Snapshot {
     pub(super) legacy_ids: ReadOnlyTable<&'static str, &'static IdBytes>,
     pub(super) logins: ReadOnlyTable<&'static IdBytes, u64>,
     pub(super) conflicts: ReadOnlyTable<u64, &'static [u8]>,
+    /// None in a store into which nothing was ever imported.
+    pub(super) imports: Option<ReadOnlyTable<&'static [u8], &'static [u8]>>,
     pub(super) meta: ReadOnlyTable<&'static str, u64>,
     pub(super) roster: roster::View,
 }
@@ -111,6 +114,7 @@ impl Snapshot {
             legacy_ids: transaction.open_table(LEGACY_IDS)?,
             logins: transaction.open_table(LOGINS)?,
             conflicts: transaction.open_table(CONFLICTS)?,
+            imports: imports_of(transaction)?,
             meta: transaction.open_table(META)?,
             roster: roster::View::of(transaction)?,
         })
@@ -126,6 +130,7 @@ pub(super) struct Tables<'txn> {
     pub(super) keys: Table<'txn, &'static str, &'static [u8]>,
     pub(super) conflicts: Table<'txn, u64, &'static [u8]>,
     pub(super) conflict_pairs: Table<'txn, &'static [u8], u64>,
+    pub(super) imports: Table<'txn, &'static [u8], &'static [u8]>,
     pub(super) meta: Table<'txn, &'static str, u64>,
     pub(super) roster: roster::Tables<'txn>,
 }
@@ -140,6 +145,7 @@ impl<'txn> Tables<'txn> {
             keys: transaction.open_table(KEYS)?,
             conflicts: transaction.open_table(CONFLICTS)?,
             conflict_pairs: transaction.open_table(CONFLICT_PAIRS)?,
+            imports: transaction.open_table(IMPORTS)?,
             meta: transaction.open_table(META)?,
             roster: roster::Tables::of(transaction)?,
         })

@@ -59,10 +59,10 @@ pub(super) struct Workshop {
 
 /// One write transaction at work.
 pub(super) struct Batch<'txn> {
-    tables: Tables<'txn>,
-    ledger: Ledger,
-    roster: Pending,
-    workshop: &'txn Workshop,
+    pub(super) tables: Tables<'txn>,
+    pub(super) ledger: Ledger,
+    pub(super) roster: Pending,
+    pub(super) workshop: &'txn Workshop,
     changed: bool,
     operation_wrote: bool,
 }
@@ -88,7 +88,7 @@ impl<'txn> Batch<'txn> {
         self.operation_wrote
     }
 
-    fn about_to_write(&mut self) {
+    pub(super) fn about_to_write(&mut self) {
         self.changed = true;
         self.operation_wrote = true;
     }
@@ -205,7 +205,7 @@ impl<'txn> Batch<'txn> {
 
     pub(super) fn write_logins(&mut self, taken: &activity::Taken) -> Result<(), Fault> {
         let (changed, wrote) = (&mut self.changed, &mut self.operation_wrote);
-        activity::write(&mut self.tables, taken, || (*changed, *wrote) = (true, true))
+        activity::write(&mut self.tables, &mut self.roster, taken, || (*changed, *wrote) = (true, true))
     }
 
     pub(super) fn keep_mode(&mut self, mode: Mode) -> Result<(), Fault> {
@@ -257,13 +257,18 @@ impl<'txn> Batch<'txn> {
     }
 
     /// Writes a record, its names and its legacy id, and counts it: the only place that does. Gives it back with its version.
-    fn put(&mut self, before: Option<&User>, mut after: User) -> Result<User, Fault> {
+    pub(super) fn put(&mut self, before: Option<&User>, mut after: User) -> Result<User, Fault> {
         let mut ledger = self.ledger;
         after.version = ledger.next_version();
         before.inspect(|before| ledger.count_out(before));
         ledger.count_in(&after);
         let bytes = self.tables.users.encode(&after)?;
         let id = after.id.0.as_bytes();
+
+        let last_login = match before {
+            Some(_) => self.tables.logins.get(id)?.map(|at| UnixSeconds(at.value())),
+            None => None,
+        };
 
         self.about_to_write();
         self.tables.users.insert(id, bytes.as_slice())?;
@@ -283,14 +288,14 @@ impl<'txn> Batch<'txn> {
             self.tables.legacy_ids.insert(gained.as_key(), id)?;
         }
         self.ledger = ledger;
-        self.note_place(before, &after);
+        self.note_place(before, &after, last_login);
         Ok(after)
     }
 
     /// Notes where somebody stands now, and whether he has just come over.
-    fn note_place(&mut self, before: Option<&User>, after: &User) {
-        let was = before.map(|before| place(before, None));
-        self.roster.moved(after.id, was.flatten(), place(after, None));
+    fn note_place(&mut self, before: Option<&User>, after: &User, last_login: Option<UnixSeconds>) {
+        let was = before.map(|before| place(before, last_login));
+        self.roster.moved(after.id, was.flatten(), place(after, last_login));
         if let Some(step) = step(was, after, Day::of(self.workshop.clock.wall())) {
             self.roster.stepped(step);
         }
@@ -315,6 +320,7 @@ impl<'txn> Batch<'txn> {
     /// Takes a record out with all that leads to it, as if it had never been.
     fn remove(&mut self, user: &User) -> Result<(), Fault> {
         self.about_to_write();
+        let last_login = self.tables.logins.remove(user.id.0.as_bytes())?.map(|at| UnixSeconds(at.value()));
         self.tables.users.remove(user.id.0.as_bytes())?;
         for name in &user.identifiers {
             self.tables.aliases.remove(name.normalized.as_key())?;
@@ -323,7 +329,7 @@ impl<'txn> Batch<'txn> {
             self.tables.legacy_ids.remove(id.as_key())?;
         }
         self.ledger.count_out(user);
-        self.roster.moved(user.id, place(user, None), None);
+        self.roster.moved(user.id, place(user, last_login), None);
         Ok(())
     }
 }
