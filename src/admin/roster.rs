@@ -145,10 +145,10 @@ impl RosterView {
         (all.stragglers > 0).then(|| {
             format!(
                 "{} of {} users active in 90 days are not over, {} of {} in all: retiring denies them",
-                active.stragglers,
-                active.known(),
-                all.stragglers,
-                all.known()
+                grouped(active.stragglers),
+                grouped(active.known()),
+                grouped(all.stragglers),
+                grouped(all.known())
             )
         })
     }
@@ -267,7 +267,7 @@ impl ForecastView {
                 format!("nobody came over in the last {WINDOW_DAYS} days: they will not come by themselves")
             }
             Self::NotByThemselves { because: BecauseView::ThePaceFalls, still_to_come } => {
-                format!("the pace falls: about {} more may come, the rest not by themselves", roughly(*still_to_come))
+                format!("the pace falls: about {} more may come, the rest not by themselves", grouped(roughly(*still_to_come)))
             }
             Self::NotByThemselves { because: BecauseView::TheyAreTooMany, .. } => {
                 format!("at the pace of the last {WINDOW_DAYS} days it would take more than two years")
@@ -292,6 +292,16 @@ fn roughly(number: u64) -> u64 {
         unit *= 10;
     }
     number / unit * unit
+}
+
+/// With a comma between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let separated = |(at, digit): (usize, char)| {
+        let comma = at > 0 && (digits.len() - at).is_multiple_of(3);
+        comma.then_some(',').into_iter().chain([digit])
+    };
+    digits.chars().enumerate().flat_map(separated).collect()
 }
 
 /// Which stragglers to list, as a query string says it.
@@ -353,12 +363,12 @@ impl Straggler {
         }
     }
 
-    /// The names of the columns of [`Self::cells`]: a roster import reads them back.
-    pub const COLUMNS: [&str; 7] = ["id", "email", "username", "phone", "last_seen", "value", "our_id"];
+    /// Appends his row of a table with the columns of [`csv_header`].
+    pub fn csv(&self, out: &mut Vec<u8>) {
+        append_row(self.cells().each_ref().map(String::as_str), out);
+    }
 
-    /// His row in a table, each cell as it is.
-    #[must_use]
-    pub fn cells(&self) -> [String; 7] {
+    fn cells(&self) -> [String; 7] {
         let first = |kind: IdentifierKind| {
             let mut names = self.identifiers.iter();
             names.find(|name| name.kind == kind).map(|name| name.value.clone()).unwrap_or_default()
@@ -378,6 +388,40 @@ impl Straggler {
             self.id.to_string(),
         ]
     }
+}
+
+/// The first row of a table of stragglers (RFC 4180). A roster import reads the columns back.
+#[must_use]
+pub fn csv_header() -> Vec<u8> {
+    let mut header = Vec::new();
+    append_row(["id", "email", "username", "phone", "last_seen", "value", "our_id"], &mut header);
+    header
+}
+
+fn append_row<'a>(cells: impl IntoIterator<Item = &'a str>, out: &mut Vec<u8>) {
+    for (at, cell) in cells.into_iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        append_cell(cell, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A cell that no spreadsheet takes for a formula (R112; OWASP, CSV injection): one that begins like a formula gets an apostrophe in
+/// front, which spreadsheets take for "text follows" and an import takes away again.
+fn append_cell(cell: &str, out: &mut Vec<u8>) {
+    let begins_a_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\'', '＝', '＋', '－', '＠']);
+    let quoted = begins_a_formula || cell.contains(['"', ',', '\r', '\n']) || cell.trim() != cell;
+    if !quoted {
+        return out.extend_from_slice(cell.as_bytes());
+    }
+    out.push(b'"');
+    if begins_a_formula {
+        out.push(b'\'');
+    }
+    out.extend_from_slice(cell.replace('"', "\"\"").as_bytes());
+    out.push(b'"');
 }
 
 /// Body of `POST /api/v1/roster/forget`: users who are on no list any more.
@@ -584,10 +628,41 @@ mod tests {
             (Forecast::Unknown(TooLittle::Time), "unknown: it has been counted for less than a week"),
             (
                 Forecast::NotByThemselves { still_to_come: 12_345, because: Because::ThePaceFalls },
-                "the pace falls: about 12000 more may come, the rest not by themselves",
+                "the pace falls: about 12,000 more may come, the rest not by themselves",
             ),
         ] {
             assert_eq!(said(forecast), words);
+        }
+    }
+
+    #[test]
+    fn r112_no_cell_is_a_formula_and_each_is_read_back() {
+        for (cell, written) in [
+            ("alice@x.y", "alice@x.y"),
+            ("=cmd|' /C calc'!A0", "\"'=cmd|' /C calc'!A0\""),
+            ("+49 151 123", "\"'+49 151 123\""),
+            ("-1+1", "\"'-1+1\""),
+            ("@SUM(A1)", "\"'@SUM(A1)\""),
+            ("\tx", "\"'\tx\""),
+            ("＝1", "\"'＝1\""),
+            ("'quoted", "\"''quoted\""),
+            ("a,b", "\"a,b\""),
+            ("a\"b", "\"a\"\"b\""),
+            ("a\r\nb", "\"a\r\nb\""),
+            (" a", "\" a\""),
+            ("", ""),
+        ] {
+            let mut out = Vec::new();
+            append_cell(cell, &mut out);
+            assert_eq!(String::from_utf8(out).expect("UTF-8"), written);
+        }
+        assert_eq!(csv_header(), b"id,email,username,phone,last_seen,value,our_id\r\n");
+    }
+
+    #[test]
+    fn large_numbers_are_read_at_a_glance() {
+        for (number, shown) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), shown);
         }
     }
 

@@ -20,6 +20,7 @@ mod failure;
 mod mode;
 mod operator;
 mod options;
+mod roster;
 mod run;
 pub mod schema;
 mod status;
@@ -57,6 +58,7 @@ enum Command {
     Config(configuration::ConfigCommand),
     Status(status::StatusCommand),
     Users(users::Users),
+    Roster(roster::Roster),
     Mode(mode::ModeCommand),
     Demo(demo::Demo),
     Version(version::VersionCommand),
@@ -80,6 +82,7 @@ fn dispatch(command: &Command, terminal: &mut Terminal) -> Ended {
         Command::Config(config) => config.execute(terminal),
         Command::Status(status) => status.execute(terminal),
         Command::Users(users) => users.execute(terminal),
+        Command::Roster(roster) => roster.execute(terminal),
         Command::Mode(mode) => mode.execute(terminal),
         Command::Demo(demo) => demo.execute(terminal),
         Command::Version(version) => version.execute(terminal),

@@ -153,22 +153,22 @@ pub enum Step {
 /// Who was seen in so many days counts as active where one number has to do.
 pub const ACTIVE_DAYS: u16 = 90;
 
-/// The step between two states of a record, if there is one. `before` is where he stood, if he was there.
+/// The step between two states of a record, if there is one. `before` is where he stood, if he was there. Not asked about what an import
+/// does.
 #[must_use]
 pub fn step(before: Option<Option<Place>>, after: &User, today: Day) -> Option<Step> {
-    // Only passwords that we hashed come from people; an import brings others' hashes, or its own word for where he is from.
-    match (&after.credential, after.origin) {
-        (Credential::Argon2id(_), Origin::Migrated | Origin::Registered) => {}
-        (Credential::Argon2id(_), Origin::Imported | Origin::Roster)
-        | (Credential::Imported(_) | Credential::Absent(_), _) => return None,
+    match (&after.credential, after.standing) {
+        (Credential::Argon2id(_) | Credential::Imported(_), Standing::Active) => {}
+        (_, Standing::Active | Standing::Disabled | Standing::Deleted) => return None,
     }
     match (before, after.origin) {
         (Some(Some(Place { side: Side::Straggler, day, .. })), _) => {
             Some(Step::CameOver { was_active: Bucket::Days90.days(today).contains(&day) })
         }
         (Some(_), _) => None,
-        (None, Origin::Registered) => (Day::of(after.created_at) == today).then_some(Step::Registered),
-        (None, _) => after.legacy_vouched_at.is_some_and(|at| Day::of(at) == today).then_some(Step::Arrived),
+        (None, Origin::Registered) => Some(Step::Registered),
+        (None, Origin::Migrated) => Some(Step::Arrived),
+        (None, Origin::Imported | Origin::Roster) => None,
     }
 }
 
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_what_people_do_and_not_what_an_import_does() {
+    fn a_step_is_made_by_who_comes_over_and_by_who_registers() {
         let today = Day::of(NOW);
         let straggler = |seen: u64| Some(place(&listed(Some(seen * SECONDS_A_DAY), None), None));
         let over = || come_over(listed(None, None));
@@ -439,12 +439,9 @@ mod tests {
         assert_eq!(step(Some(place(&over(), None)), &over(), today), None, "a login of somebody who is over");
         assert_eq!(step(Some(None), &over(), today), None, "enabled again");
         assert_eq!(step(None, &listed(None, None), today), None);
-        assert_eq!(step(straggler(20_510), &User { origin: Origin::Imported, ..over() }, today), None);
-        let hash = StoredHash::new("$2b$10$…".to_owned(), PasswordNormalization::None);
-        let imported = User { credential: Credential::Imported(hash), ..over() };
-        assert_eq!(step(straggler(20_510), &imported, today), None);
-        let long_ago = Some(UnixSeconds(NOW.0 - SECONDS_A_DAY));
-        assert_eq!(step(None, &User { legacy_vouched_at: long_ago, ..over() }, today), None, "from our own export");
+        assert_eq!(step(straggler(20_510), &listed(None, None), today), None);
+        let disabled = User { standing: Standing::Disabled, ..over() };
+        assert_eq!(step(straggler(20_510), &disabled, today), None);
     }
 
     #[test]

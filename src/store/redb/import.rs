@@ -254,7 +254,9 @@ impl Batch<'_> {
         }
         let _ = last_login;
         let result = if before.is_some() { Imported::Updated(next.id) } else { Imported::Created(next.id) };
+        let steps = self.roster.steps();
         self.put(before, next)?;
+        self.roster.back_to(steps);
         Ok(result)
     }
 

@@ -14,8 +14,8 @@ use ::redb::{
 use uuid::Uuid;
 
 use super::fault::Fault;
-use super::schema::{IdBytes, Snapshot, user_of};
-use crate::domain::roster::{Day, PACE_DAYS, Pace, Place, RosterCounts, Side, Step, Tally};
+use super::schema::{IdBytes, Snapshot, Users, user_of};
+use crate::domain::roster::{Day, PACE_DAYS, Pace, Place, RosterCounts, Side, Step, Tally, place};
 use crate::domain::user::UserId;
 use crate::service::ports::{StragglerQuery, UserPage};
 
@@ -117,6 +117,16 @@ impl Pending {
         }
     }
 
+    /// The steps so far.
+    pub(super) fn steps(&self) -> Pace {
+        self.pace
+    }
+
+    /// Forgets the steps that were noted since: an import made them, and nobody by himself.
+    pub(super) fn back_to(&mut self, steps: Pace) {
+        self.pace = steps;
+    }
+
     /// Notes a step.
     pub(super) fn stepped(&mut self, step: Step) {
         self.pace.count(step);
@@ -124,6 +134,17 @@ impl Pending {
 
     /// Writes all that was noted.
     pub(super) fn store(self, tables: &mut Tables<'_>, today: Day) -> Result<(), Fault> {
+        let steps = self.pace;
+        self.store_places(tables)?;
+        // The row of the first day tells since when is counted, even if nobody made a step on it.
+        let begins = tables.pace.is_empty()? && !tables.stragglers.is_empty()?;
+        if steps != Pace::default() || begins {
+            keep_pace(&mut tables.pace, today, steps)?;
+        }
+        Ok(())
+    }
+
+    fn store_places(self, tables: &mut Tables<'_>) -> Result<(), Fault> {
         for (day, difference) in self.days {
             let day = day.number();
             let row = difference.applied_to(tally_of(&tables.days, day)?);
@@ -133,20 +154,11 @@ impl Pending {
                 tables.days.insert(day, row_of(row))?;
             }
         }
-        let mut straggler_came = false;
         for (key, presence) in self.stragglers {
             match presence {
-                Presence::There => {
-                    tables.stragglers.insert(&key, ())?;
-                    straggler_came = true;
-                }
+                Presence::There => drop(tables.stragglers.insert(&key, ())?),
                 Presence::Gone => drop(tables.stragglers.remove(&key)?),
             }
-        }
-        // The row of the first day tells since when is counted, even if nobody made a step on it.
-        let begins = straggler_came && tables.pace.is_empty()?;
-        if self.pace != Pace::default() || begins {
-            keep_pace(&mut tables.pace, today, self.pace)?;
         }
         Ok(())
     }
@@ -231,28 +243,29 @@ pub(super) fn stragglers(snapshot: &Snapshot, query: &StragglerQuery) -> Result<
     Ok(page)
 }
 
-/// Counts everybody anew, as a file of a schema without these tables needs it. `places` are all users' ids and places.
-pub(super) fn recount(
+/// Counts everybody of a store that was made before these tables, which are empty. That was before times of logins, too. A record that
+/// cannot be read is nobody's to count; it is found by whoever looks for its user.
+pub(super) fn count_everybody(
     tables: &mut Tables<'_>,
-    places: impl Iterator<Item = Result<(UserId, Option<Place>), Fault>>,
-    today: Day,
+    users: &Users<impl ReadableTable<&'static IdBytes, &'static [u8]>>,
 ) -> Result<(), Fault> {
-    tables.days.retain(|_, _| false)?;
-    tables.stragglers.retain(|_, ()| false)?;
     let mut pending = Pending::default();
-    for place in places {
-        let (id, place) = place?;
-        pending.moved(id, None, place);
+    for row in users.iter()? {
+        let (id, bytes) = row?;
+        let id = UserId(Uuid::from_bytes(*id.value()));
+        if let Ok(user) = users.decode(id, bytes.value()) {
+            pending.moved(id, None, place(&user, None));
+        }
         // Ten million noted stragglers would be a gigabyte.
-        if pending.stragglers.len() >= RECOUNTED_AT_ONCE {
-            std::mem::take(&mut pending).store(tables, today)?;
+        if pending.stragglers.len() >= COUNTED_AT_ONCE {
+            std::mem::take(&mut pending).store_places(tables)?;
         }
     }
-    pending.store(tables, today)
+    pending.store_places(tables)
 }
 
-/// As many stragglers are noted in memory while everybody is counted anew.
-const RECOUNTED_AT_ONCE: usize = 100_000;
+/// As many stragglers are noted in memory while everybody is counted.
+const COUNTED_AT_ONCE: usize = 100_000;
 
 fn keep_pace(table: &mut Table<'_, u16, PaceRow>, today: Day, steps: Pace) -> Result<(), Fault> {
     let before = table.get(today.number())?.map(|row| pace(row.value())).unwrap_or_default();

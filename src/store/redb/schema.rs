@@ -6,6 +6,7 @@
 //! | `users`, `aliases`, `legacy_ids`, `authferry` | here | records, names, legacy ids, numbers |
 //! | `logins` | here, kept by [`super::activity`] | user to when he last logged in |
 //! | `keys` | here, kept by [`super::keys`] | use and id of a key to its check value |
+//! | `roster_days`, `stragglers`, `pace` | [`super::roster`] | who has come over and who has not, by day |
 //! | `conflicts`, `conflict_pairs` | here, kept by [`super::conflicts`] | what an operator has to look at |
 //!
 //! A file that needs a table of its own defines it, adds its row here, and has [`Tables::of`] open it, so that every store has
@@ -159,10 +160,11 @@ pub(super) fn initialise(transaction: &WriteTransaction) -> Result<(), Fault> {
     Ledger::default().store(&mut tables.meta)
 }
 
-/// Brings a database of an older schema to this one, within one transaction: the tables that it lacks are made, and its number
-/// is raised (R101). Records stay as they are; each is written in today's format when it changes next.
+/// Brings a database of an older schema to this one, within one transaction: the tables that it lacks are made, users are counted by
+/// the day on which they were last seen, and its number is raised (R101). Records stay as they are; each is written in today's format when it changes next.
 pub(super) fn upgrade(transaction: &WriteTransaction) -> Result<(), Fault> {
     let mut tables = Tables::of(transaction, &Codec::default())?;
+    roster::count_everybody(&mut tables.roster, &tables.users)?;
     tables.meta.insert(SCHEMA_KEY, SCHEMA)?;
     Ok(())
 }
