@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::ops::Bound;
 
-use ::redb::{CursorError, ReadableTable, ReadableTableMetadata as _, Table, TableDefinition, TableError};
+use ::redb::{CursorError, ReadableTable, ReadableTableMetadata as _, Table, TableDefinition};
 use uuid::{Timestamp, Uuid};
 
 use super::fault::Fault;
@@ -25,8 +25,8 @@ use crate::domain::identifier::IdentifierKind;
 use crate::domain::import::{
     self, Bearers, ImportDecision, Imported, Incoming, MAX_NAMES, OnConflict, Rejection, Skip, own_id,
 };
-use crate::domain::roster::place;
-use crate::domain::user::{User, UserId};
+use crate::domain::roster;
+use crate::domain::user::{Standing, User, UserId};
 use crate::service::ports::{
     Checkpoint, ImportBatch, ImportKey, MAX_CHECKPOINT_BYTES, MAX_CHECKPOINTS, MAX_IMPORT_ROWS, SavedCheckpoint,
 };
@@ -56,6 +56,12 @@ impl Found {
     }
 }
 
+/// A user who is about to be written.
+struct New {
+    user: User,
+    last_login_at: Option<UnixSeconds>,
+}
+
 /// What sorting the keys of a batch shows.
 struct Survey {
     /// Rows and their names, in the order of the names' keys.
@@ -77,14 +83,14 @@ impl Batch<'_> {
         }
         let survey = self.survey(&rows)?;
         let mut results: Vec<Option<Imported>> = vec![None; rows.len()];
-        let mut new: Vec<Option<User>> = Vec::with_capacity(rows.len());
+        let mut new: Vec<Option<New>> = Vec::with_capacity(rows.len());
         let mut last: Vec<(usize, Incoming)> = Vec::new();
         for ((index, row), result) in rows.into_iter().enumerate().zip(&mut results) {
             let number = u32::try_from(index).unwrap_or(u32::MAX);
             let mut made = None;
             match survey.found.get(&number) {
                 _ if survey.entangled.get(index).is_some_and(|entangled| *entangled) => last.push((index, row)),
-                None => made = Some(self.new_record(row, at)),
+                None => made = Some(New { last_login_at: row.last_login_at, user: self.new_record(row, at) }),
                 Some(found) => *result = Some(self.take(row, found, on_conflict, at)?),
             }
             new.push(made);
@@ -238,6 +244,14 @@ impl Batch<'_> {
                     Ok(Some(next)) => (Some(known), next),
                 }
             }
+            ImportDecision::List(id) => {
+                let known = known(id).ok_or_else(|| Fault::damage("a row was decided for a user who is not there"))?;
+                match import::listed(known, row, at) {
+                    Err(rejection) => return Ok(Imported::Rejected(rejection)),
+                    Ok(None) => return Ok(Imported::Skipped(id, Skip::Unchanged)),
+                    Ok(Some(next)) => (Some(known), next),
+                }
+            }
             ImportDecision::Replace(id) => {
                 let known = known(id).ok_or_else(|| Fault::damage("a row was decided for a user who is not there"))?;
                 match import::replaced(known, row, at) {
@@ -252,11 +266,20 @@ impl Batch<'_> {
             Err(BadRecord::TooLarge(_)) => return Ok(Imported::Rejected(Rejection::TooLarge)),
             Err(other) => return Err(other.into()),
         }
-        let _ = last_login;
         let result = if before.is_some() { Imported::Updated(next.id) } else { Imported::Created(next.id) };
         let steps = self.roster.steps();
-        self.put(before, next)?;
+        let user = self.put(before, next)?;
         self.roster.back_to(steps);
+        match (last_login, user.standing) {
+            (Some(login), Standing::Active | Standing::Disabled) => {
+                let id = user.id.0.into_bytes();
+                let known = self.tables.logins.get(&id)?.map(|known| UnixSeconds(known.value()));
+                let later = known.max(Some(login));
+                self.roster.moved(user.id, roster::place(&user, known), roster::place(&user, later));
+                self.note_logins(&[(id, login)])?;
+            }
+            (None, _) | (_, Standing::Deleted) => {}
+        }
         Ok(result)
     }
 
@@ -271,20 +294,23 @@ impl Batch<'_> {
     /// Writes users who are new and share nothing with each other, table by table.
     fn write_new(
         &mut self,
-        new: &mut [Option<User>],
+        new: &mut [Option<New>],
         results: &mut [Option<Imported>],
         survey: &Survey,
     ) -> Result<(), Fault> {
         let mut ledger = self.ledger;
         let mut records: Vec<(IdBytes, Vec<u8>)> = Vec::with_capacity(new.len());
+        let mut logins: Vec<(IdBytes, UnixSeconds)> = Vec::new();
         for (place, result) in new.iter_mut().zip(results) {
-            let Some(user) = place else { continue };
+            let Some(New { user, last_login_at }) = place else { continue };
             user.version = ledger.next_version();
             match self.tables.users.encode(user) {
                 Ok(bytes) => {
                     ledger.count_in(user);
-                    self.roster.moved(user.id, None, place(user, None));
-                    records.push((user.id.0.into_bytes(), bytes));
+                    self.roster.moved(user.id, None, roster::place(user, *last_login_at));
+                    let id = user.id.0.into_bytes();
+                    records.push((id, bytes));
+                    logins.extend(last_login_at.filter(|_| user.standing != Standing::Deleted).map(|at| (id, at)));
                     *result = Some(Imported::Created(user.id));
                 }
                 Err(BadRecord::TooLarge(_)) => {
@@ -300,8 +326,10 @@ impl Batch<'_> {
         self.about_to_write();
         // In order already, but for users who keep the keys that they had elsewhere.
         records.sort_unstable_by_key(|(id, _)| *id);
+        logins.sort_unstable();
         insert_records(&mut self.tables.users, &records)?;
-        let user = |row: u32| new.get(row as usize).and_then(Option::as_ref);
+        self.note_logins(&logins)?;
+        let user = |row: u32| new.get(row as usize).and_then(Option::as_ref).map(|new| &new.user);
         let names = survey.names.iter().filter_map(|(row, at)| {
             let user = user(*row)?;
             Some((user.identifiers.get(*at as usize)?.normalized.as_key(), user.id.0.as_bytes()))
@@ -313,6 +341,16 @@ impl Batch<'_> {
         });
         insert_names(&mut self.tables.legacy_ids, legacy_ids)?;
         self.ledger = ledger;
+        Ok(())
+    }
+
+    /// Keeps when users last logged in, unless something later is known. In the order of the keys where there are many.
+    fn note_logins(&mut self, logins: &[(IdBytes, UnixSeconds)]) -> Result<(), Fault> {
+        for (id, at) in logins {
+            if self.tables.logins.get(id)?.is_none_or(|known| known.value() < at.0) {
+                self.tables.logins.insert(id, at.0)?;
+            }
+        }
         Ok(())
     }
 
@@ -435,10 +473,9 @@ fn insert_records(
     Ok(())
 }
 
-/// How far an import came. None in a store in which there never was one.
+/// How far an import came.
 pub(super) fn checkpoint(snapshot: &Snapshot, key: ImportKey) -> Result<Option<SavedCheckpoint>, Fault> {
-    let Some(imports) = &snapshot.imports else { return Ok(None) };
-    let bytes = imports.get(key.0.as_slice())?;
+    let bytes = snapshot.imports.get(key.0.as_slice())?;
     bytes.map(|bytes| decode_checkpoint(bytes.value()).map_err(Fault::from)).transpose()
 }
 
@@ -518,15 +555,4 @@ fn decode_result(input: &mut Decoder<'_>) -> Result<Imported, BadRecord> {
         10 => Imported::Rejected(Rejection::TooManyNames { of: id }),
         _ => return Err(BadRecord::Value("result")),
     })
-}
-
-/// The table of checkpoints, in a store that has it.
-pub(super) fn imports_of(
-    transaction: &::redb::ReadTransaction,
-) -> Result<Option<::redb::ReadOnlyTable<&'static [u8], &'static [u8]>>, Fault> {
-    match transaction.open_table(IMPORTS) {
-        Ok(table) => Ok(Some(table)),
-        Err(TableError::TableDoesNotExist(_)) => Ok(None),
-        Err(other) => Err(other.into()),
-    }
 }

@@ -8,6 +8,7 @@
 //! | `keys` | here, kept by [`super::keys`] | use and id of a key to its check value |
 //! | `roster_days`, `stragglers`, `pace` | [`super::roster`] | who has come over and who has not, by day |
 //! | `conflicts`, `conflict_pairs` | here, kept by [`super::conflicts`] | what an operator has to look at |
+//! | `imports` | [`super::import`] | an import to how far it came |
 //!
 //! A file that needs a table of its own defines it, adds its row here, and has [`Tables::of`] open it, so that every store has
 //! every table from the first commit of a new schema on.
@@ -18,7 +19,7 @@ use ::redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefiniti
 use uuid::Uuid;
 
 use super::fault::Fault;
-use super::import::{IMPORTS, imports_of};
+use super::import::IMPORTS;
 use super::record::{BadRecord, Codec};
 use super::roster;
 use crate::domain::credential::Credential;
@@ -101,8 +102,7 @@ pub(super) struct Snapshot {
     pub(super) legacy_ids: ReadOnlyTable<&'static str, &'static IdBytes>,
     pub(super) logins: ReadOnlyTable<&'static IdBytes, u64>,
     pub(super) conflicts: ReadOnlyTable<u64, &'static [u8]>,
-    /// None in a store into which nothing was ever imported.
-    pub(super) imports: Option<ReadOnlyTable<&'static [u8], &'static [u8]>>,
+    pub(super) imports: ReadOnlyTable<&'static [u8], &'static [u8]>,
     pub(super) meta: ReadOnlyTable<&'static str, u64>,
     pub(super) roster: roster::View,
 }
@@ -115,7 +115,7 @@ impl Snapshot {
             legacy_ids: transaction.open_table(LEGACY_IDS)?,
             logins: transaction.open_table(LOGINS)?,
             conflicts: transaction.open_table(CONFLICTS)?,
-            imports: imports_of(transaction)?,
+            imports: transaction.open_table(IMPORTS)?,
             meta: transaction.open_table(META)?,
             roster: roster::View::of(transaction)?,
         })

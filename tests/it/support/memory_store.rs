@@ -344,6 +344,11 @@ impl State {
                 Ok(None) => return Imported::Skipped(id, Skip::Unchanged),
                 Ok(Some(next)) => next,
             },
+            ImportDecision::List(id) => match import::listed(&self.users[&id], row, at) {
+                Err(rejection) => return Imported::Rejected(rejection),
+                Ok(None) => return Imported::Skipped(id, Skip::Unchanged),
+                Ok(Some(next)) => next,
+            },
             ImportDecision::Replace(id) => match import::replaced(&self.users[&id], row, at) {
                 Err(rejection) => return Imported::Rejected(rejection),
                 Ok(next) => next,
