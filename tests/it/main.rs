@@ -38,6 +38,7 @@ mod real_backends;
 mod registration;
 mod restart_faults;
 mod restarts;
+mod roster;
 mod secrets;
 mod server;
 mod sessions;
