@@ -441,6 +441,7 @@ fn insert_names<'k>(
                 Err(CursorError::UnorderedKey) if inserted => break,
                 Err(CursorError::UnorderedKey) => return Err(Fault::damage("a name is in the table that was not found there")),
                 Err(CursorError::Storage(error)) => return Err(error.into()),
+                Err(_) => return Err(Fault::damage("a table's cursor failed")),
             }
         }
         cursor.close()?;
@@ -466,6 +467,7 @@ fn insert_records(
                 Err(CursorError::UnorderedKey) if inserted => break,
                 Err(CursorError::UnorderedKey) => return Err(Fault::damage("a record is in the table that was not found there")),
                 Err(CursorError::Storage(error)) => return Err(error.into()),
+                Err(_) => return Err(Fault::damage("a table's cursor failed")),
             }
         }
         cursor.close()?;

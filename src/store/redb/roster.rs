@@ -217,13 +217,14 @@ pub(super) fn stragglers(snapshot: &Snapshot, query: &StragglerQuery) -> Result<
     }
     let lowest = straggler_key(*query.days.start(), &[0; 16]);
     let highest = straggler_key(*query.days.end(), &[u8::MAX; 16]);
-    let end = match query.after.as_deref().map(read_cursor) {
+    let after = query.after.as_deref().map(read_cursor);
+    let end = match &after {
         None => Bound::Included(&highest),
         Some(None) => return Ok(page),
         // Beyond the bucket's own end there is nobody of it: a cursor of another bucket.
-        Some(Some(ref after)) if *after > highest => Bound::Included(&highest),
-        Some(Some(ref after)) if *after < lowest => return Ok(page),
-        Some(Some(ref after)) => Bound::Excluded(after),
+        Some(Some(after)) if *after > highest => Bound::Included(&highest),
+        Some(Some(after)) if *after < lowest => return Ok(page),
+        Some(Some(after)) => Bound::Excluded(after),
     };
     let mut last = None;
     let mut scanned = 0;
