@@ -35,7 +35,7 @@ impl Peppers {
     pub fn new(keys: Vec<NamedKey>, hash_with: Option<&KeyId>) -> Result<Self, PepperSetupError> {
         let checks = keys.iter().map(|key| key.check(KeyUse::Pepper)).collect::<Option<Vec<_>>>();
         let checks = checks.ok_or(PepperSetupError::Unusable)?;
-        let place = |id| keys.iter().position(|key| key.id() == id).ok_or(PepperSetupError::NoSuchKey);
+        let place = |id: &KeyId| keys.iter().position(|key| key.id() == id).ok_or(PepperSetupError::NoSuchKey);
         let current = hash_with.map(place).transpose()?;
         Ok(Self(Some(Arc::new(Set { keys, checks, current }))))
     }
