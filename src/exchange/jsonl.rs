@@ -24,7 +24,7 @@ use crate::domain::password::PasswordNormalization;
 use crate::domain::user::{LegacyId, Origin, Standing};
 
 /// The row of the table.
-pub const FORMAT: Format = Format {
+pub(super) const FORMAT: Format = Format {
     name: "jsonl",
     title: "JSON lines: our own, or any with --map",
     framings: &[Framing::Lines],

@@ -418,7 +418,7 @@ fn insert_names<'k>(
             match cursor.insert_before(*key, *id) {
                 Ok(()) => {
                     inserted = true;
-                    drop(pairs.next());
+                    pairs.next();
                 }
                 // It belongs behind the next key that the table has.
                 Err(CursorError::UnorderedKey) if inserted => break,
