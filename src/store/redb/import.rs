@@ -435,13 +435,13 @@ fn insert_names<'k>(
             match cursor.insert_before(*key, *id) {
                 Ok(()) => {
                     inserted = true;
-                    drop(pairs.next());
+                    pairs.next();
                 }
                 // It belongs behind the next key that the table has.
                 Err(CursorError::UnorderedKey) if inserted => break,
                 Err(CursorError::UnorderedKey) => return Err(Fault::damage("a name is in the table that was not found there")),
                 Err(CursorError::Storage(error)) => return Err(error.into()),
-                Err(_) => return Err(Fault::damage("a table's cursor failed")),
+                Err(other) => return Err(Fault::Storage(other.into())),
             }
         }
         cursor.close()?;
@@ -467,7 +467,7 @@ fn insert_records(
                 Err(CursorError::UnorderedKey) if inserted => break,
                 Err(CursorError::UnorderedKey) => return Err(Fault::damage("a record is in the table that was not found there")),
                 Err(CursorError::Storage(error)) => return Err(error.into()),
-                Err(_) => return Err(Fault::damage("a table's cursor failed")),
+                Err(other) => return Err(Fault::Storage(other.into())),
             }
         }
         cursor.close()?;
