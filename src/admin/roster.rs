@@ -19,7 +19,7 @@ use crate::domain::forecast::{Because, Forecast, TooLittle, WINDOW_DAYS, forecas
 use crate::domain::identifier::IdentifierKind;
 use crate::domain::roster::{Bucket, Day, Pace, RosterCounts, Tally, last_seen};
 use crate::domain::user::{LegacyId, User, UserId, Version};
-use crate::exchange::csv::append_cell;
+use crate::exchange::append_csv_cell;
 use crate::service::ports::{StoreError, StragglerQuery};
 
 /// Stragglers on a page unless the request says otherwise.
@@ -410,7 +410,7 @@ fn append_row<'a>(cells: impl IntoIterator<Item = &'a str>, out: &mut Vec<u8>) {
         if at > 0 {
             out.push(b',');
         }
-        append_cell(cell, out);
+        append_csv_cell(cell, out);
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::failure::{Ended, Failure};
+use super::import::ImportList;
 use super::operator::{Operator, block_on};
 use super::options::Reach;
 use super::terminal::{Person, Terminal, inert};
@@ -25,6 +26,8 @@ pub(super) struct Roster {
 
 #[derive(clap::Subcommand)]
 enum Action {
+    /// Read a list of legacy's users: who there is, when they were last seen, what they are worth
+    Import(Box<ImportList>),
     /// List who has not come over, those who were seen last first
     Stragglers(Stragglers),
 }
@@ -64,6 +67,7 @@ enum Format {
 impl Roster {
     pub(super) fn execute(&self, terminal: &mut Terminal) -> Ended {
         match &self.action {
+            Action::Import(list) => list.execute(terminal),
             Action::Stragglers(stragglers) => block_on(stragglers.list(terminal)),
         }
     }

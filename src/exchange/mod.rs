@@ -23,6 +23,7 @@ pub use self::format::{
 };
 pub use self::framing::{Broken, Piece, Place, Problem, Splitter};
 pub use self::mapping::{BadMapping, Mapping};
+pub(crate) use self::csv::append_cell as append_csv_cell;
 pub use crate::domain::portable::{Made, PortableName, PortablePassword, PortableRoster, PortableUser};
 
 /// Every format, one a line. A format is a file of its own with a `pub const FORMAT: Format`.
