@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD as B64;
 use zeroize::Zeroizing;
 
 use super::arena::Arena;
-use super::formats::{self, Bounds, NoAnswer, ParsedArgon2};
+use super::formats::{self, Bounds, NoAnswer, ParsedArgon2, Terms};
 use super::settings::PasswordSettings;
 use crate::domain::credential::{Credential, StoredHash};
 use crate::domain::password::{Password, PasswordNormalization};
@@ -20,7 +20,7 @@ const TAG_BYTES: usize = 32;
 pub(super) struct Policy {
     params: Params,
     normalization: PasswordNormalization,
-    bounds: Bounds,
+    terms: Terms,
     /// What nobody's password is checked against: made of random bytes, under the configured parameters.
     nobody: StoredHash,
 }
@@ -44,7 +44,8 @@ impl Policy {
         aws_lc_rs::rand::fill(&mut salt).map_err(|_| PolicyError::Random)?;
         aws_lc_rs::rand::fill(tag.as_mut_slice()).map_err(|_| PolicyError::Random)?;
         let nobody = StoredHash::new(encode(&params, &salt, tag.as_slice()), settings.normalization);
-        Ok(Self { bounds: bounds_for(&params), normalization: settings.normalization, nobody, params })
+        let terms = Terms { bounds: bounds_for(&params), keys: settings.prehash_keys.clone() };
+        Ok(Self { terms, normalization: settings.normalization, nobody, params })
     }
 
     /// Blocks that one hash of our own needs.
@@ -55,7 +56,7 @@ impl Policy {
     /// Whether a stored hash is the hash of this password.
     pub(super) fn verify(&self, stored: &StoredHash, password: &Password, arena: &mut Arena) -> Result<bool, NoAnswer> {
         let bytes = password.normalized(stored.normalization());
-        formats::verify(stored.expose(), &bytes, &self.bounds, arena)
+        formats::verify(stored.expose(), &bytes, &self.terms, arena)
     }
 
     /// Does the same for nobody, down to the comparison.
@@ -106,7 +107,7 @@ fn bounds_for(own: &Params) -> Bounds {
         memory_kib: usual.memory_kib.max(own.m_cost()),
         work_kib: usual.work_kib.max(u64::from(own.m_cost()) * u64::from(own.t_cost())),
         lanes: usual.lanes.max(own.p_cost()),
-        bcrypt_cost: usual.bcrypt_cost,
+        ..usual
     }
 }
 
@@ -142,6 +143,7 @@ mod tests {
             queue: NonZeroUsize::MIN,
             queue_deadline: Duration::from_secs(1),
             normalization: PasswordNormalization::None,
+            prehash_keys: formats::PrehashKeys::default(),
         }
     }
 
