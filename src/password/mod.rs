@@ -6,6 +6,7 @@
 mod arena;
 mod argon2id;
 pub mod formats;
+mod pepper;
 mod pool;
 mod queue;
 pub mod settings;
@@ -13,6 +14,7 @@ pub mod trial;
 
 pub use arena::STORED_MEMORY_BYTES;
 pub use argon2id::PolicyError;
+pub use pepper::{PepperSetupError, Peppers};
 pub use pool::{HashPool, Progress, StartError};
 pub use settings::PasswordSettings;
 

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::formats::PrehashKeys;
+use super::pepper::Peppers;
 use crate::domain::password::PasswordNormalization;
 
 /// `[password]`, resolved.
@@ -25,4 +26,6 @@ pub struct PasswordSettings {
     pub normalization: PasswordNormalization,
     /// The keys with which some imported passwords were hashed before they were hashed.
     pub prehash_keys: PrehashKeys,
+    /// The secret keys that go into hashes.
+    pub peppers: Peppers,
 }

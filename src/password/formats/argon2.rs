@@ -6,7 +6,9 @@ use argon2::{ARGON2D_IDENT, ARGON2I_IDENT, ARGON2ID_IDENT, Algorithm, Argon2, Pa
 use zeroize::Zeroizing;
 
 use super::text::{self, UNPADDED};
-use super::{About, Arena, Format, NoAnswer, Scheme, Stored, Strength, Terms, Unusable, Wraps, read_inner, within};
+use super::{
+    About, Arena, Bounds, Format, NoAnswer, Scheme, Stored, Strength, Terms, Unusable, Wraps, is_equal, read_inner, within,
+};
 
 pub(super) const ARGON2: Format = Format {
     about: About {
@@ -49,22 +51,19 @@ fn claims(encoded: &str) -> bool {
 }
 
 fn read(encoded: &str, terms: &Terms) -> Result<Stored, Unusable> {
-    let parsed = Parsed::within_bounds(encoded, terms)?;
+    let parsed = Parsed::without_key(encoded, terms)?;
     let tag = parsed.tag.to_vec();
     Ok(Stored::new(parsed, tag))
 }
 
 impl Parsed {
-    /// One that may be computed.
-    pub(super) fn within_bounds(encoded: &str, terms: &Terms) -> Result<Self, Unusable> {
-        let (parsed, bounds) = (Self::new(encoded)?, &terms.bounds);
+    /// One that may be computed, and without a secret.
+    pub(super) fn without_key(encoded: &str, terms: &Terms) -> Result<Self, Unusable> {
+        let parsed = Self::new(encoded)?;
         if !parsed.params.keyid().is_empty() {
             return Err(Unusable::Keyed);
         }
-        let (memory, passes) = (parsed.params.m_cost(), parsed.params.t_cost());
-        within(memory, bounds.memory_kib)?;
-        within(u64::from(memory) * u64::from(passes), bounds.work_kib)?;
-        within(parsed.params.p_cost(), bounds.lanes)?;
+        parsed.within(&terms.bounds)?;
         Ok(parsed)
     }
 
@@ -86,18 +85,41 @@ impl Parsed {
         let (salt, tag) = (salt.to_vec(), Zeroizing::new(tag.as_bytes().to_vec()));
         Ok(Self { algorithm, version, params, salt, tag })
     }
-}
 
-impl Scheme for Parsed {
-    fn digest(&self, password: &[u8], arena: &mut Arena) -> Result<Zeroizing<Vec<u8>>, NoAnswer> {
+    /// Refuses parameters over the bounds (R53).
+    pub(in crate::password) fn within(&self, bounds: &Bounds) -> Result<(), Unusable> {
+        let (memory, passes) = (self.params.m_cost(), self.params.t_cost());
+        within(memory, bounds.memory_kib)?;
+        within(u64::from(memory) * u64::from(passes), bounds.work_kib)?;
+        within(self.params.p_cost(), bounds.lanes)
+    }
+
+    /// Whether it is the hash of this password under a secret key; an empty one is none.
+    pub(in crate::password) fn matches_with(
+        &self,
+        secret: &[u8],
+        password: &[u8],
+        arena: &mut Arena,
+    ) -> Result<bool, NoAnswer> {
+        Ok(is_equal(&self.computed(secret, password, arena)?, &self.tag))
+    }
+
+    fn computed(&self, secret: &[u8], password: &[u8], arena: &mut Arena) -> Result<Zeroizing<Vec<u8>>, NoAnswer> {
         let mut computed = Zeroizing::new(vec![0; self.tag.len()]);
-        let argon2 = Argon2::new(self.algorithm, self.version, self.params.clone());
+        let argon2 = Argon2::new_with_secret(secret, self.algorithm, self.version, self.params.clone());
+        let argon2 = argon2.map_err(|_| Unusable::Malformed)?;
         arena
             .with(self.params.block_count(), |blocks| {
                 argon2.hash_password_into_with_memory(password, &self.salt, &mut computed, blocks)
             })?
             .map_err(|_| Unusable::Malformed)?;
         Ok(computed)
+    }
+}
+
+impl Scheme for Parsed {
+    fn digest(&self, password: &[u8], arena: &mut Arena) -> Result<Zeroizing<Vec<u8>>, NoAnswer> {
+        self.computed(&[], password, arena)
     }
 
     fn encode(&self, digest: &[u8]) -> Zeroizing<String> {

@@ -15,7 +15,7 @@ use authferry::domain::mode::{LocalShare, Mode};
 use authferry::domain::password::{PasswordNormalization, PasswordPolicy};
 use authferry::limits::Limits;
 use authferry::limits::settings::{Backoff, CountedAttempts, LimitSettings, Quota};
-use authferry::password::HashPool;
+use authferry::password::{HashPool, Peppers};
 use authferry::password::settings::PasswordSettings;
 use authferry::service::login::LoginRequest;
 use authferry::service::mode::ModeCell;
@@ -73,7 +73,7 @@ pub(crate) async fn rig(double: &LegacyDouble, revalidate_after: Option<Duration
     let store: Arc<dyn UserStore> = match kept {
         Kept::In(memory) => Arc::clone(memory) as _,
         Kept::On(folder) => {
-            let settings = StoreSettings { path: folder.join("users.redb"), cache_bytes: 8 << 20 };
+            let settings = StoreSettings::without_keys(folder.join("users.redb"), 8 << 20);
             store::open(&settings, Arc::clone(&metrics), Arc::clone(&clock)).expect("a store")
         }
     };
@@ -86,6 +86,8 @@ pub(crate) async fn rig(double: &LegacyDouble, revalidate_after: Option<Duration
         queue: NonZeroUsize::new(64).expect("not zero"),
         queue_deadline: Duration::from_secs(20),
         normalization: PasswordNormalization::None,
+        peppers: Peppers::default(),
+        prehash_keys: Default::default(),
     };
     let service = Service::new(Parts {
         store,
