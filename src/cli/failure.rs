@@ -1,6 +1,7 @@
 //! How a command ends when it does not end well: the message, its causes, and the exit code. The only place that knows exit codes.
 //!
-//! Codes: 0 done, 1 failed, 2 wrong usage (clap's own as well), 78 wrong configuration (`EX_CONFIG` of sysexits.h).
+//! Codes: 0 done, 1 failed, 2 wrong usage (clap's own as well), 65 data that cannot be read and 78 wrong configuration (`EX_DATAERR` and
+//! `EX_CONFIG` of sysexits.h).
 
 use std::error::Error;
 use std::io;
@@ -20,6 +21,9 @@ pub(crate) enum Failure {
     /// The command line asks for something that cannot be.
     #[error("{0}")]
     Usage(String),
+    /// What was given to be looked at cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
     /// Everything else, with its causes.
     #[error(transparent)]
     Failed(Box<dyn Error + Send + Sync>),
@@ -43,7 +47,7 @@ impl Failure {
         let style = terminal.remark_style();
         let said = match self {
             Self::Config(problems) => terminal.remark(problems.trim_end()),
-            Self::Usage(_) | Self::Failed(_) | Self::Output(_) => {
+            Self::Usage(_) | Self::Unreadable(_) | Self::Failed(_) | Self::Output(_) => {
                 let mut said = terminal.remark(format_args!("{} {self}", style.bad("error:")));
                 let (mut cause, mut before) = (self.source(), self.to_string());
                 while let Some(error) = cause {
@@ -66,6 +70,7 @@ impl Failure {
         match self {
             Self::Failed(_) | Self::Output(_) => 1,
             Self::Usage(_) => 2,
+            Self::Unreadable(_) => 65,
             Self::Config(_) => 78,
         }
     }
@@ -102,6 +107,7 @@ mod tests {
             (Failure::of(io::Error::other("x")), 1),
             (Failure::Output(io::Error::other("x")), 1),
             (Failure::Usage("x".into()), 2),
+            (Failure::Unreadable("x".into()), 65),
             (Failure::Config("x".into()), 78),
         ] {
             assert_eq!(failure.code(), code, "{failure:?}");

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::io::{self, BufRead, IsTerminal as _, Write};
 
+use zeroize::Zeroizing;
+
 /// The console, or what a test puts in its place.
 pub(crate) struct Terminal {
     out: Box<dyn Write + Send>,
@@ -87,6 +89,25 @@ impl Terminal {
         Ok((read > 0).then(|| answer.trim().to_owned()))
     }
 
+    /// A line of the input as it stands there, without its end. `None` at the end of the input.
+    pub(crate) fn read_line(&mut self) -> io::Result<Option<Zeroizing<String>>> {
+        let mut line = Zeroizing::new(String::with_capacity(usize::try_from(MAX_LINE_BYTES).unwrap_or_default()));
+        let read = io::Read::take(&mut self.input, MAX_LINE_BYTES).read_line(&mut line)?;
+        if line.ends_with('\n') {
+            line.pop();
+            if line.ends_with('\r') {
+                line.pop();
+            }
+        }
+        Ok((read > 0).then_some(line))
+    }
+
+    /// Asks at the terminal itself, whatever standard input is, without showing what is typed.
+    pub(crate) fn ask_hidden(&mut self, question: &str) -> io::Result<Zeroizing<String>> {
+        self.flush()?;
+        rpassword::prompt_password(question).map(Zeroizing::new)
+    }
+
     /// How results may be marked up.
     #[must_use]
     pub(crate) fn style(&self) -> Style {
@@ -105,6 +126,9 @@ impl Terminal {
         self.person
     }
 }
+
+/// The longest line that is read, in bytes: twice the longest stored hash.
+const MAX_LINE_BYTES: u64 = 8 * 1024;
 
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: u64 = 4 * 1024;
@@ -225,6 +249,13 @@ pub(super) mod tests {
         assert_eq!(terminal.ask("sure? ").expect("a buffer").as_deref(), Some("yes"));
         assert_eq!(terminal.ask("sure? ").expect("a buffer"), None);
         assert_eq!((out.text().as_str(), err.text().as_str()), ("result\n", "remark\nsure? sure? "));
+    }
+
+    #[test]
+    fn a_line_is_read_as_it_stands() {
+        let (mut terminal, ..) = typing(" two words \r\nlast", Person::Absent);
+        let mut line = || terminal.read_line().expect("a buffer").map(|line| line.to_string());
+        assert_eq!([line(), line(), line()], [Some(" two words ".to_owned()), Some("last".to_owned()), None]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use zeroize::Zeroizing;
 
 use super::arena::{Allowance, Arena};
-use super::formats::{self, NoAnswer, Terms, Unusable};
+use super::formats::{self, Declaration, NoAnswer, Terms, Unusable, declare};
 use crate::domain::password::{Password, PasswordNormalization};
 
 /// What a trial came to.
@@ -82,6 +82,19 @@ impl Trial {
         let bytes = password.normalized(normalization);
         Ok(Verdict::Mismatch(formats::nearby(encoded, &bytes, &self.terms, &mut self.arena)?))
     }
+
+    /// What a bare digest would have to be declared as, so that it is the hash of this password; none if nothing usual makes it so.
+    pub fn guess(&mut self, bare: &str, salt: Option<&[u8]>, password: &Password) -> Option<String> {
+        for template in ["{SALT}{PASSWORD}", "{PASSWORD}"] {
+            let Ok(declared) = Declaration::new(template).and_then(|how| declare(bare, salt, &how)) else { continue };
+            match self.explain(&declared, password, PasswordNormalization::None) {
+                Ok(Verdict::Match) => return Some(format!("say --hash-template '{template}'")),
+                Ok(Verdict::Mismatch(Some(advice))) => return Some(advice),
+                Ok(Verdict::Mismatch(None)) | Err(_) => {}
+            }
+        }
+        None
+    }
 }
 
 /// What software makes of a password before it hashes it, each in the words of what to do about it.
@@ -118,7 +131,6 @@ fn variants(password: &Password, used: PasswordNormalization) -> Vec<(Cow<'stati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::password::formats::{Declaration, declare};
 
     fn password(typed: &str) -> Password {
         Password::new(Zeroizing::new(typed.to_owned())).expect("a valid password")
@@ -142,9 +154,9 @@ mod tests {
             declare(bare, None, &Declaration::new(template).expect("a template")).expect("a digest")
         };
         let appended = wrong("01dfae6e5d4d90d9892622325959afbe:7050461", "{SALT}{PASSWORD}");
-        assert_eq!(advice(&appended, "hashcat"), "if the salt is appended: --hash-template '{PASSWORD}{SALT}'");
+        assert_eq!(advice(&appended, "hashcat"), "if the salt is appended: --hash-template 'md5:{PASSWORD}{SALT}'");
         let first = wrong("f0fda58630310a6dd91a7d8f0a4ceda2:4225637426", "{PASSWORD}{SALT}");
-        assert_eq!(advice(&first, "hashcat"), "if the salt comes first: --hash-template '{SALT}{PASSWORD}'");
+        assert_eq!(advice(&first, "hashcat"), "if the salt comes first: --hash-template 'md5:{SALT}{PASSWORD}'");
         let forum = wrong("16780ba78d2d5f02f3202901c1b6d975:568", "{SALT}{PASSWORD}");
         assert!(advice(&forum, "hashcat").contains("vBulletin"));
         let hmac = wrong("bfd280436f45fa38eaacac3b00518f29:1234", "{SALT}{PASSWORD}");
@@ -174,6 +186,16 @@ mod tests {
         }
         assert_eq!(explained(&sha("secret"), "secret"), Ok(Verdict::Match));
         assert_eq!(explained(&sha("secret"), "another"), Ok(Verdict::Mismatch(None)));
+    }
+
+    #[test]
+    fn a_bare_digest_is_guessed_by_its_password() {
+        let guessed = |bare: &str, typed: &str| Trial::new(Terms::default()).guess(bare, None, &password(typed));
+        assert_eq!(guessed("8743b52063cd84097a65d1633f5c74f5", "hashcat"), Some("say --hash-template '{PASSWORD}'".to_owned()));
+        let forum = guessed("8d2129083ef35f4b365d5d87487e1207:47204", "hashcat").unwrap_or_default();
+        assert!(forum.contains("'md5:{md5:{SALT}}{md5:{PASSWORD}}'"), "{forum}");
+        assert_eq!(guessed("8743b52063cd84097a65d1633f5c74f5", "another"), None);
+        assert_eq!(guessed("nonsense", "another"), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct Declaration {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum How {
     AspNet,
-    Digest { template: Template, iterations: u64, again: Option<String> },
+    Digest { algorithm: Option<Algorithm>, template: Template, iterations: u64, again: Option<String> },
 }
 
 /// Why a bare hash cannot be taken for what it was declared to be.
@@ -27,9 +27,12 @@ pub enum DeclarationError {
     /// The template is none.
     #[error(transparent)]
     Template(#[from] TemplateError),
-    /// No digest is of this length.
-    #[error("a bare hash is a digest in hex or base64: of 16, 20, 28, 32, 48 or 64 bytes")]
+    /// No digest is of this length, or the one that was told is not.
+    #[error("a bare hash is a digest in hex or base64: of 16, 20, 28, 32, 48 or 64 bytes, as the algorithm has it")]
     Digest,
+    /// What stands before the template is no algorithm.
+    #[error("before the template stands nothing, or an algorithm: `md5:`, or `sha256,it=1000:`")]
+    Algorithm,
     /// The template asks for a salt.
     #[error("the template has {{SALT}}, and there is no salt: neither told nor behind a colon")]
     NoSalt,
@@ -39,26 +42,32 @@ pub enum DeclarationError {
 }
 
 /// Templates by the name of who uses them.
-const NAMED: &[(&str, &str, u64, Option<&str>)] = &[
-    ("vbulletin", "{md5:{PASSWORD}}{SALT}", 1, None),
-    ("mybb", "{md5:{SALT}}{md5:{PASSWORD}}", 1, None),
-    ("ipb", "{md5:{SALT}}{md5:{PASSWORD}}", 1, None),
-    ("smf", "{SALT}{PASSWORD}", 1, None),
-    ("joomla", "{PASSWORD}{SALT}", 1, None),
-    ("mysql", "{PASSWORD}", 2, None),
-    ("symfony", "{PASSWORD}{{SALT}}", 5_000, Some("{DIGEST}{PASSWORD}{{SALT}}")),
+const NAMED: &[(&str, &str, Option<&str>)] = &[
+    ("vbulletin", "md5:{md5:{PASSWORD}}{SALT}", None),
+    ("mybb", "md5:{md5:{SALT}}{md5:{PASSWORD}}", None),
+    ("ipb", "md5:{md5:{SALT}}{md5:{PASSWORD}}", None),
+    ("smf", "sha1:{SALT}{PASSWORD}", None),
+    ("joomla", "md5:{PASSWORD}{SALT}", None),
+    ("mysql", "sha1,it=2:{PASSWORD}", None),
+    ("symfony", "sha512,it=5000:{PASSWORD}{{SALT}}", Some("{DIGEST}{PASSWORD}{{SALT}}")),
 ];
 
 impl Declaration {
-    /// From what follows `--hash-template`: a template, or the name of a product that has one.
+    /// From what follows `--hash-template`: a template, with the algorithm before it or without (`md5:{SALT}{PASSWORD}`), or the name of a
+    /// product that has one.
     pub fn new(template: &str) -> Result<Self, DeclarationError> {
         if template == "aspnet" {
             return Ok(Self { how: How::AspNet });
         }
         let named = NAMED.iter().find(|(name, ..)| *name == template);
-        let (source, iterations, again) = named.map_or((template, 1, None), |(_, source, n, again)| (*source, *n, *again));
+        let (text, again) = named.map_or((template, None), |(_, text, again)| (*text, *again));
+        let (head, source) = match text.split_once(':') {
+            Some((head, source)) if !head.contains('{') => (Some(head), source),
+            Some(_) | None => (None, text),
+        };
+        let (algorithm, iterations) = head.map_or(Ok((None, 1)), |head| algorithm(head).ok_or(DeclarationError::Algorithm))?;
         let template = Template::new(source, Place::First)?;
-        Ok(Self { how: How::Digest { template, iterations, again: again.map(str::to_owned) } })
+        Ok(Self { how: How::Digest { algorithm, template, iterations, again: again.map(str::to_owned) } })
     }
 
     /// The names that [`Self::new`] knows.
@@ -66,15 +75,15 @@ impl Declaration {
         NAMED.iter().map(|(name, ..)| *name).chain(["aspnet"])
     }
 
-    /// Digests in all, where it is not the usual number.
-    #[must_use]
-    pub fn repeated(self, times: u64) -> Self {
-        let how = match self.how {
-            How::AspNet => How::AspNet,
-            How::Digest { template, again, .. } => How::Digest { template, iterations: times, again },
-        };
-        Self { how }
-    }
+}
+
+/// `md5`, or `md5,it=1000`.
+fn algorithm(head: &str) -> Option<(Option<Algorithm>, u64)> {
+    let (name, iterations) = match head.split_once(",it=") {
+        Some((name, number)) => (name, text::number(number).filter(|number| *number > 0)?),
+        None => (head, 1),
+    };
+    Some((Some(Algorithm::named(name)?), iterations))
 }
 
 /// A bare hash as one text. The salt, where the template wants one, is told, or stands behind a colon: `hash:salt`.
@@ -82,9 +91,9 @@ pub fn declare(bare: &str, salt: Option<&[u8]>, how: &Declaration) -> Result<Zer
     if bare.len() > MAX_ENCODED_BYTES {
         return Err(DeclarationError::Digest);
     }
-    let (template, iterations, again) = match &how.how {
+    let (told, template, iterations, again) = match &how.how {
         How::AspNet => return Ok(Zeroizing::new(format!("{}{bare}", aspnet::PREFIX))),
-        How::Digest { template, iterations, again } => (template, *iterations, again.as_deref()),
+        How::Digest { algorithm, template, iterations, again } => (*algorithm, template, *iterations, again.as_deref()),
     };
     let (hash, salt) = match (salt, bare.split_once(':')) {
         (Some(salt), _) => (bare, salt),
@@ -97,7 +106,8 @@ pub fn declare(bare: &str, salt: Option<&[u8]>, how: &Declaration) -> Result<Zer
         (true, false) | (false, true) => {}
     }
     let digest = bytes(hash).ok_or(DeclarationError::Digest)?;
-    let algorithm = Algorithm::of_len(digest.len()).ok_or(DeclarationError::Digest)?;
+    let algorithm = Algorithm::of_len(digest.len()).filter(|algorithm| told.is_none_or(|told| told == *algorithm));
+    let algorithm = algorithm.ok_or(DeclarationError::Digest)?;
     // A template that was read is read again, and none of the products above repeats by a wrong one.
     let salted = Salted::with(algorithm, template.clone(), salt).and_then(|salted| salted.repeated(iterations, again));
     Ok(salted.map_err(|_| TemplateError::NoDigest)?.encode(&digest))
@@ -139,14 +149,15 @@ mod tests {
 
     #[test]
     fn symfonys_digests_are_repeated_with_what_was_merged() {
-        // MessageDigestPasswordEncoder with sha512, 5,000 iterations, in base64: computed by its formula with Python's hashlib.
+        // MessageDigestPasswordEncoder with SHA-512, 5,000 iterations, in base64: computed by its formula with Python's hashlib.
         let encoded = declared(
-            "CBlX1F6JeFIUmFgYvDtKgvV4pQVRSwhfCqIaZyvl6LrQ5H/yQ6r8PeRoS3gOAmXhmeHMAv7ZnX5z8gGX0WiyXQ==",
+            "Ici2oEinNiWxg/HSr6xHOoeyi2CTvBXSaoT033ptIGC1LEgCtXnBqCE4Ac7V16+Hi4BuIyjITHdaZ1zugQbP0g==",
             Some(b"salt"),
             "symfony",
         );
         let encoded = encoded.expect("a digest");
         assert!(encoded.starts_with("$sha512$pf="), "{}", *encoded);
+        assert_eq!(matches(&encoded, b"pass"), Ok(true));
         assert_eq!(matches(&encoded, b"nobody's"), Ok(false));
     }
 
@@ -156,6 +167,14 @@ mod tests {
             assert_eq!(declared(bare, None, "{PASSWORD}"), Err(DeclarationError::Digest), "{bare}");
         }
         assert_eq!(declared("x", None, "{SALT}"), Err(TemplateError::NoPassword.into()));
+        let md5 = "098f6bcd4621d373cade4e832627b4f6";
+        assert!(declared(md5, None, "md5:{PASSWORD}").is_ok());
+        assert!(declared(md5, None, "md5,it=3:{PASSWORD}").is_ok());
+        assert_eq!(declared(md5, None, "sha1:{PASSWORD}"), Err(DeclarationError::Digest));
+        for head in ["md4", "md5,it=0", "md5,it=x", "", "md5,"] {
+            let refused = declared(md5, None, &format!("{head}:{{PASSWORD}}"));
+            assert_eq!(refused, Err(DeclarationError::Algorithm), "{head}");
+        }
         for name in Declaration::names() {
             assert!(Declaration::new(name).is_ok(), "{name}");
         }

@@ -40,6 +40,13 @@ pub fn hint(encoded: &str) -> Option<String> {
     Some(format!("it looks like {} in base64: say --hash-template '{{PASSWORD}}', or with a salt", algorithm.name()))
 }
 
+/// Whether it is a digest and nothing else, or one with a salt behind a colon.
+#[must_use]
+pub fn is_bare_digest(text: &str) -> bool {
+    let hash = text.split_once(':').map_or(text, |(hash, _)| hash);
+    super::declared::bytes(hash).is_some_and(|digest| Algorithm::of_len(digest.len()).is_some())
+}
+
 /// Texts that are told by their beginning.
 const STARTS: [(&str, &str); 12] = [
     ("$y$", "it is yescrypt of crypt(3), which is not verified"),

@@ -65,7 +65,7 @@ use super::arena::{Arena, OutOfMemory};
 
 pub(super) use self::argon2::Parsed as ParsedArgon2;
 pub use self::declared::{Declaration, DeclarationError, declare};
-pub use self::hint::hint;
+pub use self::hint::{hint, is_bare_digest};
 pub use self::prehash::PrehashKeys;
 pub use self::template::TemplateError;
 pub use self::wrapped::{WrapError, WrapParams, Wrapper};
@@ -216,11 +216,15 @@ impl Stored {
         Self { scheme: Box::new(scheme), digest: Zeroizing::new(digest.into()) }
     }
 
-    /// Whether it is the hash of this password. The only place where a digest of a password is compared: in constant time (R57).
+    /// Whether it is the hash of this password.
     fn matches(&self, password: &[u8], arena: &mut Arena) -> Result<bool, NoAnswer> {
-        let computed = self.scheme.digest(password, arena)?;
-        Ok(computed.as_slice().ct_eq(&self.digest).into())
+        Ok(is_equal(&self.scheme.digest(password, arena)?, &self.digest))
     }
+}
+
+/// The only place where digests of passwords are compared: in constant time (R57).
+fn is_equal(computed: &[u8], stored: &[u8]) -> bool {
+    computed.ct_eq(stored).into()
 }
 
 /// A way to hash with its salt and its cost; everything of a stored hash but the digest.

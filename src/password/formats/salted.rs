@@ -94,6 +94,12 @@ impl Salted {
         Ok(Stored::new(self, digest))
     }
 
+    /// As an operator has to write it.
+    fn template_text(&self, source: &str) -> String {
+        let repeated = if self.iterations > 1 { format!(",it={}", self.iterations) } else { String::new() };
+        format!("{}{repeated}:{source}", self.algorithm.name())
+    }
+
     fn rounds(&self) -> u64 {
         self.template.cost().saturating_add((self.iterations - 1).saturating_mul(self.again.cost()))
     }
@@ -144,21 +150,19 @@ impl Scheme for Salted {
         let mut near: Vec<(String, Box<dyn Scheme>)> = Vec::new();
         for (source, told) in USUAL_TEMPLATES {
             if let Ok(other) = Self::new(self.algorithm, source, &self.salt).and_then(|o| o.repeated(self.iterations, None)) {
-                near.push((format!("{told}: --hash-template '{source}'"), Box::new(other)));
+                near.push((format!("{told}: --hash-template '{}'", self.template_text(source)), Box::new(other)));
             }
         }
         // A salt that is written in hex or base64 is meant as the bytes, or the other way round.
         for (salt, told) in other_salts(&self.salt) {
             for (source, _) in USUAL_TEMPLATES {
                 if let Ok(other) = Self::new(self.algorithm, source, &salt) {
-                    let advice = format!("if {told}, with --hash-template '{source}'");
+                    let advice = format!("if {told}, with --hash-template '{}'", self.template_text(source));
                     near.push((advice, Box::new(other)));
                 }
             }
         }
-        for other in super::hmac::Hmac::near(self.algorithm, &self.salt) {
-            near.push(other);
-        }
+        near.extend(super::hmac::Hmac::near(self.algorithm, &self.salt));
         near
     }
 }
@@ -244,21 +248,23 @@ mod tests {
 
     #[test]
     fn kratos_own_examples_verify() {
-        // From its documentation; the password is "test123", then "test".
+        // From its documentation.
         assert_eq!(matches("$md5$CY9rzUYh03PK3k6DJie09g==", b"test"), Ok(true));
         assert_eq!(matches("$md5$CY9rzUYh03PK3k6DJie09g==", b"Test"), Ok(false));
     }
 
     #[test]
-    fn digests_by_template_are_those_of_their_products() {
-        // Each computed with md5sum and sha1sum.
-        let template = |source: &str| text::to_base64(source.as_bytes(), &PADDED).to_string();
-        let salt = |salt: &str| text::to_base64(salt.as_bytes(), &PADDED).to_string();
-        let hash = |hex: &str| text::to_base64(&text::hex(hex, HexCase::Lower).expect("hex"), &PADDED).to_string();
-        // printf NaClsecret | md5sum
-        let encoded =
-            format!("$md5$pf={}${}${}", template("{SALT}{PASSWORD}"), salt("NaCl"), hash("a2a5da0a08ae1f35d9b5eaf4a4ba22a7"));
-        assert!(matches(&encoded, b"secret").is_ok(), "{encoded}");
+    fn repeated_digests_follow_their_templates() {
+        // Computed with Python's hashlib, by Symfony's formula: 3 digests of "secret{NaCl}", the further ones with it behind the digest.
+        let merged = "e1BBU1NXT1JEfXt7U0FMVH19";
+        let again = "e0RJR0VTVH17UEFTU1dPUkR9e3tTQUxUfX0=";
+        let symfony = format!("$sha256$pf={merged},it=3,rt={again}$TmFDbA==$ii4XeTrQ5Bhqr+HIEVhAnx72ozrpgdxIGgcsnYAuZMw=");
+        assert_eq!(matches(&symfony, b"secret"), Ok(true));
+        assert_eq!(matches(&symfony, b"Secret"), Ok(false));
+        assert_eq!(matches(&symfony.replace("it=3", "it=2"), b"secret"), Ok(false));
+        // And without a second template: SHA-1 of SHA-1, as MySQL's PASSWORD().
+        let mysql = "$sha1$pf=e1BBU1NXT1JEfQ==,it=2$$FOZVZ6vbUTXQz9mnCzAywXmknuc=";
+        assert_eq!(matches(mysql, b"secret"), Ok(true));
     }
 
     #[test]

@@ -87,6 +87,7 @@ pub(crate) async fn rig(double: &LegacyDouble, revalidate_after: Option<Duration
         queue_deadline: Duration::from_secs(20),
         normalization: PasswordNormalization::None,
         peppers: Peppers::default(),
+        prehash_keys: Default::default(),
     };
     let service = Service::new(Parts {
         store,
