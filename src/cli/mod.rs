@@ -19,9 +19,11 @@ mod demo;
 mod doors;
 mod failure;
 mod hash;
+mod import;
 mod mode;
 mod operator;
 mod options;
+mod progress;
 mod run;
 pub mod schema;
 mod status;
@@ -59,6 +61,7 @@ enum Command {
     Config(configuration::ConfigCommand),
     Status(status::StatusCommand),
     Users(users::Users),
+    Import(import::Import),
     Mode(mode::ModeCommand),
     Hash(hash::HashCommand),
     Demo(demo::Demo),
@@ -83,6 +86,7 @@ fn dispatch(command: &Command, terminal: &mut Terminal) -> Ended {
         Command::Config(config) => config.execute(terminal),
         Command::Status(status) => status.execute(terminal),
         Command::Users(users) => users.execute(terminal),
+        Command::Import(import) => import.execute(terminal),
         Command::Mode(mode) => mode.execute(terminal),
         Command::Hash(hash) => hash.execute(terminal),
         Command::Demo(demo) => demo.execute(terminal),

@@ -15,6 +15,8 @@ pub(crate) struct Terminal {
     input: Box<dyn BufRead + Send>,
     out_style: Style,
     err_style: Style,
+    /// Whether standard error is a terminal, where a line can be written over.
+    err_is_terminal: bool,
     person: Person,
 }
 
@@ -42,6 +44,7 @@ impl Terminal {
             input: Box::new(io::BufReader::new(io::stdin())),
             out_style: style(out_is_terminal),
             err_style: style(io::stderr().is_terminal()),
+            err_is_terminal: io::stderr().is_terminal() && set("TERM").is_none_or(|term| term != "dumb"),
             person: if both { Person::Present } else { Person::Absent },
         }
     }
@@ -55,7 +58,7 @@ impl Terminal {
         person: Person,
     ) -> Self {
         let (out, err, input) = (Box::new(out), Box::new(err), Box::new(input));
-        Self { out, err, input, out_style: Style::Plain, err_style: Style::Plain, person }
+        Self { out, err, input, out_style: Style::Plain, err_style: Style::Plain, err_is_terminal: false, person }
     }
 
     /// A part of the result.
@@ -118,6 +121,12 @@ impl Terminal {
     #[must_use]
     pub(crate) fn remark_style(&self) -> Style {
         self.err_style
+    }
+
+    /// Whether a bar can be drawn on standard error.
+    #[must_use]
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.err_is_terminal
     }
 
     /// Whether somebody can be asked.

@@ -6,14 +6,14 @@
 
 use std::num::NonZeroU32;
 
-use aws_lc_rs::pbkdf2;
 use argon2::Block;
+use aws_lc_rs::pbkdf2;
 use zeroize::Zeroizing;
 
 use super::text::{self, EITHER, HexCase, PADDED, UNPADDED};
 use super::{
-    About, Arena, Format, MAX_DIGEST_BYTES, MIN_DIGEST_BYTES, NoAnswer, Scheme, Stored, Strength, Terms, Unusable, Wraps,
-    within,
+    About, Arena, Format, MAX_DIGEST_BYTES, MIN_DIGEST_BYTES, NoAnswer, Scheme, Stored, Strength, Terms, Unusable,
+    Wraps, within,
 };
 
 pub(super) const PHC: Format = Format {
@@ -107,7 +107,13 @@ impl Cost {
     }
 
     /// So many bytes of a password's key (RFC 7914, section 6).
-    pub(super) fn derive(self, password: &[u8], salt: &[u8], bytes: usize, arena: &mut Arena) -> Result<Zeroizing<Vec<u8>>, NoAnswer> {
+    pub(super) fn derive(
+        self,
+        password: &[u8],
+        salt: &[u8],
+        bytes: usize,
+        arena: &mut Arena,
+    ) -> Result<Zeroizing<Vec<u8>>, NoAnswer> {
         let lane_bytes = 128 * self.r;
         let mut lanes = Zeroizing::new(vec![0; lane_bytes * self.p]);
         stretch(password, salt, &mut lanes);
@@ -303,9 +309,7 @@ fn load(bytes: &[u8]) -> Chunk {
 
 fn store(chunk: &Chunk, out: &mut [u8]) {
     let [a, b, c, d] = chunk;
-    let words = [
-        a[0], d[1], c[2], b[3], b[0], a[1], d[2], c[3], c[0], b[1], a[2], d[3], d[0], c[1], b[2], a[3],
-    ];
+    let words = [a[0], d[1], c[2], b[3], b[0], a[1], d[2], c[3], c[0], b[1], a[2], d[3], d[0], c[1], b[2], a[3]];
     for (bytes, word) in out.chunks_exact_mut(4).zip(words) {
         bytes.copy_from_slice(&word.to_le_bytes());
     }
@@ -366,13 +370,34 @@ mod tests {
     fn block_sizes_that_do_not_fill_the_arenas_blocks_evenly_come_out_too() {
         // Made by Python's hashlib.scrypt with n=32.
         for (r, expected) in [
-            (1, "43163cb66bfa8390cbf580f791b959bed31cc7ec1dc3091a218e58c27538cbdc8e46879a284357981778e1c4f8032e5e67d4a4028b1f81922197f9ff164b6914"),
-            (2, "932d6a5e1157bc500bc68a8a91d7b37bd90f6d764293d60f12cfab01ba68da5db0f1c06b989258bc70e0eb2daff38c43f813f0cf74fac055ef7f27e4f0c71693"),
-            (3, "1cf075dc293429c88e252aeb9788d1a0c95c90c7d7718a73726fd06ac35dd464a67645c05463742810e60e697429f24c65550d73d7de86371b1f68d6825920d6"),
-            (5, "5bd8d9164658df4fbfeedf31d454c79618897ee37966a654f89164588b794d85af47e32cb94b7a214173cdf9bc8e5bd5e246feab51b24fd48858c1e39ea29160"),
-            (7, "730c5f8a2b10283e36f36385cc3116f91e96d8f08dd385ffc2f4e670a5e6335d598d4dcca819030fef651c1e8b38d4d7e092cbfdca4039286852020931595459"),
-            (8, "6c4b4cfc948493b5aa65d0f38c92207474f1eaaf73b480be1fd34f16805aca761132915efd0cb820062c5db5d5697078da516e4a94b4fa5855ca0f951e027228"),
-            (9, "6e748ece858d6f0a2e14a575a781f0fd4acef96b2ea27bb14af7e47ec9631ccfa2a473f3581ef922362e9e942f745a8187c839d016e5b4c0f857977bc1d361fd"),
+            (
+                1,
+                "43163cb66bfa8390cbf580f791b959bed31cc7ec1dc3091a218e58c27538cbdc8e46879a284357981778e1c4f8032e5e67d4a4028b1f81922197f9ff164b6914",
+            ),
+            (
+                2,
+                "932d6a5e1157bc500bc68a8a91d7b37bd90f6d764293d60f12cfab01ba68da5db0f1c06b989258bc70e0eb2daff38c43f813f0cf74fac055ef7f27e4f0c71693",
+            ),
+            (
+                3,
+                "1cf075dc293429c88e252aeb9788d1a0c95c90c7d7718a73726fd06ac35dd464a67645c05463742810e60e697429f24c65550d73d7de86371b1f68d6825920d6",
+            ),
+            (
+                5,
+                "5bd8d9164658df4fbfeedf31d454c79618897ee37966a654f89164588b794d85af47e32cb94b7a214173cdf9bc8e5bd5e246feab51b24fd48858c1e39ea29160",
+            ),
+            (
+                7,
+                "730c5f8a2b10283e36f36385cc3116f91e96d8f08dd385ffc2f4e670a5e6335d598d4dcca819030fef651c1e8b38d4d7e092cbfdca4039286852020931595459",
+            ),
+            (
+                8,
+                "6c4b4cfc948493b5aa65d0f38c92207474f1eaaf73b480be1fd34f16805aca761132915efd0cb820062c5db5d5697078da516e4a94b4fa5855ca0f951e027228",
+            ),
+            (
+                9,
+                "6e748ece858d6f0a2e14a575a781f0fd4acef96b2ea27bb14af7e47ec9631ccfa2a473f3581ef922362e9e942f745a8187c839d016e5b4c0f857977bc1d361fd",
+            ),
         ] {
             assert_eq!(derived(b"p", b"s", 5, r, 2), expected, "r={r}");
         }
@@ -400,7 +425,7 @@ mod tests {
         }
         for malformed in [
             "scrypt:16:8:1$salt$00",
-            "scrypt:17:8:1$salt$" ,
+            "scrypt:17:8:1$salt$",
             "scrypt:16:8$salt$00",
             "scrypt$16$salt$8$1$AAAA",
             "scrypt$16$$8$1$AAAA",

@@ -98,15 +98,24 @@ fn there_is_a_hash_of_another_maker_for_every_format_but_our_own() {
     let made: BTreeSet<String> = rows().into_iter().map(|row| row.format).collect();
     // Nobody publishes a vector of these: they are checked by their formula, in their own files and below.
     let by_formula = ["wrapped", "drupal-updated", "werkzeug-hmac"];
-    let known: BTreeSet<String> = all().map(|about| about.name.to_owned()).filter(|name| !by_formula.contains(&&**name)).collect();
+    let known: BTreeSet<String> =
+        all().map(|about| about.name.to_owned()).filter(|name| !by_formula.contains(&&**name)).collect();
     assert_eq!(made, known);
 }
 
 #[test]
 fn each_is_read_by_the_format_that_it_is_of_and_written_as_it_was() {
     // What is written in one text whatever it was read from, or without a prefix that says nothing.
-    let rewritten =
-        ["digest", "django-digest", "joomla", "ldap", "ldap-crypt", "mediawiki-md5", "django-bcrypt", "prefixed-argon2"];
+    let rewritten = [
+        "digest",
+        "django-digest",
+        "joomla",
+        "ldap",
+        "ldap-crypt",
+        "mediawiki-md5",
+        "django-bcrypt",
+        "prefixed-argon2",
+    ];
     for row in rows().iter().filter(|row| row.template.is_none()) {
         let (about, stored) = read(&row.hash, &terms()).unwrap_or_else(|why| panic!("{}: {why}", row.hash));
         assert_eq!(about.name, row.format, "{}", row.hash);
