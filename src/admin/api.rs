@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 
+use super::import;
 use super::operate::{self, ListRequest, OperateError};
 use super::permit::AdminPermit;
 use super::problem::Problem;
@@ -21,6 +22,10 @@ pub(super) fn routes() -> Router<Arc<AdminState>> {
     Router::new()
         .route("/api/v1/status", get(status))
         .route("/api/v1/users", get(users))
+        .route(
+            "/api/v1/users/import",
+            get(import::terms).post(import::take).layer(DefaultBodyLimit::max(import::MAX_BYTES)),
+        )
         .route("/api/v1/users/{id}", get(user))
         .route("/api/v1/mode", get(mode).put(set_mode))
         .route("/api/v1/stragglers", get(stragglers))

@@ -8,6 +8,7 @@
 //! operate   what both doors do                           console   HTML, behind a session
 //! view      the wire structs, read by the CLI too        problem   errors as problem+json
 //! roster    who has not come over: sums, forecast, pages
+//! import    rows of an import: hashes come in, and never go out
 //! ```
 //!
 //! Never reads a hash, never changes a user, never speaks to legacy. Made by `app`, which serves [`router`] with [`serve`].
@@ -16,6 +17,7 @@ mod api;
 mod attempts;
 mod console;
 mod gate;
+pub mod import;
 mod operate;
 mod permit;
 mod probes;

@@ -27,10 +27,7 @@ pub(crate) use self::csv::append_cell as append_csv_cell;
 pub use crate::domain::portable::{Made, PortableName, PortablePassword, PortableRoster, PortableUser};
 
 /// Every format, one a line. A format is a file of its own with a `pub const FORMAT: Format`.
-pub static FORMATS: &[Format] = &[
-    csv::FORMAT,
-    jsonl::FORMAT,
-];
+pub static FORMATS: &[Format] = &[csv::FORMAT, jsonl::FORMAT];
 
 /// The header of a CSV file as fields.
 pub fn header_fields(raw: &[u8]) -> Result<Vec<String>, RowFault> {

@@ -14,8 +14,8 @@ use authferry::domain::proof::Migrated;
 use authferry::domain::roster::{Day, Pace, Place, RosterCounts, Side, Tally, is_only_listed, place, step};
 use authferry::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
 use authferry::service::ports::{
-    Found, ImportBatch, ImportKey, Inserted, Lookup, NewUser, ProvenUser, Saved, SavedCheckpoint, StoreError, StoreHealth, StragglerQuery, Updated, UserChange, UserCounts,
-    UserPage, UserQuery, UserStore,
+    Found, ImportBatch, ImportKey, Inserted, Lookup, NewUser, ProvenUser, Saved, SavedCheckpoint, StoreError,
+    StoreHealth, StragglerQuery, Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
