@@ -182,6 +182,17 @@ pub enum Imported {
     Rejected(Rejection),
 }
 
+impl Imported {
+    /// Whose row it was; none of a rejected one.
+    #[must_use]
+    pub fn user(&self) -> Option<UserId> {
+        match self {
+            Self::Created(id) | Self::Updated(id) | Self::Skipped(id, _) => Some(*id),
+            Self::Rejected(_) => None,
+        }
+    }
+}
+
 /// Why a known user stays as he is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Skip {

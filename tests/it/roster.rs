@@ -17,7 +17,7 @@ use authferry::service::ports::{ImportBatch, Saved, StragglerQuery, Updated, Use
 use authferry::store::{self, StoreSettings};
 use authferry::telemetry::Metrics;
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::store_people::*;
