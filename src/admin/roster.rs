@@ -160,7 +160,8 @@ impl RosterView {
     pub fn forecast(&self) -> (&'static str, &ForecastView) {
         match &self.forecast_active {
             ForecastView::Done => ("all", &self.forecast_all),
-            active @ (ForecastView::Unknown { .. } | ForecastView::By { .. } | ForecastView::NotByThemselves { .. }) => {
+            active
+            @ (ForecastView::Unknown { .. } | ForecastView::By { .. } | ForecastView::NotByThemselves { .. }) => {
                 ("active in 90 days", active)
             }
         }
@@ -259,7 +260,9 @@ impl ForecastView {
             Self::Unknown { because: TooLittleView::Comers } => {
                 format!("unknown: too few came over in the last {WINDOW_DAYS} days")
             }
-            Self::By { weeks: ..=1, .. } => format!("at the pace of the last {WINDOW_DAYS} days through in about a week"),
+            Self::By { weeks: ..=1, .. } => {
+                format!("at the pace of the last {WINDOW_DAYS} days through in about a week")
+            }
             Self::By { weeks: weeks @ ..=NEAR_WEEKS, .. } => {
                 format!("at the pace of the last {WINDOW_DAYS} days through in about {weeks} weeks")
             }
@@ -268,7 +271,10 @@ impl ForecastView {
                 format!("nobody came over in the last {WINDOW_DAYS} days: they will not come by themselves")
             }
             Self::NotByThemselves { because: BecauseView::ThePaceFalls, still_to_come } => {
-                format!("the pace falls: about {} more may come, the rest not by themselves", grouped(roughly(*still_to_come)))
+                format!(
+                    "the pace falls: about {} more may come, the rest not by themselves",
+                    grouped(roughly(*still_to_come))
+                )
             }
             Self::NotByThemselves { because: BecauseView::TheyAreTooMany, .. } => {
                 format!("at the pace of the last {WINDOW_DAYS} days it would take more than two years")
@@ -482,7 +488,8 @@ pub(super) fn csv(
         request: StragglersRequest,
         header: Vec<u8>,
     }
-    let rest = Rest { state, permit, request: StragglersRequest { limit: Some(MAX_PAGE), ..request }, header: csv_header() };
+    let rest =
+        Rest { state, permit, request: StragglersRequest { limit: Some(MAX_PAGE), ..request }, header: csv_header() };
     try_unfold(Some(rest), async |rest| {
         let Some(mut rest) = rest else { return Ok(None) };
         let list = stragglers(&rest.state, &rest.permit, rest.request.clone()).await?;
@@ -493,7 +500,11 @@ pub(super) fn csv(
     })
 }
 
-pub(super) async fn forget(state: &AdminState, _: &AdminPermit, forget: Forget) -> Result<ForgottenCount, OperateError> {
+pub(super) async fn forget(
+    state: &AdminState,
+    _: &AdminPermit,
+    forget: Forget,
+) -> Result<ForgottenCount, OperateError> {
     if forget.users.len() > MAX_FORGOTTEN {
         return Err(OperateError::TooManyAtOnce(MAX_FORGOTTEN));
     }
@@ -602,10 +613,7 @@ mod tests {
         let today = Day::from_number(20_600);
         let apart = apart(&counts(today), today.start());
         let told = apart.map(|(last_seen, tally)| (last_seen, tally.over, tally.stragglers));
-        assert_eq!(
-            told,
-            [("0-30d", 9, 1), ("31-90d", 8, 2), ("91-365d", 6, 4), ("older", 2, 8), ("never", 0, 16)]
-        );
+        assert_eq!(told, [("0-30d", 9, 1), ("31-90d", 8, 2), ("91-365d", 6, 4), ("older", 2, 8), ("never", 0, 16)]);
     }
 
     #[test]

@@ -425,8 +425,7 @@ pub fn listed(known: &User, row: Incoming, at: UnixSeconds) -> Result<Option<Use
     let before = known.roster.unwrap_or(PortableRoster { last_seen: None, value: None });
     let says = row.roster.unwrap_or(before);
     // A list without a column is silent about it.
-    let facts =
-        PortableRoster { last_seen: says.last_seen.or(before.last_seen), value: says.value.or(before.value) };
+    let facts = PortableRoster { last_seen: says.last_seen.or(before.last_seen), value: says.value.or(before.value) };
     if is_only_listed(known) {
         return merged(known, Incoming { roster: Some(facts), ..row }, at);
     }

@@ -132,7 +132,9 @@ pub fn is_only_listed(user: &User) -> bool {
     match (&user.credential, user.origin) {
         (Credential::Absent(AbsentBecause::Roster), Origin::Roster) => true,
         (Credential::Absent(AbsentBecause::Roster), Origin::Migrated | Origin::Registered | Origin::Imported)
-        | (Credential::Argon2id(_) | Credential::Imported(_) | Credential::Absent(AbsentBecause::ResetAtLegacy), _) => false,
+        | (Credential::Argon2id(_) | Credential::Imported(_) | Credential::Absent(AbsentBecause::ResetAtLegacy), _) => {
+            false
+        }
     }
 }
 
@@ -415,7 +417,10 @@ mod tests {
         let login = UnixSeconds(20_700 * SECONDS_A_DAY);
         assert_eq!(place(&over, Some(login)), Some(Place { day: Day(20_700), ..expected }));
         let reset = User { credential: Credential::Absent(AbsentBecause::ResetAtLegacy), ..over };
-        assert_eq!(place(&reset, Some(login)).map(|place| (place.day, place.side)), Some((Day(20_700), Side::Straggler)));
+        assert_eq!(
+            place(&reset, Some(login)).map(|place| (place.day, place.side)),
+            Some((Day(20_700), Side::Straggler))
+        );
     }
 
     #[test]
@@ -461,7 +466,8 @@ mod tests {
         }
         for today in [Day(1), Day(30), Day(365), Day(366), Day(367), Day(20_600), Day::LAST] {
             for day in (0..=u16::MAX).map(Day) {
-                let holders = [Bucket::Days365, Bucket::Older, Bucket::Never].map(|bucket| bucket.days(today).contains(&day));
+                let holders =
+                    [Bucket::Days365, Bucket::Older, Bucket::Never].map(|bucket| bucket.days(today).contains(&day));
                 assert_eq!(holders.iter().filter(|holds| **holds).count(), 1, "{day:?} seen from {today:?}");
             }
         }
@@ -471,7 +477,8 @@ mod tests {
     fn a_bucket_is_the_sum_of_its_days() {
         let one = |stragglers, over| Tally { stragglers, over, straggler_value: 10, ..Tally::default() };
         let days = [(0, one(1, 0)), (100, one(2, 1)), (20_569, one(4, 2)), (20_570, one(8, 4)), (20_600, one(16, 8))];
-        let counts = RosterCounts { days: days.map(|(day, tally)| (Day(day), tally)).into(), ..RosterCounts::default() };
+        let counts =
+            RosterCounts { days: days.map(|(day, tally)| (Day(day), tally)).into(), ..RosterCounts::default() };
         let today = Day(20_600);
         let stragglers = Bucket::ALL.map(|bucket| counts.of(bucket, today).stragglers);
         assert_eq!(stragglers, [24, 28, 28, 2, 1, 31]);

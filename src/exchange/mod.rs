@@ -16,6 +16,7 @@ mod framing;
 pub mod jsonl;
 pub mod mapping;
 
+pub(crate) use self::csv::append_cell as append_csv_cell;
 pub use self::detect::{Head, Recognised, Unrecognised, detect, framing_of};
 pub use self::format::{
     Carried, CarriesHashes, Context, FileLimit, Format, Framing, HEAD_BYTES, Hashes, MAX_RECORD_BYTES, RecordWriter,
@@ -23,7 +24,6 @@ pub use self::format::{
 };
 pub use self::framing::{Broken, Piece, Place, Problem, Splitter};
 pub use self::mapping::{BadMapping, Mapping};
-pub(crate) use self::csv::append_cell as append_csv_cell;
 pub use crate::domain::portable::{Made, PortableName, PortablePassword, PortableRoster, PortableUser};
 
 /// Every format, one a line. A format is a file of its own with a `pub const FORMAT: Format`.

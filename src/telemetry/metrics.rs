@@ -205,7 +205,10 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_registrations", "Registrations on a route, by who had the word and how it ended"),
     ("authferry_changes", "Password changes, resets, deletions and logouts on a route, and how they ended"),
     ("authferry_users", "Users in the store by origin, tombstones left out"),
-    ("authferry_known_users", "Users who may log in, by side (over, or straggler: not without legacy) and when last seen"),
+    (
+        "authferry_known_users",
+        "Users who may log in, by side (over, or straggler: not without legacy) and when last seen",
+    ),
     ("authferry_known_value", "What a roster says that these users are worth, by side and when last seen"),
     ("authferry_migrations", "Users or passwords saved durably, by reason"),
     ("authferry_migration_failures", "Proven users that were not saved, by reason"),

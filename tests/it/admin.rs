@@ -706,7 +706,8 @@ async fn stragglers_are_listed_by_bucket_in_pages() {
     }
     let (mut found, mut after) = (Vec::new(), String::new());
     loop {
-        let list: StragglerList = admin.api("GET", &format!("/api/v1/stragglers?limit=2&after={after}"), "").await.json();
+        let list: StragglerList =
+            admin.api("GET", &format!("/api/v1/stragglers?limit=2&after={after}"), "").await.json();
         found.extend(list.stragglers);
         match list.next {
             Some(next) => after = next,
@@ -765,7 +766,9 @@ async fn r112_the_console_shows_stragglers_inert_and_hands_them_out_as_csv() {
     assert_eq!(admin.plain("GET", "/console/stragglers.csv").await.header("location"), Some("/console/sign-in"));
     let cookie = admin.sign_in().await;
     let overview = admin.page("/console", &cookie).await;
-    for said in ["Who has come over", "active in 90 days", "retiring denies them", "unknown: it has been counted for less"] {
+    for said in
+        ["Who has come over", "active in 90 days", "retiring denies them", "unknown: it has been counted for less"]
+    {
         assert!(overview.body.contains(said), "{said}\n{}", overview.body);
     }
     let page = admin.page("/console/stragglers?bucket=30d", &cookie).await;

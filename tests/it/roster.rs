@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use authferry::domain::clock::{Clock, SystemClock, UnixSeconds};
 use authferry::domain::credential::{AbsentBecause, Credential};
@@ -17,10 +17,16 @@ use authferry::service::ports::{ImportBatch, Saved, StragglerQuery, Updated, Use
 use authferry::store::{self, StoreSettings};
 use authferry::telemetry::Metrics;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::store_people::*;
+use crate::support::app::ADMIN_TOKEN;
+use crate::support::call_login::call_login;
+use crate::support::legacy::{LegacyDouble, ann};
+use crate::support::process::{Finished, Process, authferry, finish, run};
+use crate::support::raw_client::send;
+use crate::support::service::{Kept, rig, word};
 
 const DAY: u64 = 86_400;
 
@@ -111,8 +117,7 @@ pub(crate) async fn listed_users_are_stragglers_of_their_day_until_they_come_ove
     assert_eq!(migrated.id(), ann.id, "the record that the list made");
     let ann = find(&*store, "ann@x.y").await.expect("over");
     assert_eq!((ann.origin, ann.roster.and_then(|roster| roster.value)), (Origin::Migrated, Some(5)));
-    let expected =
-        Tally { stragglers: 2, straggler_value: 7, over: 1, over_value: 5, listed: 3 };
+    let expected = Tally { stragglers: 2, straggler_value: 7, over: 1, over_value: 5, listed: 3 };
     assert_eq!(tally(&*store, Bucket::All).await, expected);
     assert_eq!(paces(&*store).await.came_over, 1);
 
@@ -137,7 +142,10 @@ pub(crate) async fn a_list_adds_its_facts_to_who_has_come_over_and_nothing_else(
     assert_eq!(after.roster, Some(PortableRoster { last_seen: seen, value: Some(9) }));
     assert!(after.version > before.version);
     assert_eq!(hash_text(&after), Some("one"));
-    assert_eq!((after.origin, &after.identifiers, &after.profile), (before.origin, &before.identifiers, &before.profile));
+    assert_eq!(
+        (after.origin, &after.identifiers, &after.profile),
+        (before.origin, &before.identifiers, &before.profile)
+    );
     assert_eq!(after.legacy_vouched_at, before.legacy_vouched_at);
     assert!(find(&*store, "annie").await.is_none(), "no name of a list becomes his");
     let all = tally(&*store, Bucket::All).await;
@@ -189,11 +197,16 @@ pub(crate) async fn a_list_wakes_no_tombstone_and_takes_nobodys_name(store: Arc<
 pub(crate) async fn a_listed_user_without_an_id_adopts_the_one_that_legacy_proves(store: Arc<dyn UserStore>) {
     list(&*store, vec![row(None, &[email("ann@x.y")], days_ago(5), Some(3))]).await;
     let listed = find(&*store, "ann@x.y").await.expect("listed");
-    let saved = store.save_proven(proven(7, &[email("ann@x.y")], "one", revision(&*store).await)).await.expect("a save");
+    let saved =
+        store.save_proven(proven(7, &[email("ann@x.y")], "one", revision(&*store).await)).await.expect("a save");
     assert!(matches!(saved, Saved::Updated(migrated) if migrated.id() == listed.id), "{saved:?}");
     let ann = store.find_public("7").await.expect("a lookup").expect("by the adopted id");
-    assert_eq!((ann.id, ann.origin, ann.roster.and_then(|roster| roster.value)), (listed.id, Origin::Migrated, Some(3)));
-    let other = store.save_proven(proven(8, &[email("ann@x.y")], "two", revision(&*store).await)).await.expect("a save");
+    assert_eq!(
+        (ann.id, ann.origin, ann.roster.and_then(|roster| roster.value)),
+        (listed.id, Origin::Migrated, Some(3))
+    );
+    let other =
+        store.save_proven(proven(8, &[email("ann@x.y")], "two", revision(&*store).await)).await.expect("a save");
     assert_eq!(other, Saved::Conflict { with: listed.id });
 }
 
@@ -238,12 +251,8 @@ pub(crate) async fn pages_of_stragglers_hold_each_of_a_bucket_once_the_last_seen
 pub(crate) async fn a_cursor_of_no_straggler_ends_the_listing(store: Arc<dyn UserStore>) {
     list(&*store, vec![row(Some(1), &[email("ann@x.y")], days_ago(5), None)]).await;
     for after in ["", "nonsense", "20700", "-", "99999999-x"] {
-        let query = StragglerQuery {
-            days: Bucket::All.days(today()),
-            min_value: 0,
-            after: Some(after.to_owned()),
-            limit: 10,
-        };
+        let query =
+            StragglerQuery { days: Bucket::All.days(today()), min_value: 0, after: Some(after.to_owned()), limit: 10 };
         let UserPage { users, next } = store.stragglers(query).await.expect("a page");
         assert!(next.is_none() && (users.is_empty() || after > "2"), "{after:?}");
     }
@@ -276,7 +285,8 @@ pub(crate) async fn pages_stay_whole_while_users_come_over(store: Arc<dyn UserSt
     }
     stop.store(true, Ordering::SeqCst);
     let over = coming.await.expect("no panic");
-    let stayed: BTreeSet<String> = (0..USERS).map(|n| format!("user{n:03}")).filter(|name| !over.contains(name)).collect();
+    let stayed: BTreeSet<String> =
+        (0..USERS).map(|n| format!("user{n:03}")).filter(|name| !over.contains(name)).collect();
     for round in rounds {
         let distinct: BTreeSet<String> = round.iter().cloned().collect();
         assert_eq!(distinct.len(), round.len(), "nobody twice");
@@ -462,7 +472,8 @@ async fn happens(store: &dyn UserStore, clock: &Calendar, happening: &Happening)
         }
         Happening::Turn(days) => {
             let by = days.unsigned_abs() * DAY;
-            let turned = if *days < 0 { clock.0.load(Ordering::SeqCst) - by } else { clock.0.load(Ordering::SeqCst) + by };
+            let turned =
+                if *days < 0 { clock.0.load(Ordering::SeqCst) - by } else { clock.0.load(Ordering::SeqCst) + by };
             clock.0.store(turned, Ordering::SeqCst);
         }
         Happening::Reopen => {}
@@ -515,4 +526,262 @@ async fn who_logs_in_here_was_seen_today_and_a_clock_that_goes_back_takes_nothin
         assert_eq!((last_day, day_after), (1, 0), "login at {at}");
         assert_counted(&*store).await;
     }
+}
+
+// --------------------------------------------------------------------------------------------- the whole, from the shell
+
+/// A proxy in front of a legacy that knows Ann, and a folder for lists.
+struct Town {
+    folder: TempDir,
+    process: Process,
+    _double: LegacyDouble,
+}
+
+impl Town {
+    async fn start() -> Self {
+        let double = LegacyDouble::well_behaved();
+        let folder = TempDir::new().expect("a folder");
+        let own = format!(
+            "[[listener]]\nbind = \"127.0.0.1:0\"\n[store]\npath = \"users.redb\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
+             token = {{ value = \"{ADMIN_TOKEN}\" }}\n"
+        );
+        let config = call_login(&double, "migrate", &own);
+        let process = tokio::task::block_in_place(|| Process::start(folder.path(), &config));
+        Self { folder, process, _double: double }
+    }
+
+    /// Runs a command that finds the proxy by the configuration, whose port the test learnt.
+    fn run(&self, arguments: &[&str]) -> Finished {
+        let mut command = authferry(self.folder.path(), arguments);
+        command.env("AUTHFERRY__ADMIN__BIND", self.process.admin().to_string());
+        finish(command, "")
+    }
+
+    fn status(&self) -> Value {
+        let finished = self.run(&["status", "--json"]);
+        serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:?}"))
+    }
+
+    async fn log_ann_in(&self) {
+        let login = json!({ "email": ann().email, "password": ann().password }).to_string();
+        let headers = [("Content-Type", "application/json")];
+        let answer = send(self.process.public(), "POST", "/login", &headers, &login).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+
+    /// Stops the proxy, and gives the folder with its store.
+    fn stop(self) -> TempDir {
+        self.process.terminate();
+        let (status, log) = tokio::task::block_in_place(|| self.process.wait());
+        assert!(status.success(), "{log}");
+        self.folder
+    }
+}
+
+fn write(folder: &TempDir, name: &str, text: &str) {
+    std::fs::write(folder.path().join(name), text).expect("a writable folder");
+}
+
+/// A list of Ann and of four who never come, in days before today.
+fn a_list() -> String {
+    let seen = |ago: u64| {
+        let at = i64::try_from(SystemClock.wall().0 - ago * DAY).expect("a time");
+        jiff::Timestamp::from_second(at).expect("a time").to_string()
+    };
+    format!(
+        "id,email,username,last_seen,value\r\n{},{},,{},10\r\n9001,bob@x.y,bob,{},20\r\n9002,cid@x.y,,{},30\r\n\
+         9003,dan@x.y,,,\r\n9004,,\"=cmd|' /C calc'!A0\",{},\r\n",
+        ann().id,
+        ann().email,
+        seen(1),
+        seen(2),
+        seen(200),
+        seen(3),
+    )
+}
+
+/// Stragglers and known users of a bucket, as `status --json` has them.
+fn bucket(status: &Value, name: &str) -> (u64, u64) {
+    let buckets = status["roster"]["buckets"].as_array().unwrap_or_else(|| panic!("no buckets in {status}"));
+    let sums = buckets.iter().find(|sums| sums["bucket"] == name).expect("the bucket");
+    let (left, over) = (sums["stragglers"].as_u64().expect("a number"), sums["over"].as_u64().expect("a number"));
+    (left, left + over)
+}
+
+#[track_caller]
+fn assert_said(finished: &Finished, code: i32, said: &[&str]) {
+    assert_eq!(finished.code, Some(code), "{finished:?}");
+    for part in said {
+        assert!(finished.stdout.contains(part) || finished.stderr.contains(part), "`{part}` is not in {finished:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_gives_the_migration_its_denominator_and_a_login_moves_it() {
+    let town = Town::start().await;
+    write(&town.folder, "roster.csv", &a_list());
+    assert_said(&town.run(&["status"]), 0, &["none yet"]);
+    let imported = town.run(&["roster", "import", "roster.csv"]);
+    assert_said(&imported, 0, &["csv", "created", "5"]);
+    let status = town.status();
+    assert_eq!((bucket(&status, "all"), bucket(&status, "30d"), bucket(&status, "365d")), ((5, 5), (3, 3), (4, 4)));
+    assert_eq!(status["roster"]["listed"], 5);
+    let shown = town.run(&["status"]);
+    let denied = "3 of 3 users active in 90 days are not over, 5 of 5 in all:";
+    assert_said(&shown, 0, &["0 of 5 known users", "active in 90 days", "unknown: it has been counted", denied]);
+    assert!(shown.stdout.lines().all(|line| line.chars().count() <= 80), "{}", shown.stdout);
+
+    town.log_ann_in().await;
+    let status = town.status();
+    assert_eq!((bucket(&status, "all"), bucket(&status, "30d")), ((4, 5), (2, 3)));
+    assert_eq!(status["users"]["migrated"], 1);
+    assert_said(&town.run(&["status"]), 0, &["1 of 5 known users", "2 of 3 users active in 90 days are not over"]);
+    let metrics = send(town.process.admin(), "GET", "/metrics", &[], "").await.body;
+    for line in [
+        r#"authferry_known_users{side="over",last_seen="0-30d"} 1"#,
+        r#"authferry_known_users{side="straggler",last_seen="91-365d"} 1"#,
+        r#"authferry_known_value{side="straggler",last_seen="0-30d"} 20"#,
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
+    }
+
+    let again = town.run(&["roster", "import", "roster.csv", "--restart"]);
+    assert_said(&again, 0, &["unchanged"]);
+    assert_eq!(bucket(&town.status(), "all"), (4, 5), "she is not sent back");
+    town.log_ann_in().await;
+    let retired = town.run(&["mode", "set", "retired", "--confirm", "retired"]);
+    assert_said(&retired, 0, &["2 of 3 users active in 90 days are not over, 4 of 5 in all: retiring denies them"]);
+    assert!(!retired.stderr.contains("never logged in through"), "it is known who has not: {retired:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stragglers_are_written_with_and_without_a_proxy_and_what_was_written_is_read_back() {
+    let town = Town::start().await;
+    write(&town.folder, "roster.csv", &a_list());
+    assert_said(&town.run(&["roster", "import", "roster.csv"]), 0, &["5"]);
+    town.log_ann_in().await;
+    let all = town.run(&["roster", "stragglers"]);
+    assert_said(&all, 0, &["4 stragglers", "authferry_id,legacy_id", "'=cmd|' /C calc'!A0"]);
+    assert_eq!(all.stdout.lines().count(), 5, "{all:?}");
+    let first = all.stdout.lines().nth(1).expect("a row");
+    assert!(first.contains("bob@x.y") && first.ends_with(",20"), "the last seen first: {first}");
+    for (options, names) in [
+        (&["--active-in", "30d"][..], &["bob@x.y", "calc"][..]),
+        (&["--active-in", "365d", "--min-value", "25"], &["cid@x.y"]),
+        (&["--never"], &["dan@x.y"]),
+        (&["--older"], &[]),
+    ] {
+        let finished = town.run(&[&["roster", "stragglers", "--format", "jsonl"], options].concat());
+        assert_said(&finished, 0, names);
+        assert_eq!(finished.stdout.lines().count(), names.len(), "{options:?}: {finished:?}");
+        assert!(finished.stdout.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{finished:?}");
+    }
+    assert_said(&town.run(&["roster", "stragglers", "--active-in", "7d"]), 2, &["30d, 90d, 365d"]);
+    assert_said(&town.run(&["roster", "stragglers", "--active-in", "30d", "--never"]), 2, &["cannot be used with"]);
+
+    let folder = town.stop();
+    let written = run(folder.path(), &["roster", "stragglers", "--to", "left.csv"]);
+    assert_said(&written, 0, &["opened directly", "4 stragglers in left.csv"]);
+    let text = std::fs::read_to_string(folder.path().join("left.csv")).expect("the file");
+    assert_eq!(text, all.stdout, "the same from the store itself");
+    assert!(!text.contains("argon2") && !folder.path().join("left.csv.part").exists());
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(folder.path().join("left.csv")).expect("the file").permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600);
+    let back = run(folder.path(), &["roster", "import", "left.csv"]);
+    assert_said(&back, 0, &["unchanged", "4"]);
+    assert_said(
+        &run(folder.path(), &["roster", "stragglers", "--to", "no/such/folder.csv"]),
+        1,
+        &["cannot be written"],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_on_a_complete_list_no_more_is_told_and_forgotten_only_on_request() {
+    let town = Town::start().await;
+    write(&town.folder, "first.csv", &a_list());
+    assert_said(&town.run(&["roster", "import", "first.csv"]), 0, &["5"]);
+    town.log_ann_in().await;
+    write(&town.folder, "second.csv", "id,email\n9001,bob@x.y\n9005,eve@x.y\n");
+    let told = town.run(&["roster", "import", "second.csv", "--complete"]);
+    assert_said(
+        &told,
+        0,
+        &["3 users known from earlier lists only are not in this one", "cid@x.y", "--forget-missing"],
+    );
+    assert!(!told.stderr.contains(&ann().email), "she has come over, whatever a list says: {told:?}");
+    assert_eq!(bucket(&town.status(), "all"), (5, 6), "told is not forgotten");
+    assert_said(&town.run(&["roster", "import", "second.csv", "--forget-missing"]), 2, &["--complete"]);
+    let folder = town.stop();
+    let scratch = run(folder.path(), &["roster", "import", "second.csv", "--complete", "--dry-run"]);
+    assert_said(&scratch, 0, &["3 users known from earlier lists only", "nothing is written"]);
+    let gone = run(folder.path(), &["roster", "import", "second.csv", "--complete", "--forget-missing"]);
+    assert_said(&gone, 0, &["3 forgotten"]);
+    let left = run(folder.path(), &["roster", "stragglers"]);
+    assert_said(&left, 0, &["bob@x.y", "eve@x.y", "2 stragglers"]);
+    let again = run(folder.path(), &["roster", "import", "second.csv", "--complete", "--forget-missing"]);
+    assert_said(&again, 0, &["everybody who is known from lists only is in this one"]);
+    assert_said(&run(folder.path(), &["users", "show", &ann().id.to_string()]), 0, &["migrated"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_rows_are_rejected_one_by_one_and_nothing_of_a_hash_is_taken() {
+    let folder = Town::start().await.stop();
+    let list = "id,email,last_seen,value,password\n\
+                1,ok@x.y,2026-01-02T03:04:05Z,5,$2b$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy\n\
+                2,\u{202e}evil@x.y,,,\n\
+                3,ok@x.y,,,\n\
+                4,late@x.y,soon,,\n\
+                5,rich@x.y,,minus one,\n\
+                ,,,,\n\
+                6,\"new\nline@x.y\",,,\n\
+                7,fine@x.y,,18446744073709551615,\n";
+    write(&folder, "list.csv", list);
+    let imported = run(folder.path(), &["roster", "import", "list.csv", "--rejects", "rejects.csv"]);
+    assert_said(&imported, 1, &["rejected", "6", "created", "2"]);
+    let reasons = std::fs::read_to_string(folder.path().join("rejects.csv.reasons.jsonl")).expect("reasons");
+    assert_eq!(reasons.lines().count(), 6, "{reasons}");
+    assert!(reasons.contains("belongs to another user"), "{reasons}");
+    let store = std::fs::read(folder.path().join("users.redb")).expect("the store");
+    assert!(!store.windows(7).any(|bytes| bytes == b"$2b$10$"), "a list brings no hash");
+    let status = run(folder.path(), &["status", "--json"]);
+    let status: Value = serde_json::from_str(&status.stdout).expect("JSON");
+    assert_eq!((bucket(&status, "all"), &status["from"]), ((2, 2), &json!("store")));
+    let sums = &status["roster"]["buckets"][5];
+    assert_eq!(sums["straggler_value"], u64::MAX, "too much for a number is told as the largest: {sums}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn buckets_move_with_the_calendar_under_a_running_service() {
+    let folder = TempDir::new().expect("a folder");
+    let double = LegacyDouble::well_behaved();
+    let rig = rig(&double, None, Kept::On(folder.path())).await;
+    let store = Arc::clone(&rig.store);
+    let now = rig.calendar.wall();
+    let seen = |ago: u64| Some(UnixSeconds(now.0 - ago * DAY));
+    let names = [email(&ann().email)];
+    let rows =
+        vec![row(Some(ann().id), &names, seen(20), Some(2)), row(Some(9001), &[email("bob@x.y")], seen(25), None)];
+    list(&*store, rows).await;
+    let sums = async || {
+        let counts = store.roster().await.expect("counts");
+        let today = Day::of(rig.calendar.wall());
+        let of = |bucket| counts.of(bucket, today);
+        (of(Bucket::Days30).stragglers, of(Bucket::Days90).stragglers, of(Bucket::Days90).over)
+    };
+    assert_eq!(sums().await, (2, 2, 0));
+    rig.calendar.turn(Duration::from_secs(5 * DAY));
+    assert_eq!(sums().await, (2, 2, 0), "the thirtieth day counts");
+    rig.calendar.turn(Duration::from_secs(DAY));
+    assert_eq!(sums().await, (1, 2, 0));
+    assert_eq!(word(&rig.login(&ann().email, &ann().password).await), "ok");
+    assert_eq!(sums().await, (0, 1, 1), "she came over, and was seen today");
+    let pace = store.roster().await.expect("counts").pace;
+    let today = Day::of(rig.calendar.wall());
+    assert_eq!(pace.get(&today).copied(), Some(Pace { came_over: 1, came_over_active: 1, ..Pace::default() }));
+    assert_eq!(pace.keys().next().copied(), Some(Day::of(now)), "counted since the list was read");
+    rig.calendar.turn(Duration::from_secs(90 * DAY));
+    assert_eq!(sums().await, (0, 0, 1), "he is older, she still counts");
 }

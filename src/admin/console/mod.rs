@@ -172,7 +172,9 @@ async fn user(
     match operate::show_user(&state, &session.permit, &id).await {
         Ok(user) => Ok(pages::user(&user)),
         Err(OperateError::NoSuchUser) => Ok(pages::no_such_user(&id)),
-        Err(other @ (OperateError::Store(_) | OperateError::Unconfirmed(_) | OperateError::TooManyAtOnce(_))) => Err(other.into()),
+        Err(other @ (OperateError::Store(_) | OperateError::Unconfirmed(_) | OperateError::TooManyAtOnce(_))) => {
+            Err(other.into())
+        }
     }
 }
 
@@ -215,7 +217,9 @@ async fn set_mode(
             let status = operate::status(&state, &session.permit).await;
             Ok(pages::overview(&status, false, Some(&needs.to_string())))
         }
-        Err(other @ (OperateError::Store(_) | OperateError::NoSuchUser | OperateError::TooManyAtOnce(_))) => Err(other.into()),
+        Err(other @ (OperateError::Store(_) | OperateError::NoSuchUser | OperateError::TooManyAtOnce(_))) => {
+            Err(other.into())
+        }
     }
 }
 

@@ -58,13 +58,7 @@ pub(super) async fn look(
     say(missing, forgotten, &named, what, terminal)
 }
 
-fn say(
-    missing: u64,
-    forgotten: u64,
-    named: &[String],
-    what: Missing,
-    terminal: &mut Terminal,
-) -> Result<(), Failure> {
+fn say(missing: u64, forgotten: u64, named: &[String], what: Missing, terminal: &mut Terminal) -> Result<(), Failure> {
     if missing == 0 {
         terminal.remark("everybody who is known from lists only is in this one")?;
         return Ok(());

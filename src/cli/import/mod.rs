@@ -370,13 +370,7 @@ fn request_of(chunk: &Chunk<Made>) -> usize {
 }
 
 /// The work on one record: read, its hash looked at, made ready. Pure, on any thread.
-fn made_of(
-    raw: Option<&[u8]>,
-    format: &Format,
-    context: &Context,
-    takes: Takes,
-    preparing: Preparing,
-) -> Made {
+fn made_of(raw: Option<&[u8]>, format: &Format, context: &Context, takes: Takes, preparing: Preparing) -> Made {
     let raw = raw.ok_or_else(|| RowFault::new("record", "it is larger than 1 MiB"))?;
     let mut user = (format.parse)(raw, context)?;
     if takes == Takes::Listed {

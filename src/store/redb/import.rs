@@ -305,7 +305,6 @@ impl Batch<'_> {
             match self.tables.users.encode(user) {
                 Ok(bytes) => {
                     ledger.count_in(user);
-                    self.roster.moved(user.id, None, roster::place(user, *last_login_at));
                     let id = user.id.0.into_bytes();
                     records.push((id, bytes));
                     logins.extend(last_login_at.filter(|_| user.standing != Standing::Deleted).map(|at| (id, at)));
@@ -322,6 +321,10 @@ impl Batch<'_> {
             return Ok(());
         }
         self.about_to_write();
+        // Not before: what is noted here is written with the transaction, whatever becomes of this operation.
+        for New { user, last_login_at } in new.iter().flatten() {
+            self.roster.moved(user.id, None, roster::place(user, *last_login_at));
+        }
         // In order already, but for users who keep the keys that they had elsewhere.
         records.sort_unstable_by_key(|(id, _)| *id);
         logins.sort_unstable();

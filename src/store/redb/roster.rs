@@ -330,7 +330,9 @@ mod tests {
         let text = cursor(&key);
         assert_eq!(read_cursor(&text), Some(key));
         assert_eq!(text, "20600-0190abcd-0000-0000-0000-000000000000");
-        for other in ["", "20600", "20600-", "-0190abcd-0000-0000-0000-000000000000", "0", &text[1..], &text.to_uppercase()] {
+        for other in
+            ["", "20600", "20600-", "-0190abcd-0000-0000-0000-000000000000", "0", &text[1..], &text.to_uppercase()]
+        {
             assert_ne!(read_cursor(other), Some(key), "{other}");
         }
         for other in ["+20600-0190abcd-0000-0000-0000-000000000000", "020600-0190abcd-0000-0000-0000-000000000000"] {

@@ -62,6 +62,7 @@ pub(crate) enum Kept<'a> {
 /// A service in `migrate` in front of a double.
 pub(crate) struct Rig {
     pub(crate) service: Arc<Service>,
+    pub(crate) store: Arc<dyn UserStore>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) calendar: Arc<Calendar>,
 }
@@ -90,7 +91,7 @@ pub(crate) async fn rig(double: &LegacyDouble, revalidate_after: Option<Duration
         prehash_keys: Default::default(),
     };
     let service = Service::new(Parts {
-        store,
+        store: Arc::clone(&store),
         legacy: connect_with(patient(settings(double)), &metrics, Arc::clone(&clock)),
         hasher: Arc::new(HashPool::start(password, Arc::clone(&metrics), Arc::clone(&clock)).expect("a pool")),
         accounts: Arc::new(Limits::new(limits(), Arc::clone(&clock), Arc::clone(&metrics))),
@@ -106,7 +107,7 @@ pub(crate) async fn rig(double: &LegacyDouble, revalidate_after: Option<Duration
             retry_after: Duration::from_secs(5),
         },
     });
-    Rig { service: Arc::new(service), metrics, calendar }
+    Rig { service: Arc::new(service), store, metrics, calendar }
 }
 
 fn limits() -> LimitSettings {
