@@ -118,7 +118,9 @@ impl Export {
         };
         let to_stdout = self.to == Path::new("-");
         if to_stdout && hashes == Hashes::Included && terminal.shows_results() {
-            return Err(Failure::Usage("hashes are not shown on a terminal; name a file with --to, or say --no-hashes".to_owned()));
+            return Err(Failure::Usage(
+                "hashes are not shown on a terminal; name a file with --to, or say --no-hashes".to_owned(),
+            ));
         }
         if to_stdout && self.split {
             return Err(Failure::Usage("--split needs --to FILE".to_owned()));
@@ -184,7 +186,8 @@ impl Writing {
         let mut after = None;
         let mut read = 0;
         loop {
-            let page = store.list(UserQuery { prefix: None, after, limit: PAGE }).await.map_err(Stopped::Store)?;
+            let page =
+                store.list(UserQuery { after, limit: PAGE, ..UserQuery::default() }).await.map_err(Stopped::Store)?;
             let ids: Vec<_> = page.users.iter().map(|user| user.id).collect();
             let logins = store.last_login(&ids).await.map_err(Stopped::Store)?;
             read += page.users.len() as u64;
@@ -297,7 +300,9 @@ impl Writing {
         {
             terminal.remark(format!(
                 "{} takes at most {} bytes and {} users in a file; --split makes several",
-                self.format.name, text::count(bytes), text::count(users)
+                self.format.name,
+                text::count(bytes),
+                text::count(users)
             ))?;
         }
         for remark in remarks {

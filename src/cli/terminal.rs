@@ -60,8 +60,16 @@ impl Terminal {
         person: Person,
     ) -> Self {
         let (out, err, input) = (Box::new(out), Box::new(err), Box::new(input));
-        Self { out, err, input, out_style: Style::Plain, err_style: Style::Plain, err_is_terminal: false,
-            out_is_terminal: false, person }
+        Self {
+            out,
+            err,
+            input,
+            out_style: Style::Plain,
+            err_style: Style::Plain,
+            err_is_terminal: false,
+            out_is_terminal: false,
+            person,
+        }
     }
 
     /// A part of the result.

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::support::app::ADMIN_TOKEN;
 use crate::support::process::{Finished, Process, authferry, finish, run};
 
-/// bcrypt of "correct horse battery", cost 4, made by Python's `bcrypt` 4.
+/// bcrypt of "correctbatteryhorsestapler", cost 4, made by Python's `bcrypt`.
 const BCRYPT: &str = "$2b$04$EGdrhbKUv8Oc9vGiXX0HQOxSg445d458Muh7DAHskb6QbtCvdxcie";
 
 /// A proxy in front of nothing, for its store and its admin listener.
@@ -49,7 +49,7 @@ fn assert_ends(finished: &Finished, code: i32, said: &[&str]) {
         assert!(finished.stdout.contains(part) || finished.stderr.contains(part), "`{part}` is not in {finished:?}");
     }
     let all = format!("{}{}", finished.stdout, finished.stderr);
-    for secret in [ADMIN_TOKEN, "$2b$", "$argon2", "correct horse battery"] {
+    for secret in [ADMIN_TOKEN, "$2b$", "$argon2", "correctbatteryhorsestapler"] {
         assert!(!all.contains(secret), "{secret} is in {finished:?}");
     }
     assert!(!all.contains("panicked"), "{finished:?}");
@@ -62,7 +62,10 @@ fn results(text: &str) -> Vec<(u64, String)> {
         let why = row["problem"].as_str().unwrap_or_default();
         let word = row["result"].as_str().expect("a word");
         // Ids are new each time.
-        (row["record"].as_u64().expect("a number"), format!("{word} {} {}", row["field"], why.split(',').next().unwrap_or_default()))
+        (
+            row["record"].as_u64().expect("a number"),
+            format!("{word} {} {}", row["field"], why.split(',').next().unwrap_or_default()),
+        )
     })
     .collect()
 }
@@ -230,7 +233,8 @@ fn a_dry_run_says_what_the_real_one_does_and_writes_nothing() {
         let before = fs::read(folder.path().join("users.redb")).expect("a store");
         write(&folder, "users.jsonl", &tangled(150).replace("User 1", "Neu 1"));
         let shared = ["users.jsonl", "--on-conflict", policy, "--batch", "40"];
-        let dry = import(&folder, &[&shared[..], &["--dry-run", "--results", "dry.jsonl", "--rejects", "dry.bad"]].concat());
+        let dry =
+            import(&folder, &[&shared[..], &["--dry-run", "--results", "dry.jsonl", "--rejects", "dry.bad"]].concat());
         assert_ends(&dry, 1, &["dry run", "created", "rejected"]);
         assert!(fs::read(folder.path().join("users.redb")).expect("a store") == before, "not a byte was written");
         let real = import(&folder, &[&shared[..], &["--results", "real.jsonl", "--rejects", "real.bad"]].concat());
@@ -242,7 +246,8 @@ fn a_dry_run_says_what_the_real_one_does_and_writes_nothing() {
     let folder = folder();
     write(&folder, "users.jsonl", &tangled(50));
     assert_ends(&import(&folder, &["users.jsonl", "--dry-run"]), 1, &["created"]);
-    let left: Vec<_> = fs::read_dir(folder.path()).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(folder.path()).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left.len(), 2, "no store was made: {left:?}");
 }
 
@@ -353,10 +358,18 @@ fn standard_input_is_a_file_too() {
 fn known_credentials_have_to_verify_first() {
     let folder = folder();
     write(&folder, "users.jsonl", &format!("{}\n{}", line(1), line(2)));
-    write(&folder, "known.txt", "USER1@example.com\tcorrect horse battery\nuser2@example.com\twrong\nuser3@example.com\tx\n");
+    write(
+        &folder,
+        "known.txt",
+        "USER1@example.com\tcorrectbatteryhorsestapler\nuser2@example.com\twrong\nuser3@example.com\tx\n",
+    );
     let arguments = ["users.jsonl", "--verify-credentials", "known.txt", "--at-least"];
     let done = import(&folder, &[&arguments[..], &["2"]].concat());
-    assert_ends(&done, 3, &["1 of the 3 known credentials verified", "does not match", "is not in the file", "nothing was imported"]);
+    assert_ends(
+        &done,
+        3,
+        &["1 of the 3 known credentials verified", "does not match", "is not in the file", "nothing was imported"],
+    );
     assert_eq!(everybody(&folder).len(), 0);
     assert_ends(&import(&folder, &[&arguments[..], &["4"]].concat()), 2, &["fewer than --at-least 4"]);
     assert_ends(&import(&folder, &[&arguments[..], &["1"]].concat()), 0, &["1 of the 3", "created"]);
@@ -373,7 +386,11 @@ fn a_running_proxy_takes_the_rows_over_its_admin_listener() {
     let arguments = [&["users.jsonl", "--results", "online.jsonl", "--rejects", "online.bad"][..], &reach].concat();
     let online = import(&folder, &arguments);
     assert_ends(&online, 1, &["created", "rejected"]);
-    assert_ends(&import(&folder, &arguments[..1].iter().chain(&reach).copied().collect::<Vec<_>>()), 1, &["imported already"]);
+    assert_ends(
+        &import(&folder, &arguments[..1].iter().chain(&reach).copied().collect::<Vec<_>>()),
+        1,
+        &["imported already"],
+    );
     assert_ends(&import(&folder, &["users.jsonl", "--dry-run"]), 2, &["in use by a running proxy", "--store"]);
     assert_ends(&run(folder.path(), &["export", "--to", "x"]), 3, &["no hash leaves a running proxy", "store backup"]);
     proxy.terminate();
@@ -399,5 +416,8 @@ fn somebody_imported_logs_in_is_what_it_is_for_and_a_tombstone_stays_one() {
         assert!(read(&folder, policy).contains("deleted users do not come back"));
     }
     let users = everybody(&folder);
-    assert!(users.len() == 1 && users[0].contains("\"standing\":\"deleted\"") && !users[0].contains("password\":{"), "{users:?}");
+    assert!(
+        users.len() == 1 && users[0].contains("\"standing\":\"deleted\"") && !users[0].contains("password\":{"),
+        "{users:?}"
+    );
 }

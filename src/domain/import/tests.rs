@@ -1,3 +1,5 @@
+//! The whole table of an import's decisions, and what each makes of a record.
+
 use serde_json::json;
 
 use super::*;
