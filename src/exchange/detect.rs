@@ -122,16 +122,16 @@ fn sample(head: Head<'_>, framing: Framing) -> Option<Sample<'_>> {
     }
 }
 
-/// The first lines that are whole. None if one of them is no JSON object.
+/// The first lines that are whole and JSON objects. None if the very first is none; a later one that is broken is its own affair.
 fn lines_of(text: &[u8], whole: bool) -> Option<Vec<Value>> {
     let end = if whole { text.len() } else { memchr::memrchr(b'\n', text).map_or(0, |end| end + 1) };
     let mut splitter = Splitter::new(Cursor::new(text.get(..end)?), Framing::Lines);
-    let mut items = Vec::new();
-    while let Some(piece) = splitter.next_piece().ok()? {
-        let item = json::from_slice(piece.bytes?).ok().filter(Value::is_object)?;
-        items.push(item);
-        if items.len() == SAMPLE_ITEMS {
-            break;
+    let mut items: Vec<Value> = Vec::new();
+    while let Some(piece) = splitter.next_piece().ok()?.filter(|_| items.len() < SAMPLE_ITEMS) {
+        match piece.bytes.and_then(|line| json::from_slice(line).ok()).filter(Value::is_object) {
+            Some(item) => items.push(item),
+            None if items.is_empty() => return None,
+            None => {}
         }
     }
     // A record of more than the head has no line that is whole.
@@ -189,8 +189,8 @@ mod tests {
         let cut = format!("{line}\n{}", &line[..20]);
         let found = detect(Head { bytes: cut.as_bytes(), whole: false }).map(|found| found.format.name);
         assert_eq!(found.ok(), Some("jsonl"));
-        let found = detect(Head { bytes: cut.as_bytes(), whole: true }).map(|found| found.format.name);
-        assert!(found.is_err(), "a whole file with a broken line is not taken for anything");
+        let broken_first = format!("{}\n{line}\n", &line[..20]);
+        assert!(detect(Head { bytes: broken_first.as_bytes(), whole: true }).is_err());
     }
 
     #[test]

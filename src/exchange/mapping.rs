@@ -1,8 +1,8 @@
 //! Files whose fields are the operator's own: which column or key is what, said with `--map`, else guessed from its name. Used by the
 //! formats `csv` and `jsonl`; pure.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
@@ -16,10 +16,10 @@ use crate::domain::password::PasswordNormalization;
 use crate::domain::user::{LegacyId, Standing};
 
 /// What `--map` and `--hash-template` said.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Mapping {
     pairs: Vec<(Target, String)>,
-    template: Option<HashTemplate>,
+    hashes: Option<HashReader>,
 }
 
 /// What a field becomes.
@@ -66,15 +66,6 @@ pub enum BadMapping {
     /// Only names of people may come several times.
     #[error("`{0}` is mapped twice")]
     Twice(String),
-    /// It is not `ALGORITHM:TEMPLATE`.
-    #[error(
-        "`{text}` is no hash template; write ALGORITHM:TEMPLATE, as in sha256:{{SALT}}{{PASSWORD}}, or \
-         ALGORITHM,it=1000:TEMPLATE; algorithms are {}", ALGORITHMS.join(", ")
-    )]
-    Template {
-        /// What was written.
-        text: String,
-    },
     /// The column is not in the file.
     #[error("the file has no column `{0}`; it has {1}")]
     NoColumn(String, String),
@@ -86,16 +77,9 @@ pub enum BadMapping {
 const WORDS: &str = "id, id:text, email, username, phone, email_verified, username_verified, phone_verified, password, salt, enabled, \
                      disabled, created_at, last_login_at, last_seen, value";
 
-/// The digests of a template.
-const ALGORITHMS: [&str; 6] = ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"];
-
-/// How a product makes a digest of a password: `--hash-template`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct HashTemplate {
-    algorithm: &'static str,
-    iterations: Option<u32>,
-    template: String,
-}
+/// Makes one text of a bare hash and its salt, as `password::formats` has it; a hash that says what it is stays as it is. The error says
+/// what is wrong, never the hash. Given by whoever knows hashes.
+pub type HashReader = Arc<dyn Fn(&str, Option<&str>) -> Result<String, String> + Send + Sync>;
 
 impl Target {
     fn named(word: &str) -> Option<Self> {
@@ -218,8 +202,8 @@ pub(super) fn is_telling<'a>(fields: impl Iterator<Item = &'a str>) -> bool {
 
 impl Mapping {
     /// Of the words on the command line.
-    pub fn new(pairs: &[String], template: Option<&str>) -> Result<Self, BadMapping> {
-        let mut mapping = Self { pairs: Vec::new(), template: template.map(HashTemplate::new).transpose()? };
+    pub fn new(pairs: &[String], hashes: Option<HashReader>) -> Result<Self, BadMapping> {
+        let mut mapping = Self { pairs: Vec::new(), hashes };
         for pair in pairs {
             let (word, field) = pair.split_once('=').ok_or_else(|| BadMapping::Form(pair.clone()))?;
             if field.is_empty() {
@@ -237,7 +221,7 @@ impl Mapping {
     /// Whether nothing was said.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty() && self.template.is_none()
+        self.pairs.is_empty() && self.hashes.is_none()
     }
 
     /// Whether a CSV file with this header has what was mapped, and something that names people.
@@ -323,16 +307,14 @@ impl Mapping {
     ) -> Result<Option<PortablePassword>, RowFault> {
         // What products write for "no password".
         let Some(hash) = hash.filter(|hash| !hash.starts_with(['!', '*'])) else { return Ok(None) };
-        let encoded = match (&self.template, salt) {
-            (Some(template), salt) => template.encode(&hash, salt.unwrap_or_default())?,
+        let encoded = match (&self.hashes, salt) {
+            (Some(hashes), salt) => hashes(&hash, salt).map_err(|problem| RowFault::new("password", problem))?,
             (None, None) => hash,
             // A hash that is one text has its salt in it; a salt beside it says that this one has not.
             (None, Some(_)) if hash.starts_with(['$', '{']) || hash.contains('$') => hash,
             (None, Some(_)) => {
-                return Err(RowFault::new(
-                    "password",
-                    "there is a salt beside the hash; say how they belong together with --hash-template",
-                ));
+                let problem = "there is a salt beside the hash; say how they belong together with --hash-template";
+                return Err(RowFault::new("password", problem));
             }
         };
         Ok(Some(PortablePassword::new(encoded, normalization)))
@@ -443,64 +425,6 @@ pub(super) fn time(field: &'static str, value: &Value) -> Result<Option<UnixSeco
             Err(RowFault::new(field, "it is no time that is known; write 2026-01-31T12:00:00Z, or seconds since 1970"))
         }
     }
-}
-
-impl HashTemplate {
-    fn new(text: &str) -> Result<Self, BadMapping> {
-        let bad = || BadMapping::Template { text: text.to_owned() };
-        let (head, template) = text.split_once(':').ok_or_else(bad)?;
-        let (algorithm, iterations) = match head.split_once(",it=") {
-            Some((algorithm, count)) => {
-                (algorithm, Some(count.parse::<u32>().ok().filter(|n| *n > 0).ok_or_else(bad)?))
-            }
-            None => (head, None),
-        };
-        let algorithm = ALGORITHMS.into_iter().find(|known| *known == algorithm).ok_or_else(bad)?;
-        if !template.contains("{PASSWORD}") {
-            return Err(bad());
-        }
-        Ok(Self { algorithm, iterations, template: template.to_owned() })
-    }
-
-    /// One text for the hash, as `password::formats` documents it.
-    fn encode(&self, hash: &str, salt: &str) -> Result<String, RowFault> {
-        let length = match self.algorithm {
-            "md5" => 16,
-            "sha1" => 20,
-            "sha224" => 28,
-            "sha256" => 32,
-            "sha384" => 48,
-            _ => 64,
-        };
-        let digest = bytes_of(hash, length)
-            .ok_or_else(|| RowFault::new("password", format!("it is no {} in hex or base64", self.algorithm)))?;
-        let iterations = self.iterations.map(|count| format!(",it={count}")).unwrap_or_default();
-        Ok(format!(
-            "${}$pf={}{iterations}${}${}",
-            self.algorithm,
-            STANDARD.encode(&self.template),
-            STANDARD.encode(salt),
-            STANDARD.encode(digest)
-        ))
-    }
-}
-
-/// A digest of a known length, from hex or base64 of any kind.
-fn bytes_of(text: &str, length: usize) -> Option<Vec<u8>> {
-    if text.len() == length * 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        let nibble = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        return text
-            .as_bytes()
-            .chunks(2)
-            .map(|pair| match pair {
-                [high, low] => Some(nibble(*high)? << 4 | nibble(*low)?),
-                _ => None,
-            })
-            .collect();
-    }
-    let decoded =
-        [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].iter().find_map(|engine| engine.decode(text).ok());
-    decoded.filter(|bytes| bytes.len() == length)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub use self::format::{
     RowFault, Sample, Setting, Settings, WriteFormat, WriteOptions,
 };
 pub use self::framing::{Broken, Piece, Place, Problem, Splitter};
-pub use self::mapping::{BadMapping, Mapping};
+pub use self::mapping::{BadMapping, HashReader, Mapping};
 pub use crate::domain::portable::{Made, PortableName, PortablePassword, PortableRoster, PortableUser};
 
 /// Every format, one a line. A format is a file of its own with a `pub const FORMAT: Format`.

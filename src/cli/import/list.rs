@@ -68,6 +68,7 @@ impl ImportList {
             verify_credentials: None,
             at_least: None,
             drop_bad_hashes: false,
+            wrap_weak: None,
             batch: self.batch,
             // Who is in the file is known only to who has read it whole.
             restart: self.restart || self.complete,

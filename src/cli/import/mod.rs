@@ -3,14 +3,15 @@
 //! ```text
 //! source       the file and what it is           pipeline     records on several threads, in order
 //! destination  the store, or the running proxy   journal      rejects, results, and where to go on
-//! verify       known passwords first             list         the same for a list of users: `roster import`
-//! missing      who is on no list any more
+//! hashes       looked at, dropped, wrapped       verify       known passwords first
+//! list         `roster import`: the same for a list of users      missing   who is on no list any more
 //! ```
 //!
 //! One batch is one durable commit, and the place in the file is part of it: killed at any point and run again, the command goes on
 //! where it was, and each row is taken once.
 
 mod destination;
+mod hashes;
 mod journal;
 mod list;
 mod missing;
@@ -26,9 +27,11 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::mpsc;
 
 use self::destination::{Destination, Measure, Prepared, Preparing};
+use self::hashes::{HashWorker, Hashes};
 use self::journal::{Counts, Journal, JournalError, Outcome, State};
 use self::list::List;
 use self::pipeline::{Chunk, Mark, ReadThrough, Record};
+pub(super) use self::source::settings;
 use self::source::{Reading, Records, Source, Unreadable};
 use super::failure::{Ended, Failure};
 use super::operator::{Found, Operator, block_on, say_opened, unopened};
@@ -42,7 +45,7 @@ use crate::domain::import::{Imported, OnConflict};
 use crate::domain::password::PasswordNormalization;
 use crate::domain::user::{Standing, UserId};
 use crate::exchange::{Context, Format, Recognised, RowFault};
-use crate::password::formats;
+use crate::password::formats::Terms;
 use crate::service::ports::{Checkpoint, ImportKey, SavedCheckpoint};
 use crate::store::{self, StoreSettings};
 use crate::telemetry::Metrics;
@@ -77,6 +80,9 @@ pub(super) struct Import {
     /// Take users whose hash cannot be used without it, rather than reject them: legacy is asked at their first login
     #[arg(long)]
     drop_bad_hashes: bool,
+    /// Wrap weak hashes in Argon2id, so that they never rest in the store: `full` costs 16 ms a row, `quick` a tenth
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "full", value_parser = ["full", "quick"])]
+    wrap_weak: Option<String>,
     /// Rows in one commit [default: 50000; 500 while the proxy runs, and never more then]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     batch: Option<u32>,
@@ -121,22 +127,37 @@ struct SomeRejected {
     count: u64,
 }
 
+/// What the configuration says of passwords.
+#[derive(Default)]
+struct Configured {
+    normalization: PasswordNormalization,
+    /// What hashes are read under.
+    terms: Terms,
+}
+
+impl Configured {
+    fn of(config: &Config) -> Self {
+        let terms = Terms { keys: config.password.prehash_keys.clone(), ..Terms::default() };
+        Self { normalization: config.password.normalization, terms }
+    }
+}
+
 /// Everything that is decided before the first row.
 struct Plan {
     recognised: Recognised,
+    terms: Terms,
     context: Arc<Context>,
     header: Vec<u8>,
     key: ImportKey,
     on_conflict: OnConflict,
     takes: Takes,
+    hashes: Hashes,
 }
 
 /// What is taken from a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Takes {
-    /// The whole user. A hash that cannot be used rejects him.
-    UsableUsers,
-    /// The whole user, less a hash that cannot be used.
+    /// The whole user.
     Users,
     /// What a list tells.
     Listed,
@@ -162,13 +183,17 @@ impl Import {
         let source = Source::open(&self.file).map_err(Failure::stopped)?;
         let recognised = source.recognise(self.reading.format()).map_err(Failure::stopped)?;
         say_what_it_is(&source, recognised, self.reading.format(), terminal)?;
+        // What is said wrongly is found before a store is opened, or made.
+        self.plan(&source, recognised, Configured::default())?;
         let (destination, configured) = self.destination(terminal).await?;
-        let normalization = self.reading.normalization().unwrap_or(configured);
-        let plan = self.plan(&source, recognised, normalization)?;
+        let plan = self.plan(&source, recognised, configured)?;
         if let (Some(known), Some(at_least)) = (&self.verify_credentials, self.at_least) {
-            verify::demand(known, at_least, &self.file, &plan.context, recognised, terminal)?;
+            verify::demand(known, at_least, &self.file, &plan, terminal)?;
         }
         let saved = if self.restart || self.dry_run { None } else { destination.checkpoint(plan.key).await? };
+        // Next month's list may begin like this month's, and takes no harm from being read again.
+        let was_done = |saved: &SavedCheckpoint| State::decode(&saved.state).is_some_and(|state| state.done);
+        let saved = saved.filter(|saved| self.list.is_none() || !was_done(saved));
         let (journal, state) = self.journal(&plan, saved.as_ref())?;
         if let Some(state) = state.as_ref().filter(|state| state.done) {
             let at = saved.as_ref().map_or_else(String::new, |saved| text::time(time_of(saved.at.0)));
@@ -185,7 +210,7 @@ impl Import {
     }
 
     /// Where the rows go, and what the configuration says of passwords.
-    async fn destination(&self, terminal: &mut Terminal) -> Result<(Destination, PasswordNormalization), Failure> {
+    async fn destination(&self, terminal: &mut Terminal) -> Result<(Destination, Configured), Failure> {
         if self.dry_run && self.reach.admin.is_none() {
             let config = self.reach.config.load()?;
             return self.scratch(config, terminal);
@@ -197,29 +222,25 @@ impl Import {
         }
         match Operator::find(&self.reach, terminal).await? {
             Found::Proxy(operator) => {
-                let normalization = match self.reach.admin {
-                    Some(_) => PasswordNormalization::None,
-                    None => self.reach.config.load()?.password.normalization,
+                let configured = match self.reach.admin {
+                    Some(_) => Configured::default(),
+                    None => Configured::of(&self.reach.config.load()?),
                 };
                 let terms = operator.import_terms(ImportKey([0; 32])).await.map_err(Failure::stopped)?;
-                Ok((Destination::Proxy { rules: terms.rules(), operator }, normalization))
+                Ok((Destination::Proxy { rules: terms.rules(), operator }, configured))
             }
             Found::NoProxy(config) => {
                 let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new()));
                 let store = store::open(&config.store, metrics, clock as Arc<dyn Clock>)
                     .map_err(|error| Failure::stopped(unopened(error, config.admin.bind)))?;
                 say_opened(&config.store.path, terminal)?;
-                Ok((Destination::Store { store, rules: config.identity }, config.password.normalization))
+                Ok((Destination::Store { store, rules: config.identity }, Configured::of(&config)))
             }
         }
     }
 
     /// A view of the store, for a dry run.
-    fn scratch(
-        &self,
-        config: Config,
-        terminal: &mut Terminal,
-    ) -> Result<(Destination, PasswordNormalization), Failure> {
+    fn scratch(&self, config: Config, terminal: &mut Terminal) -> Result<(Destination, Configured), Failure> {
         let settings = match &self.store {
             Some(path) => StoreSettings { path: path.clone(), ..config.store.clone() },
             None => config.store.clone(),
@@ -238,27 +259,23 @@ impl Import {
         let style = terminal.remark_style();
         terminal
             .remark(style.faint(format!("dry run on a view of {}: nothing is written", settings.path.display())))?;
-        Ok((Destination::Store { store, rules: config.identity }, config.password.normalization))
+        Ok((Destination::Store { store, rules: config.identity }, Configured::of(&config)))
     }
 
-    fn plan(
-        &self,
-        source: &Source,
-        recognised: Recognised,
-        normalization: PasswordNormalization,
-    ) -> Result<Plan, Failure> {
+    fn plan(&self, source: &Source, recognised: Recognised, configured: Configured) -> Result<Plan, Failure> {
+        let Configured { normalization, terms } = configured;
+        let normalization = self.reading.normalization().unwrap_or(normalization);
         let header = source.header(recognised).map_err(Failure::stopped)?;
         let context = self.reading.context(recognised, &header, normalization, &source.name())?;
         let on_conflict = self.on_conflict();
-        let told = self.reading.told(normalization, on_conflict, if self.drop_bad_hashes { "drop" } else { "reject" });
+        let more = format!("{} {:?}", self.drop_bad_hashes, self.wrap_weak);
+        let told = self.reading.told(normalization, on_conflict, &more);
         let framing = format!("{:?}", recognised.framing);
         let key = source.key(&[recognised.format.name.as_bytes(), framing.as_bytes(), told.as_bytes()]);
-        let takes = match (self.list, self.drop_bad_hashes) {
-            (Some(_), _) => Takes::Listed,
-            (None, true) => Takes::Users,
-            (None, false) => Takes::UsableUsers,
-        };
-        Ok(Plan { recognised, context: Arc::new(context), header, key, on_conflict, takes })
+        let takes = if self.list.is_some() { Takes::Listed } else { Takes::Users };
+        let hashes =
+            Hashes::new(self.drop_bad_hashes, self.wrap_weak.as_deref(), terms.clone()).map_err(Failure::of)?;
+        Ok(Plan { recognised, terms, context: Arc::new(context), header, key, on_conflict, takes, hashes })
     }
 
     /// The files beside the import, and where it stands, if it goes on.
@@ -369,26 +386,21 @@ fn request_of(chunk: &Chunk<Made>) -> usize {
     chunk.records.iter().map(|record| record.made.as_ref().map_or(0, Prepared::len)).sum()
 }
 
-/// The work on one record: read, its hash looked at, made ready. Pure, on any thread.
-fn made_of(raw: Option<&[u8]>, format: &Format, context: &Context, takes: Takes, preparing: Preparing) -> Made {
+/// The work on one record: read, its hash looked at, made ready. On any thread.
+fn made_of(
+    raw: Option<&[u8]>,
+    format: &Format,
+    context: &Context,
+    takes: Takes,
+    hashes: &mut HashWorker,
+    preparing: Preparing,
+) -> Made {
     let raw = raw.ok_or_else(|| RowFault::new("record", "it is larger than 1 MiB"))?;
     let mut user = (format.parse)(raw, context)?;
-    if takes == Takes::Listed {
-        return match user.standing {
-            Standing::Active | Standing::Disabled => preparing.prepare(user.as_listed()),
-            Standing::Deleted => Err(RowFault::new("standing", "a deleted user is on no list")),
-        };
-    }
-    let hash =
-        user.password.as_ref().map(|password| formats::recognise(&password.encoded, &formats::Bounds::default()));
-    match (hash, takes) {
-        (None | Some(Ok(_)), _) => {}
-        (Some(Err(_)), Takes::Users | Takes::Listed) => user.password = None,
-        (Some(Err(formats::Unusable::UnknownFormat)), Takes::UsableUsers) => {
-            let hint = "the hash is of no known format; `authferry hash test` and --hash-template may help, --drop-bad-hashes takes the user without it";
-            return Err(RowFault::new("password", hint));
-        }
-        (Some(Err(why)), Takes::UsableUsers) => return Err(RowFault::new("password", why.to_string())),
+    match (takes, user.standing) {
+        (Takes::Users, _) => hashes.look_at(&mut user)?,
+        (Takes::Listed, Standing::Active | Standing::Disabled) => user = user.as_listed(),
+        (Takes::Listed, Standing::Deleted) => return Err(RowFault::new("standing", "a deleted user is on no list")),
     }
     preparing.prepare(user)
 }
@@ -486,11 +498,15 @@ impl Going<'_> {
         repeated: u64,
     ) -> Result<(mpsc::Receiver<Batch>, JoinHandle<ReadThrough>), Stopped> {
         let measure = self.destination.measure(self.import.batch.and_then(|rows| usize::try_from(rows).ok()));
-        let (preparing, takes) = (self.destination.preparing(), self.plan.takes);
+        let (preparing, takes, hashes) = (self.destination.preparing(), self.plan.takes, self.plan.hashes.clone());
         let (context, format) = (Arc::clone(&self.plan.context), self.plan.recognised.format);
         let (to_taker, batches) = mpsc::channel(1);
         let reader = thread::Builder::new().name("import-read".to_owned()).spawn(move || {
-            let work = |raw: Option<&[u8]>| made_of(raw, format, &context, takes, preparing);
+            let worker = || {
+                let mut hashes = hashes.worker();
+                let context = &context;
+                move |raw: Option<&[u8]>| made_of(raw, format, context, takes, &mut hashes, preparing)
+            };
             let workers = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
             let mut batch: Option<Batch> = None;
             let mut rows = 0;
@@ -498,7 +514,7 @@ impl Going<'_> {
                 Some(batch) => to_taker.blocking_send(batch).map_err(drop),
                 None => Ok(()),
             };
-            let read = pipeline::run(records, measure.chunk, repeated, workers, work, |chunk| {
+            let read = pipeline::run(records, measure.chunk, repeated, workers, worker, |chunk| {
                 rows += chunk.records.len() as u64;
                 if batch.as_ref().is_some_and(|batch| !batch.has_room_for(&chunk, measure)) {
                     send(&mut batch)?;

@@ -68,13 +68,13 @@ pub(super) struct ReadThrough {
 }
 
 /// Reads a stream to its end, or to where it cannot be read on, or until `sink` fails. A chunk ends behind the record of the number
-/// `boundary`, counted from where the stream goes on, if that is not 0.
-pub(super) fn run<R: Read + Send, T: Send, E>(
+/// `boundary`, counted from where the stream goes on, if that is not 0. Each thread makes a `worker` of its own.
+pub(super) fn run<R: Read + Send, T: Send, W: FnMut(Option<&[u8]>) -> T, E>(
     splitter: Splitter<R>,
     size: ChunkSize,
     boundary: u64,
     workers: NonZeroUsize,
-    work: impl Fn(Option<&[u8]>) -> T + Sync,
+    worker: impl Fn() -> W + Sync,
     mut sink: impl FnMut(Chunk<T>) -> Result<(), E>,
 ) -> Result<ReadThrough, E> {
     let under_way = workers.get() * CHUNKS_A_WORKER;
@@ -88,12 +88,13 @@ pub(super) fn run<R: Read + Send, T: Send, E>(
     let jobs = Mutex::new(jobs);
     thread::scope(|scope| {
         let reader = scope.spawn(move || cut(splitter, size, boundary, &to_workers, &permits));
-        let (jobs, work) = (&jobs, &work);
+        let (jobs, worker) = (&jobs, &worker);
         for _ in 0..workers.get() {
             let to_sink = to_sink.clone();
             scope.spawn(move || {
+                let mut work = worker();
                 while let Some((number, chunk)) = next(jobs) {
-                    if to_sink.send((number, worked(chunk, work))).is_err() {
+                    if to_sink.send((number, worked(chunk, &mut work))).is_err() {
                         return;
                     }
                 }
@@ -176,7 +177,7 @@ fn next<T>(jobs: &Mutex<Receiver<T>>) -> Option<T> {
     jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
-fn worked<T>(chunk: Chunk<()>, work: &impl Fn(Option<&[u8]>) -> T) -> Chunk<T> {
+fn worked<T>(chunk: Chunk<()>, work: &mut impl FnMut(Option<&[u8]>) -> T) -> Chunk<T> {
     let records = chunk.records.into_iter().map(|Record { number, line, raw, made: () }| {
         let made = work(raw.as_deref());
         Record { number, line, raw, made }
@@ -201,8 +202,8 @@ mod tests {
         let text = lines(20_000);
         let splitter = Splitter::new(text.as_bytes(), Framing::Lines);
         let mut seen = Vec::new();
-        let work = |raw: Option<&[u8]>| String::from_utf8_lossy(raw.unwrap_or_default()).into_owned();
-        let read = run(splitter, SIZE, 0, WORKERS, work, |chunk| {
+        let worker = || |raw: Option<&[u8]>| String::from_utf8_lossy(raw.unwrap_or_default()).into_owned();
+        let read = run(splitter, SIZE, 0, WORKERS, worker, |chunk| {
             assert_eq!(chunk.start.place.records, seen.len() as u64);
             seen.extend(chunk.records.into_iter().map(|record| record.made));
             Ok::<(), ()>(())
@@ -221,7 +222,7 @@ mod tests {
             SIZE,
             700,
             WORKERS,
-            |_| (),
+            || |_| (),
             |chunk| {
                 starts.push(chunk.start.place.records);
                 Ok::<(), ()>(())
@@ -240,7 +241,7 @@ mod tests {
             SIZE,
             0,
             WORKERS,
-            |_| (),
+            || |_| (),
             |chunk| {
                 count += chunk.records.len();
                 Ok::<(), ()>(())
@@ -260,7 +261,7 @@ mod tests {
             SIZE,
             0,
             WORKERS,
-            |_| (),
+            || |_| (),
             |_| {
                 chunks += 1;
                 if chunks == 3 { Err("full") } else { Ok(()) }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context as Digest, SHA256};
 
@@ -10,9 +11,10 @@ use super::super::failure::Failure;
 use crate::domain::import::OnConflict;
 use crate::domain::password::PasswordNormalization;
 use crate::exchange::{
-    BadMapping, Broken, Context, FORMATS, Format, HEAD_BYTES, Head, Mapping, Place, Recognised, Settings, Splitter,
-    Unrecognised, detect, format_named, framing_of, header_fields,
+    BadMapping, Broken, Context, FORMATS, Format, HEAD_BYTES, HashReader, Head, Mapping, Place, Recognised, Settings,
+    Splitter, Unrecognised, detect, format_named, framing_of, header_fields,
 };
+use crate::password::formats::{Declaration, DeclarationError, declare, is_bare_digest};
 use crate::service::ports::ImportKey;
 
 /// How a file is to be read.
@@ -24,8 +26,8 @@ pub(in crate::cli) struct Reading {
     /// In csv and jsonl: what a column or key is, as email=mail, password=pw_hash, profile.name=full_name; may come several times
     #[arg(long = "map", value_name = "WHAT=FIELD")]
     map: Vec<String>,
-    /// How digests were made of passwords, as sha256:{SALT}{PASSWORD}, for hashes that do not say it themselves
-    #[arg(long, value_name = "ALGORITHM:TEMPLATE")]
+    /// In csv and jsonl: how bare digests were made of passwords, as {SALT}{PASSWORD}, md5,it=1000:{PASSWORD}{SALT} or a product's name
+    #[arg(long, value_name = "TEMPLATE")]
     hash_template: Option<String>,
     /// What the format wants to know of the whole file; a value @PATH is read from that file
     #[arg(long = "set", value_name = "NAME=VALUE")]
@@ -181,7 +183,9 @@ impl Reading {
         path: &Path,
     ) -> Result<Context, Failure> {
         let usage = |error: BadMapping| Failure::Usage(error.to_string());
-        let mapping = Mapping::new(&self.map, self.hash_template.as_deref()).map_err(usage)?;
+        let hashes = self.hash_template.as_deref().map(hash_reader).transpose();
+        let hashes = hashes.map_err(|error| Failure::Usage(format!("--hash-template: {error}")))?;
+        let mapping = Mapping::new(&self.map, hashes).map_err(usage)?;
         let name = recognised.format.name;
         let takes_mapping = matches!(name, "csv" | "jsonl");
         if !mapping.is_empty() && !takes_mapping {
@@ -202,6 +206,19 @@ impl Reading {
         context.settings = settings(&self.set, recognised.format)?;
         Ok(context)
     }
+}
+
+/// Reads bare hashes as the operator declared them. Others, as in a file that has both, say themselves what they are.
+fn hash_reader(template: &str) -> Result<HashReader, DeclarationError> {
+    let declaration = Declaration::new(template)?;
+    let all_are = template == "aspnet";
+    Ok(Arc::new(move |hash, salt| {
+        if !all_are && !is_bare_digest(hash) {
+            return Ok(hash.to_owned());
+        }
+        let encoded = declare(hash, salt.map(str::as_bytes), &declaration).map_err(|error| error.to_string())?;
+        Ok(encoded.as_str().to_owned())
+    }))
 }
 
 /// What `--set` said, if the format wants to know it.

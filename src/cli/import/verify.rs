@@ -10,11 +10,11 @@ use zeroize::Zeroizing;
 
 use super::super::failure::Failure;
 use super::super::terminal::{Terminal, inert};
+use super::Plan;
 use super::source::Source;
 use crate::domain::identifier::{IdentifierRules, NormalizedIdentifier, RawIdentifier};
 use crate::domain::password::Password;
-use crate::exchange::{Context, PortableUser, Recognised};
-use crate::password::formats::Terms;
+use crate::exchange::PortableUser;
 use crate::password::trial::{Trial, Verdict};
 
 /// The largest file of known credentials, in bytes.
@@ -47,8 +47,7 @@ pub(super) fn demand(
     credentials: &Path,
     at_least: usize,
     file: &Path,
-    context: &Context,
-    recognised: Recognised,
+    plan: &Plan,
     terminal: &mut Terminal,
 ) -> Result<(), Failure> {
     if file == Path::new("-") {
@@ -72,12 +71,14 @@ pub(super) fn demand(
             }
         }
     }
-    let mut trial = Trial::new(Terms::default());
+    let mut trial = Trial::new(plan.terms.clone());
     let mut records =
-        Source::open(file).and_then(|source| source.records(recognised, None)).map_err(Failure::stopped)?;
+        Source::open(file).and_then(|source| source.records(plan.recognised, None)).map_err(Failure::stopped)?;
     // Where the file breaks off, the import itself says so.
     while let Ok(Some(piece)) = records.next_piece() {
-        let Some(Ok(user)) = piece.bytes.map(|raw| (recognised.format.parse)(raw, context)) else { continue };
+        let Some(Ok(user)) = piece.bytes.map(|raw| (plan.recognised.format.parse)(raw, &plan.context)) else {
+            continue;
+        };
         let names = user.names.iter().filter_map(|name| rules.identifier(name.kind, &name.value, None).ok());
         let mut found: Vec<usize> = names.filter_map(|name| by_name.get(&name.normalized)).flatten().copied().collect();
         found.sort_unstable();

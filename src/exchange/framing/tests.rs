@@ -1,3 +1,5 @@
+//! Cutting streams: each framing, each trouble, and any blocks.
+
 use proptest::prelude::*;
 
 use super::*;
