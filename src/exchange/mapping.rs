@@ -20,6 +20,8 @@ use crate::domain::user::{LegacyId, Standing};
 pub struct Mapping {
     pairs: Vec<(Target, String)>,
     hashes: Option<HashReader>,
+    /// Whether the file is read as a list of users: when they were last seen and their value are looked for, hashes are not.
+    reads_list: bool,
 }
 
 /// What a field becomes.
@@ -189,6 +191,26 @@ static GUESSES: &[(&str, Target)] = &[
     ("lastsigninat", Target::LastLoginAt),
 ];
 
+/// What a list of users has besides.
+static GUESSES_OF_LISTS: &[(&str, Target)] = &[
+    ("lastseen", Target::LastSeen),
+    ("lastseenat", Target::LastSeen),
+    ("lastactive", Target::LastSeen),
+    ("lastactiveat", Target::LastSeen),
+    ("lastactivity", Target::LastSeen),
+    ("lastvisit", Target::LastSeen),
+    ("value", Target::Worth),
+    ("lifetimevalue", Target::Worth),
+    ("ltv", Target::Worth),
+];
+
+/// The same in a list of users. In any other file a column named `value` may be anything.
+fn guess_in_list(field: &str) -> Option<(usize, &'static Target)> {
+    let plain: String = field.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    let at = GUESSES_OF_LISTS.iter().position(|(name, _)| *name == plain)?;
+    GUESSES_OF_LISTS.get(at).map(|(_, target)| (GUESSES.len() + at, target))
+}
+
 fn guess(field: &str) -> Option<(usize, &'static Target)> {
     let plain: String = field.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     GUESSES.iter().enumerate().find(|(_, (name, _))| *name == plain).map(|(rank, (_, target))| (rank, target))
@@ -203,7 +225,7 @@ pub(super) fn is_telling<'a>(fields: impl Iterator<Item = &'a str>) -> bool {
 impl Mapping {
     /// Of the words on the command line.
     pub fn new(pairs: &[String], hashes: Option<HashReader>) -> Result<Self, BadMapping> {
-        let mut mapping = Self { pairs: Vec::new(), hashes };
+        let mut mapping = Self { pairs: Vec::new(), hashes, reads_list: false };
         for pair in pairs {
             let (word, field) = pair.split_once('=').ok_or_else(|| BadMapping::Form(pair.clone()))?;
             if field.is_empty() {
@@ -216,6 +238,12 @@ impl Mapping {
             mapping.pairs.push((target, field.to_owned()));
         }
         Ok(mapping)
+    }
+
+    /// For a file that is read as a list of users.
+    #[must_use]
+    pub fn of_list(self) -> Self {
+        Self { reads_list: true, ..self }
     }
 
     /// Whether nothing was said.
@@ -255,7 +283,10 @@ impl Mapping {
         let mut guessed: Vec<(usize, &Target, &Value)> = fields
             .iter()
             .filter(|(name, _)| !is_mapped(name))
-            .filter_map(|(name, value)| guess(name).map(|(rank, target)| (rank, target, value)))
+            .filter_map(|(name, value)| {
+                let in_list = || if self.reads_list { guess_in_list(name) } else { None };
+                guess(name).or_else(in_list).map(|(rank, target)| (rank, target, value))
+            })
             .filter(|(_, target, _)| self.pairs.iter().all(|(mapped, _)| !mapped.same_place(target)))
             .collect();
         guessed.sort_by_key(|(rank, _, _)| *rank);
@@ -294,7 +325,9 @@ impl Mapping {
                 user.names.iter_mut().filter(|name| name.kind == *kind).for_each(|name| name.verified = verified);
             }
         }
-        user.password = self.password(hash, salt.as_deref(), normalization)?;
+        if !self.reads_list {
+            user.password = self.password(hash, salt.as_deref(), normalization)?;
+        }
         user.profile = if profile.is_empty() { self.whole_profile(fields) } else { Value::Object(profile) };
         Ok(user)
     }

@@ -757,7 +757,7 @@ async fn only_listed_users_can_be_forgotten_and_not_too_many_at_once() {
 async fn r112_the_console_shows_stragglers_inert_and_hands_them_out_as_csv() {
     let admin = Admin::start(Some(TOKEN)).await;
     admin.fill();
-    admin.store.put(listed(11, EVIL, Some(1), 7));
+    admin.store.put(listed(11, &format!("{EVIL} too"), Some(1), 7));
     admin.store.put(listed(12, "=cmd|' /C calc'!A0", Some(2), 8));
     for number in 100..1_300 {
         admin.store.put(listed(number, &format!("user{number}"), Some(3), 1));

@@ -85,25 +85,28 @@ pub(super) fn overview(status: &Status, live: bool, refused: Option<&str>) -> Re
         status => Value::from(Serde(status)),
         progress => context! { of_users, done, total, percent => progress.percent() },
         total_users => status.users.map(|users| users.total()),
-        buckets => buckets(status.roster.as_ref()),
+        buckets => buckets(status.roster.as_ref(), None),
         forecast => status.roster.as_ref().map(forecast),
         denied => status.roster.as_ref().and_then(RosterView::denied_by_retiring),
-        listed_bucket => "",
         origins, modes, live, refused,
     };
     page(code, "Overview", "overview", OVERVIEW, context)
 }
 
-/// A row for each bucket; none where nobody is known to be missing.
-fn buckets(roster: Option<&RosterView>) -> Vec<Value> {
-    let rows = roster.filter(|roster| roster.tells()).into_iter().flat_map(|roster| &roster.buckets);
-    rows.map(|row| {
+/// A table with a row for each bucket; none where nobody is known to be missing.
+fn buckets(roster: Option<&RosterView>, listed: Option<Bucket>) -> Option<Value> {
+    let rows = roster.filter(|roster| roster.tells())?.buckets.iter().map(|row| {
         context! {
             name => row.bucket.as_str(), title => row.bucket.title(), over => row.over, stragglers => row.stragglers,
-            percent => row.percent(), percent_of_value => row.percent_of_value(),
+            percent => row.percent(), percent_of_value => row.percent_of_value(), listed => listed == Some(row.bucket),
         }
-    })
-    .collect()
+    });
+    let rendered =
+        TEMPLATES.get_template(BUCKETS).and_then(|table| table.render(context! { rows => rows.collect::<Vec<_>>() }));
+    rendered
+        .inspect_err(|error| tracing::error!(error = %WithCauses(error), "a table of ours does not render"))
+        .ok()
+        .map(Value::from_safe_string)
 }
 
 fn forecast(roster: &RosterView) -> Value {
@@ -114,7 +117,7 @@ fn forecast(roster: &RosterView) -> Value {
 /// One page of stragglers of a bucket, below the sums of all buckets.
 pub(super) fn stragglers(roster: Option<&RosterView>, list: &StragglerList, bucket: Bucket, further: bool) -> Response {
     let context = context! {
-        buckets => buckets(roster),
+        buckets => buckets(roster, Some(bucket)),
         list => Value::from(Serde(list)),
         listed_bucket => bucket.as_str(),
         title => bucket.title(),

@@ -266,7 +266,10 @@ impl Import {
         let Configured { normalization, terms } = configured;
         let normalization = self.reading.normalization().unwrap_or(normalization);
         let header = source.header(recognised).map_err(Failure::stopped)?;
-        let context = self.reading.context(recognised, &header, normalization, &source.name())?;
+        let mut context = self.reading.context(recognised, &header, normalization, &source.name())?;
+        if self.list.is_some() {
+            context.mapping = std::mem::take(&mut context.mapping).of_list();
+        }
         let on_conflict = self.on_conflict();
         let more = format!("{} {:?}", self.drop_bad_hashes, self.wrap_weak);
         let told = self.reading.told(normalization, on_conflict, &more);

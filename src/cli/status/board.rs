@@ -143,7 +143,7 @@ impl Board {
         for row in roster.buckets.iter().filter(|row| row.known() > 0) {
             let (left, known) = (count(row.stragglers), count(row.known()));
             let share = row.percent().unwrap_or(100);
-            let line = format!("{:<20} {left:>11} of {known:>11} users, {share:>3} % are over", row.bucket.title());
+            let line = format!("{:<20} {left:>11} of {known:>11}, {share:>3} % are over", row.bucket.title());
             let mark = if row.stragglers > 0 { PLAIN } else { Style::good };
             let marked = mark(self.style, line).to_string();
             self.row(name, marked);
@@ -358,12 +358,12 @@ progress    ██████████████████░░░░�
 users       2,000  1,200 migrated · 40 registered · 760 from a roster
             760 without a password · 3 disabled
             1 unresolved conflict
-not over    active in 30 days              1 of          21 users,  95 % are over
-            active in 90 days             60 of         100 users,  40 % are over
-            active in 365 days           500 of       1,200 users,  58 % are over
-            last seen longer ago          90 of         490 users,  81 % are over
-            never seen                   107 of         107 users,   0 % are over
-            all                          757 of       1,997 users,  62 % are over
+not over    active in 30 days              1 of          21,  95 % are over
+            active in 90 days             60 of         100,  40 % are over
+            active in 365 days           500 of       1,200,  58 % are over
+            last seen longer ago          90 of         490,  81 % are over
+            never seen                   107 of         107,   0 % are over
+            all                          757 of       1,997,  62 % are over
 value       83 % of it is over; who is not is worth 757
 pace        70 came over in 14 days, 14 of them active before
 forecast    active in 90 days: at the pace of the last 14 days through by about
