@@ -223,18 +223,17 @@ pub(super) fn stragglers(snapshot: &Snapshot, query: &StragglerQuery) -> Result<
         Some(None) => return Ok(page),
         // Beyond the bucket's own end there is nobody of it: a cursor of another bucket.
         Some(Some(after)) if *after > highest => Bound::Included(&highest),
-        Some(Some(after)) if *after < lowest => return Ok(page),
+        Some(Some(after)) if *after <= lowest => return Ok(page),
         Some(Some(after)) => Bound::Excluded(after),
     };
     let mut last = None;
-    let mut scanned = 0;
-    for row in snapshot.roster.stragglers.range::<&StragglerKey>((Bound::Included(&lowest), end))?.rev() {
+    let range = snapshot.roster.stragglers.range::<&StragglerKey>((Bound::Included(&lowest), end))?;
+    for (scanned, row) in range.rev().enumerate() {
         let (key, _unit) = row?;
         if page.users.len() == limit || scanned == MAX_SCANNED {
             page.next = last;
             break;
         }
-        scanned += 1;
         let user = user_of(&snapshot.users, id_in(key.value()))?;
         last = Some(cursor(key.value()));
         if user.roster.and_then(|roster| roster.value).unwrap_or(0) >= query.min_value {
