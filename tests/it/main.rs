@@ -26,6 +26,7 @@ mod hostile_requests;
 mod house;
 mod interception;
 mod kill;
+mod last_logins;
 mod legacy;
 mod legacy_load;
 mod limits;
