@@ -199,11 +199,13 @@ pub(super) struct RawStore {
     /// The most memory that cached pages take.
     #[schemars(extend("x-value" = "a size"))]
     pub(super) cache: String,
+    /// The folder into which `store backup` and the admin API write backups; empty for the folder of `path`. It has to exist.
+    pub(super) backups: String,
 }
 
 impl Default for RawStore {
     fn default() -> Self {
-        Self { backend: RawBackend::Redb, path: "users.redb".into(), cache: "64MiB".into() }
+        Self { backend: RawBackend::Redb, path: "users.redb".into(), cache: "64MiB".into(), backups: String::new() }
     }
 }
 

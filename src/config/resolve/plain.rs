@@ -147,6 +147,7 @@ pub(super) fn store(raw: &RawStore, resolver: &mut Resolver<'_>) -> StoreSetting
     StoreSettings {
         path: PathBuf::from(&raw.path),
         cache_bytes: resolver.size("store.cache", &raw.cache, "1MiB", "1024GiB"),
+        backups: (!raw.backups.is_empty()).then(|| PathBuf::from(&raw.backups)),
         keys: StoreKeys::default(),
     }
 }
