@@ -15,6 +15,7 @@ use ::redb::Database;
 use uuid::Uuid;
 
 use super::checked::LAYOUT;
+use super::keys::{KeyRefused, NotAdmitted, Refusal};
 use super::medium::{Check, FileMedium, Opener, Unopened};
 use super::schema::Ledger;
 use super::upgrade;
@@ -69,6 +70,20 @@ pub(super) fn at(path: &Path, action: &'static str, unopened: Unopened) -> OpenE
         Unopened::NewerLayout(found) => OpenError::NewerSchema { path, found: found.into(), known: LAYOUT.into() },
         Unopened::OldLayout => OpenError::Foreign { path, found: "a redb file of the first layout" },
         Unopened::Io(cause) => OpenError::Io { path, action, cause },
+    }
+}
+
+/// Why a store is refused with the keys that were given.
+pub(super) fn not_admitted(path: &Path, refused: NotAdmitted) -> OpenError {
+    match refused {
+        NotAdmitted::Key(KeyRefused { used_for, id, users, why }) => {
+            let path = path.to_owned();
+            match why {
+                Refusal::Missing => OpenError::MissingKey { path, used_for, id, users },
+                Refusal::Wrong => OpenError::WrongKey { path, used_for, id, users },
+            }
+        }
+        NotAdmitted::Fault(fault) => at(path, "opened", fault.into()),
     }
 }
 

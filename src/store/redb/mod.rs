@@ -4,7 +4,7 @@
 //! file      making and finding the file            medium, overlay  opening the database on it
 //! writer    group commit, recovery                 operation        a write and its answer
 //! writes    what each write does                   readers, reads   what each read does
-//! schema    tables and counts                      record, conflicts, activity, fault
+//! schema    tables and counts                      record, conflicts, activity, keys, renew, fault
 //! checked   every block verified as it is read     upgrade          a file of the first layout
 //! backup, offline  copies and checks               copy, inspect    what both of them do
 //! ```
@@ -20,6 +20,7 @@ mod copy;
 mod fault;
 mod file;
 mod inspect;
+mod keys;
 mod medium;
 pub mod offline;
 mod operation;
@@ -27,6 +28,7 @@ mod overlay;
 mod readers;
 mod reads;
 mod record;
+mod renew;
 mod schema;
 mod slot;
 mod upgrade;
@@ -36,16 +38,39 @@ mod writes;
 /// What `crate::fuzzing` needs to see.
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed {
-    use super::{User, UserId, conflicts, record};
+    use std::sync::Arc;
+
+    use zeroize::Zeroizing;
+
+    use super::record::Codec;
+    use super::{User, UserId, conflicts};
+    use crate::keys::{KEY_BYTES, NamedKey};
+    use crate::store::SealingKeys;
 
     /// The bytes of a record.
     pub(crate) fn encode(user: &User) -> Option<Vec<u8>> {
-        record::Codec::default().encode(user).ok()
+        Codec::default().encode(user).ok()
     }
 
     /// A record of these bytes.
     pub(crate) fn decode(id: UserId, bytes: &[u8]) -> Option<User> {
-        record::Codec::default().decode(id, bytes).ok()
+        Codec::default().decode(id, bytes).ok()
+    }
+
+    /// The bytes of a record that is sealed with a key that everybody knows.
+    pub(crate) fn encode_sealed(user: &User) -> Option<Vec<u8>> {
+        sealing()?.encode(user).ok()
+    }
+
+    /// A record of these bytes, opened with that key.
+    pub(crate) fn decode_sealed(id: UserId, bytes: &[u8]) -> Option<User> {
+        sealing()?.decode(id, bytes).ok()
+    }
+
+    fn sealing() -> Option<Codec> {
+        let key = NamedKey::new("fuzz".parse().ok()?, Zeroizing::new([7; KEY_BYTES]));
+        let id = key.id().clone();
+        Some(Codec::new(Some(Arc::new(SealingKeys::new(&[key], Some(&id)).ok()?))))
     }
 
     /// A conflict, read and written.
@@ -88,6 +113,7 @@ use crate::telemetry::Metrics;
 pub use self::conflicts::{Conflict, MAX_CONFLICTS};
 pub use self::inspect::Inspection;
 pub use self::medium::{Medium, Unopened};
+pub use self::renew::Renewed;
 pub use self::writes::MAX_ALIASES;
 
 /// How many writes may wait. At a few hundred commits a second, each of up to [`writer::MAX_BATCH`], they wait for well under a
@@ -110,6 +136,7 @@ impl RedbStore {
     /// Opens the file of the settings, making it at the first start; see [`super::open`].
     pub fn open(settings: &StoreSettings, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let (opener, database, ledger) = file::open(settings, &metrics)?;
+        keys::admit(&database, &settings.keys).map_err(|refused| file::not_admitted(&settings.path, refused))?;
         let codec = Codec::new(settings.keys.sealing.clone());
         let place = backup::Place {
             folder: settings.backups(),
@@ -146,6 +173,12 @@ impl RedbStore {
     pub async fn conflicts(&self, limit: usize) -> Result<Vec<Conflict>, StoreError> {
         let limit = limit.min(usize::try_from(MAX_CONFLICTS).unwrap_or(usize::MAX));
         self.read(move |snapshot| conflicts::newest(snapshot, limit)).await
+    }
+
+    /// Writes records anew that are not as they would be written today, some of those after this user; see
+    /// [`Renewed::next`]. What a record says is not changed.
+    pub async fn renew(&self, after: Option<UserId>) -> Result<Renewed, StoreError> {
+        self.write(move |reply| Operation::Renew(after, reply)).await
     }
 
     fn start<M: Medium>(

@@ -1,7 +1,7 @@
 //! What the layer promises: it is a file like any other to redb, and nothing that the disk made up is ever handed on.
 
 use ::redb::backends::InMemoryBackend;
-use ::redb::{Builder, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use ::redb::{Builder, Database, ReadableDatabase as _, TableDefinition};
 use proptest::prelude::*;
 
 use super::*;
