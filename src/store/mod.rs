@@ -14,6 +14,7 @@ use crate::service::ports::{Cause, UserStore};
 use crate::telemetry::Metrics;
 
 pub use handover::HandoverStore;
+pub use self::redb::offline;
 pub use sealing::SealingKeys;
 pub use settings::{StoreKeys, StoreSettings};
 

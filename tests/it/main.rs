@@ -45,6 +45,7 @@ mod secrets;
 mod server;
 mod sessions;
 mod store;
+mod store_command;
 mod store_file;
 mod store_people;
 mod support;
