@@ -533,7 +533,8 @@ fn r96_a_write_that_meets_damage_is_refused_and_the_store_goes_on() {
             let before = store.find(&candidates("user7@x.y")).await.ok();
             disk.flip(block * 4_096 + 2_000);
             let name = format!("new{block}@x.y");
-            let ended = store.save_proven(proven(1_000 + block as u64, &[email(&name)], "new", Version(u64::MAX))).await;
+            let ended =
+                store.save_proven(proven(1_000 + block as u64, &[email(&name)], "new", Version(u64::MAX))).await;
             match ended {
                 Ok(Saved::Created(_)) => saved += 1,
                 Ok(other) => panic!("block {block}: {other:?}"),

@@ -46,7 +46,8 @@ pub(super) fn open(
         mark(path).map_err(failed("created"))?;
     }
     restrict(path);
-    upgrade::if_due(path, settings.cache_bytes, metrics).map_err(|unopened| at(path, "brought to today's layout", unopened))?;
+    upgrade::if_due(path, settings.cache_bytes, metrics)
+        .map_err(|unopened| at(path, "brought to today's layout", unopened))?;
     let (database, ledger) = opener.open(Check::Header).map_err(|unopened| at(path, "opened", unopened))?;
     if !fresh && let Err(error) = mark(path) {
         tracing::warn!(path = %marker.display(), %error, "cannot write down that the store was made here; should its file \

@@ -122,15 +122,27 @@ fn users(
 }
 
 fn names(snapshot: &Snapshot, seen: &mut Inspection, tick: &mut dyn FnMut()) -> Result<(), Fault> {
-    each_holder(&snapshot.aliases, snapshot, seen, tick, "a name", |seen| &mut seen.names, |user, key| {
-        user.identifiers.iter().any(|name| name.normalized.as_key() == key)
-    })
+    each_holder(
+        &snapshot.aliases,
+        snapshot,
+        seen,
+        tick,
+        "a name",
+        |seen| &mut seen.names,
+        |user, key| user.identifiers.iter().any(|name| name.normalized.as_key() == key),
+    )
 }
 
 fn legacy_ids(snapshot: &Snapshot, seen: &mut Inspection, tick: &mut dyn FnMut()) -> Result<(), Fault> {
-    each_holder(&snapshot.legacy_ids, snapshot, seen, tick, "a legacy id", |seen| &mut seen.legacy_ids, |user, key| {
-        user.legacy_id.as_ref().is_some_and(|id| id.as_key() == key)
-    })
+    each_holder(
+        &snapshot.legacy_ids,
+        snapshot,
+        seen,
+        tick,
+        "a legacy id",
+        |seen| &mut seen.legacy_ids,
+        |user, key| user.legacy_id.as_ref().is_some_and(|id| id.as_key() == key),
+    )
 }
 
 /// Follows each row to its user.
