@@ -4,6 +4,7 @@
 //! run        serves until a signal            status  users  mode    ask the running proxy, or the store itself
 //! check      judges proxy.toml offline        demo    everything in one process, nothing left behind
 //! config     its JSON schema                  version  completions      (both in `configuration`)
+//! store      the file: check, compact, backup, restore
 //!
 //! terminal   where everything is printed      operator   the admin API, over HTTP or in this process
 //! failure    messages and exit codes          options    --config, --admin, --token-file
@@ -23,6 +24,7 @@ mod options;
 mod run;
 pub mod schema;
 mod status;
+mod store;
 mod successor;
 mod terminal;
 mod text;
@@ -58,6 +60,7 @@ enum Command {
     Status(status::StatusCommand),
     Users(users::Users),
     Mode(mode::ModeCommand),
+    Store(store::StoreCommand),
     Demo(demo::Demo),
     Version(version::VersionCommand),
     Completions(completions::Completions),
@@ -81,6 +84,7 @@ fn dispatch(command: &Command, terminal: &mut Terminal) -> Ended {
         Command::Status(status) => status.execute(terminal),
         Command::Users(users) => users.execute(terminal),
         Command::Mode(mode) => mode.execute(terminal),
+        Command::Store(store) => store.execute(terminal),
         Command::Demo(demo) => demo.execute(terminal),
         Command::Version(version) => version.execute(terminal),
         Command::Completions(completions) => completions.execute(terminal),

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 pub use super::account_key::AccountKey;
+use super::backup::{BackupName, BackupStart, BackupView};
 use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::UnixSeconds;
 use crate::domain::credential::Credential;
@@ -50,6 +51,14 @@ pub trait UserStore: Send + Sync {
     /// How many users there are, by origin and standing. Kept up to date in each commit, never counted by walking.
     fn counts(&self) -> BoxFuture<'_, Result<UserCounts, StoreError>>;
 
+    /// Notes that a user has just logged in. Returns at once and never fails: the time is written with a later commit, at the
+    /// latest a few seconds on, so that a crash may lose the logins of these seconds; should too many wait, it is dropped and counted.
+    fn note_login(&self, id: UserId, at: UnixSeconds);
+
+    /// When each of these users last logged in here, in their order; none for one of whom no login was noted. Those that wait to
+    /// be written are told too.
+    fn last_login<'a>(&'a self, ids: &'a [UserId]) -> BoxFuture<'a, Result<Vec<Option<UnixSeconds>>, StoreError>>;
+
     /// The mode that was last set at run time.
     fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>>;
 
@@ -58,6 +67,17 @@ pub trait UserStore: Send + Sync {
 
     /// Whether reads and writes can be expected to work now.
     fn health(&self) -> StoreHealth;
+
+    /// Starts copying the state of now into a file of its own, which serving goes on beside (R99). One at a time.
+    fn start_backup(&self, name: Option<BackupName>) -> BoxFuture<'_, Result<BackupStart, StoreError>> {
+        drop(name);
+        Box::pin(async { Err(StoreError::Unavailable("this store makes no backups".into())) })
+    }
+
+    /// How far the backup is that was started last; none was since the store was opened.
+    fn backup(&self) -> BoxFuture<'_, Result<Option<BackupView>, StoreError>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// Passes through whatever a read and a write pass through, and changes nothing. An error is an answer too: only a store
     /// whose threads hang does not answer.

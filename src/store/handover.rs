@@ -12,9 +12,11 @@ use tokio::sync::{RwLock, oneshot, watch};
 use tokio::time::timeout;
 
 use super::OpenError;
+use crate::domain::clock::UnixSeconds;
 use crate::domain::identifier::Candidates;
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
+use crate::service::backup::{BackupName, BackupStart, BackupView};
 use crate::service::ports::{
     Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
     UserQuery, UserStore,
@@ -158,6 +160,19 @@ impl UserStore for HandoverStore {
         Box::pin(self.ask(|store| async move { store.counts().await }))
     }
 
+    /// While the store is being put away or is elsewhere, nobody is logged in by it; a login that ended just before goes unnoted.
+    fn note_login(&self, id: UserId, at: UnixSeconds) {
+        if let Ok(place) = self.place.try_read()
+            && let Some(store) = place.as_ref()
+        {
+            store.note_login(id, at);
+        }
+    }
+
+    fn last_login<'a>(&'a self, ids: &'a [UserId]) -> BoxFuture<'a, Result<Vec<Option<UnixSeconds>>, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.last_login(ids).await }))
+    }
+
     fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>> {
         Box::pin(self.ask(|store| async move { store.mode().await }))
     }
@@ -175,6 +190,14 @@ impl UserStore for HandoverStore {
             (Whereabouts::Here, Ok(None) | Err(_)) | (Whereabouts::Away, _) => StoreHealth::Ready,
             (Whereabouts::Gone, _) => StoreHealth::Down,
         }
+    }
+
+    fn start_backup(&self, name: Option<BackupName>) -> BoxFuture<'_, Result<BackupStart, StoreError>> {
+        Box::pin(self.ask(|store| async move { store.start_backup(name).await }))
+    }
+
+    fn backup(&self) -> BoxFuture<'_, Result<Option<BackupView>, StoreError>> {
+        Box::pin(self.ask(|store| async move { store.backup().await }))
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -200,7 +223,7 @@ mod tests {
 
     fn place() -> (tempfile::TempDir, StoreSettings) {
         let directory = tempfile::tempdir().expect("a directory");
-        let settings = StoreSettings { path: directory.path().join("users.redb"), cache_bytes: 1 << 20 };
+        let settings = StoreSettings::without_keys(directory.path().join("users.redb"), 1 << 20);
         (directory, settings)
     }
 

@@ -186,7 +186,9 @@ pub struct Metrics {
     alarms: Tally<1>,
     panics: Counter,
     log_lines_dropped: Counter,
+    login_times_dropped: Counter,
     store_ready: Gauge,
+    store_damaged_reads: Counter,
     store_commit_duration: Histogram,
     mode: Family<Labels<1>, Gauge>,
     started_at: Gauge<f64, AtomicU64>,
@@ -228,7 +230,9 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_alarms", "Things that an operator has to look at"),
     ("authferry_panics", "Bugs that ended one request with 500"),
     ("authferry_log_lines_dropped", "Lines of the log that nobody read fast enough"),
+    ("authferry_login_times_dropped", "Logins whose time was not kept, since too many waited for the store"),
     ("authferry_store_ready", "1 while the store takes writes"),
+    ("authferry_store_damaged_reads", "Reads of blocks of the store's file that are not what was written there"),
     ("authferry_store_commit_duration_seconds", "How long a durable commit took"),
     ("authferry_mode", "1 for the migration mode in force"),
     ("authferry_start_time_seconds", "When the process started, in seconds since the epoch"),
@@ -302,7 +306,9 @@ impl Metrics {
             alarms: tally!(registry, "authferry_alarms"),
             panics: register!(registry, "authferry_panics", Counter::default()),
             log_lines_dropped: register!(registry, "authferry_log_lines_dropped", Counter::default()),
+            login_times_dropped: register!(registry, "authferry_login_times_dropped", Counter::default()),
             store_ready: register!(registry, "authferry_store_ready", Gauge::default()),
+            store_damaged_reads: register!(registry, "authferry_store_damaged_reads", Counter::default()),
             store_commit_duration: register!(registry, "authferry_store_commit_duration_seconds", seconds()),
             mode: register!(registry, "authferry_mode", Family::default()),
             started_at: register!(registry, "authferry_start_time_seconds", Gauge::default()),
@@ -514,7 +520,7 @@ impl Metrics {
     }
 
     /// Something that an operator has to look at: `unusable_hash`, `other_profile`, `conflict`, `store`,
-    /// `tls_files`.
+    /// `store_damage`, `tls_files`.
     pub fn alarm(&self, what: &'static str) {
         self.alarms.count(["what"], [what.into()]);
     }
@@ -524,9 +530,26 @@ impl Metrics {
         self.panics.inc();
     }
 
+    /// The time of one login was not kept.
+    pub fn login_time_dropped(&self) {
+        self.login_times_dropped.inc();
+    }
+
+    /// How many times of logins were not kept so far.
+    #[must_use]
+    pub fn login_times_dropped_so_far(&self) -> u64 {
+        self.login_times_dropped.get()
+    }
+
     /// Whether the store takes writes.
     pub fn store_ready(&self, ready: bool) {
         self.store_ready.set(i64::from(ready));
+    }
+
+    /// A block of the store's file was read that is not what was written there. An alarm each time.
+    pub fn store_damage(&self) {
+        self.store_damaged_reads.inc();
+        self.alarm("store_damage");
     }
 
     /// One durable commit.

@@ -4,39 +4,73 @@
 //! file      making and finding the file            medium, overlay  opening the database on it
 //! writer    group commit, recovery                 operation        a write and its answer
 //! writes    what each write does                   readers, reads   what each read does
-//! schema    tables and counts                      record, conflicts, fault
+//! schema    tables and counts                      record, conflicts, activity, keys, renew, fault
+//! checked   every block verified as it is read     upgrade          a file of the first layout
+//! backup, offline  copies and checks               copy, inspect    what both of them do
 //! ```
 //!
 //! Never decides about a login (it asks [`crate::domain::login::decide_save`]), never sees a password. A future that is dropped
 //! halfway leaves a whole write or none (R91): the threads do not depend on it.
 
+mod activity;
+mod backup;
+mod checked;
 mod conflicts;
+mod copy;
 mod fault;
 mod file;
+mod inspect;
+mod keys;
 mod medium;
+pub mod offline;
 mod operation;
 mod overlay;
 mod readers;
 mod reads;
 mod record;
+mod renew;
 mod schema;
 mod slot;
+mod upgrade;
 mod writer;
 mod writes;
 
 /// What `crate::fuzzing` needs to see.
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed {
-    use super::{User, UserId, conflicts, record};
+    use std::sync::Arc;
+
+    use zeroize::Zeroizing;
+
+    use super::record::Codec;
+    use super::{User, UserId, conflicts};
+    use crate::keys::{KEY_BYTES, NamedKey};
+    use crate::store::SealingKeys;
 
     /// The bytes of a record.
     pub(crate) fn encode(user: &User) -> Option<Vec<u8>> {
-        record::encode(user).ok()
+        Codec::default().encode(user).ok()
     }
 
     /// A record of these bytes.
     pub(crate) fn decode(id: UserId, bytes: &[u8]) -> Option<User> {
-        record::decode(id, bytes).ok()
+        Codec::default().decode(id, bytes).ok()
+    }
+
+    /// The bytes of a record that is sealed with a key that everybody knows.
+    pub(crate) fn encode_sealed(user: &User) -> Option<Vec<u8>> {
+        sealing()?.encode(user).ok()
+    }
+
+    /// A record of these bytes, opened with that key.
+    pub(crate) fn decode_sealed(id: UserId, bytes: &[u8]) -> Option<User> {
+        sealing()?.decode(id, bytes).ok()
+    }
+
+    fn sealing() -> Option<Codec> {
+        let key = NamedKey::new("fuzz".parse().ok()?, Zeroizing::new([7; KEY_BYTES]));
+        let id = key.id().clone();
+        Some(Codec::new(Some(Arc::new(SealingKeys::new(&[key], Some(&id)).ok()?))))
     }
 
     /// A conflict, read and written.
@@ -54,18 +88,22 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use uuid::ContextV7;
 
-use self::medium::Opener;
+use self::activity::{Activity, Noted};
+use self::backup::Backups;
+use self::medium::{Check, Opener};
 use self::operation::{Operation, Reply};
 use self::readers::Readers;
+use self::record::Codec;
 use self::schema::Ledger;
 use self::slot::Slot;
 use self::writer::Writer;
 use self::writes::Workshop;
 use super::{OpenError, StoreSettings};
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::identifier::Candidates;
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
+use crate::service::backup::{BackupName, BackupStart, BackupView};
 use crate::service::ports::{
     Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
     UserQuery, UserStore,
@@ -73,7 +111,9 @@ use crate::service::ports::{
 use crate::telemetry::Metrics;
 
 pub use self::conflicts::{Conflict, MAX_CONFLICTS};
+pub use self::inspect::Inspection;
 pub use self::medium::{Medium, Unopened};
+pub use self::renew::Renewed;
 pub use self::writes::MAX_ALIASES;
 
 /// How many writes may wait. At a few hundred commits a second, each of up to [`writer::MAX_BATCH`], they wait for well under a
@@ -83,6 +123,9 @@ const QUEUE: usize = 1_024;
 /// The store. Dropping it waits for the writes under way, and closes the file.
 pub struct RedbStore {
     slot: Arc<Slot>,
+    logins: Arc<Activity>,
+    /// None on a medium that is no file.
+    backups: Option<Backups>,
     // In the order in which they must go: the readers hold a sender of the writer's queue too.
     readers: Option<Readers>,
     queue: Option<SyncSender<Operation>>,
@@ -92,17 +135,26 @@ pub struct RedbStore {
 impl RedbStore {
     /// Opens the file of the settings, making it at the first start; see [`super::open`].
     pub fn open(settings: &StoreSettings, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let (opener, database, ledger) = file::open(settings)?;
-        Self::start(opener, database, ledger, metrics, clock).map_err(|cause| OpenError::Io {
+        let (opener, database, ledger) = file::open(settings, &metrics)?;
+        keys::admit(&database, &settings.keys).map_err(|refused| file::not_admitted(&settings.path, refused))?;
+        let codec = Codec::new(settings.keys.sealing.clone());
+        let place = backup::Place {
+            folder: settings.backups(),
+            prefix: settings.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        let started = Self::start(opener, database, ledger, codec, Arc::clone(&metrics), Arc::clone(&clock));
+        let mut store = started.map_err(|cause| OpenError::Io {
             path: settings.path.clone(),
             action: "given its threads",
             cause: cause.into(),
-        })
+        })?;
+        store.backups = Some(Backups::new(place, Arc::clone(&store.slot), metrics, clock));
+        Ok(store)
     }
 
     /// Makes a store on an empty medium other than a file.
     pub fn create_on(medium: impl Medium, cache_bytes: usize) -> Result<(), Unopened> {
-        Opener { medium, cache_bytes }.create()
+        Opener { medium, cache_bytes, metrics: Arc::new(Metrics::new()) }.create()
     }
 
     /// Opens a store on a medium other than a file.
@@ -112,9 +164,9 @@ impl RedbStore {
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Unopened> {
-        let opener = Opener { medium, cache_bytes };
-        let (database, ledger) = opener.open()?;
-        Self::start(opener, database, ledger, metrics, clock).map_err(Unopened::from)
+        let opener = Opener { medium, cache_bytes, metrics: Arc::clone(&metrics) };
+        let (database, ledger) = opener.open(Check::Header)?;
+        Self::start(opener, database, ledger, Codec::default(), metrics, clock).map_err(Unopened::from)
     }
 
     /// The newest conflicts first, at most `limit`.
@@ -123,23 +175,39 @@ impl RedbStore {
         self.read(move |snapshot| conflicts::newest(snapshot, limit)).await
     }
 
+    /// Writes records anew that are not as they would be written today, some of those after this user; see
+    /// [`Renewed::next`]. What a record says is not changed.
+    pub async fn renew(&self, after: Option<UserId>) -> Result<Renewed, StoreError> {
+        self.write(move |reply| Operation::Renew(after, reply)).await
+    }
+
     fn start<M: Medium>(
         opener: Opener<M>,
         database: Database,
         ledger: Ledger,
+        codec: Codec,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<Self> {
         writer::show_counts(&metrics, &ledger);
-        let slot = Arc::new(Slot::new(database, Arc::clone(&metrics)));
+        let slot = Arc::new(Slot::new(database, Arc::clone(&metrics), codec));
+        let logins = Arc::new(Activity::new(Arc::clone(&clock), Arc::clone(&metrics)));
         let (queue, operations) = sync_channel(QUEUE);
         let workshop = Workshop { clock, keys: ContextV7::new() };
-        let writer = Writer { queue: operations, slot: Arc::clone(&slot), opener, workshop, metrics, failures: 0 };
+        let writer = Writer {
+            queue: operations,
+            slot: Arc::clone(&slot),
+            opener,
+            workshop,
+            logins: Arc::clone(&logins),
+            metrics,
+            failures: 0,
+        };
         let writer = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run())?;
         let nudge = queue.clone();
         // If the queue is full, the writer is about to find the same.
         let readers = Readers::start(&slot, move |generation| drop(nudge.try_send(Operation::Reopen(generation))));
-        let mut store = Self { slot, readers: None, queue: Some(queue), writer: Some(writer) };
+        let mut store = Self { slot, logins, backups: None, readers: None, queue: Some(queue), writer: Some(writer) };
         store.readers = Some(readers?);
         Ok(store)
     }
@@ -205,6 +273,36 @@ impl UserStore for RedbStore {
         Box::pin(self.read(|snapshot| Ok(Ledger::load(&snapshot.meta)?.counts)))
     }
 
+    fn note_login(&self, id: UserId, at: UnixSeconds) {
+        if let (Noted::Wake, Some(queue)) = (self.logins.note(id, at), &self.queue) {
+            // A probe that nobody waits for. If the queue is full, the writer is awake.
+            drop(queue.try_send(Operation::Probe(oneshot::channel().0)));
+        }
+    }
+
+    fn last_login<'a>(&'a self, ids: &'a [UserId]) -> BoxFuture<'a, Result<Vec<Option<UnixSeconds>>, StoreError>> {
+        Box::pin(async move {
+            // First those that wait: they are struck off only when they are on disk.
+            let waiting = self.logins.of(ids);
+            let ids = ids.to_vec();
+            let written = self.read(move |snapshot| activity::last_login(snapshot, &ids)).await?;
+            Ok(waiting.into_iter().zip(written).map(|(waiting, written)| waiting.max(written)).collect())
+        })
+    }
+
+    fn start_backup(&self, name: Option<BackupName>) -> BoxFuture<'_, Result<BackupStart, StoreError>> {
+        Box::pin(async move {
+            match &self.backups {
+                Some(backups) => backups.start(name.as_ref()),
+                None => Err(StoreError::Unavailable("a store that is no file makes no backups".into())),
+            }
+        })
+    }
+
+    fn backup(&self) -> BoxFuture<'_, Result<Option<BackupView>, StoreError>> {
+        Box::pin(async { Ok(self.backups.as_ref().and_then(Backups::view)) })
+    }
+
     fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>> {
         Box::pin(self.read(|snapshot| schema::mode_of(&snapshot.meta)))
     }
@@ -227,6 +325,7 @@ impl UserStore for RedbStore {
 
 impl Drop for RedbStore {
     fn drop(&mut self) {
+        drop(self.backups.take());
         drop(self.readers.take());
         drop(self.queue.take());
         if let Some(writer) = self.writer.take() {

@@ -2,9 +2,13 @@
 //!
 //! [`Migrated`] is made here alone, from [`OnDisk`], which [`super::writer`] makes alone, after the commit.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
+use super::activity::Activity;
 use super::fault::{Fault, SharedCause};
+use super::renew::Renewed;
 use super::slot::Generation;
 use super::writes::{Batch, SaveWritten, Taken, UpdateWritten};
 use crate::domain::mode::Mode;
@@ -21,6 +25,10 @@ pub(super) enum Operation {
     InsertNew(Box<NewUser>, Reply<Inserted>),
     Update(UserId, Version, UserChange, Reply<Updated>),
     SetMode(Mode, Reply<()>),
+    /// Writes records anew, some of those after this one.
+    Renew(Option<UserId>, Reply<Renewed>),
+    /// Writes times of logins that wait. Nobody waits for it.
+    WriteLogins(Arc<Activity>),
     /// Shows that the writer works.
     Probe(Reply<()>),
     /// A read found that the file cannot be used on.
@@ -118,6 +126,23 @@ impl Operation {
                 let written = batch.keep_mode(mode);
                 finish(batch, reply, written, |(), _on_disk| ())
             }
+            Self::Renew(after, reply) => {
+                let written = batch.renew(after);
+                finish(batch, reply, written, |renewed, _on_disk| renewed)
+            }
+            Self::WriteLogins(logins) => {
+                let taken = logins.take();
+                match batch.write_logins(&taken) {
+                    Ok(()) => Outcome::Applied(Applied(Box::new(move |fate| match fate {
+                        Fate::OnDisk(_) => logins.written(&taken),
+                        Fate::NotWritten(_) | Fate::Unknown(_) => {}
+                    }))),
+                    Err(fault) if batch.operation_wrote() || fault.needs_reopening() => {
+                        Outcome::Spoiled(fault.shared().1)
+                    }
+                    Err(_tried_again) => Outcome::FailedAlone,
+                }
+            }
             Self::Probe(reply) => finish(batch, reply, Ok(()), |(), _on_disk| ()),
             Self::Reopen(generation) => Outcome::Reopen(generation),
         }
@@ -130,8 +155,9 @@ impl Operation {
             Self::SaveProven(_, reply) => drop(reply.send(Err(error()))),
             Self::InsertNew(_, reply) => drop(reply.send(Err(error()))),
             Self::Update(_, _, _, reply) => drop(reply.send(Err(error()))),
+            Self::Renew(_, reply) => drop(reply.send(Err(error()))),
             Self::SetMode(_, reply) | Self::Probe(reply) => drop(reply.send(Err(error()))),
-            Self::Reopen(_) => {}
+            Self::WriteLogins(_) | Self::Reopen(_) => {}
         }
     }
 }

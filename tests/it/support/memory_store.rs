@@ -30,6 +30,7 @@ struct State {
     taken: BTreeMap<String, UserId>,
     by_legacy_id: BTreeMap<String, UserId>,
     conflicts: BTreeSet<(String, UserId)>,
+    logins: BTreeMap<UserId, UnixSeconds>,
     revision: u64,
     mode: Option<Mode>,
     health: StoreHealth,
@@ -43,6 +44,7 @@ impl Default for State {
             taken: BTreeMap::new(),
             by_legacy_id: BTreeMap::new(),
             conflicts: BTreeSet::new(),
+            logins: BTreeMap::new(),
             revision: 0,
             mode: None,
             health: StoreHealth::Ready,
@@ -146,6 +148,7 @@ impl State {
                     created_at: proven.at,
                     updated_at: proven.at,
                     legacy_vouched_at: Some(proven.at),
+                    roster: None,
                     normalization_version: NORMALIZATION_VERSION,
                     version,
                 };
@@ -196,6 +199,7 @@ impl State {
             created_at: new.at,
             updated_at: new.at,
             legacy_vouched_at: new.legacy.map(|_| new.at),
+            roster: None,
             normalization_version: NORMALIZATION_VERSION,
             version,
         };
@@ -217,7 +221,12 @@ impl State {
                 user.credential = Credential::Argon2id(hash.into_stored());
             }
             UserChange::DropPassword => user.credential = Credential::Absent(AbsentBecause::ResetAtLegacy),
-            UserChange::SetStanding(standing) => user.standing = standing,
+            UserChange::SetStanding(standing) => {
+                user.standing = standing;
+                if standing == Standing::Deleted {
+                    self.logins.remove(&id);
+                }
+            }
             UserChange::Vouched => user.legacy_vouched_at = Some(now),
         }
         user.version = version;
@@ -320,6 +329,19 @@ impl UserStore for MemoryStore {
         async { self.read(State::counts) }.boxed()
     }
 
+    fn note_login(&self, id: UserId, at: UnixSeconds) {
+        let mut state = self.state();
+        let is_here = state.users.get(&id).is_some_and(|user| user.standing != Standing::Deleted);
+        if is_here {
+            let last = state.logins.entry(id).or_insert(at);
+            *last = at.max(*last);
+        }
+    }
+
+    fn last_login<'a>(&'a self, ids: &'a [UserId]) -> BoxFuture<'a, Result<Vec<Option<UnixSeconds>>, StoreError>> {
+        async move { self.read(|state| ids.iter().map(|id| state.logins.get(id).copied()).collect()) }.boxed()
+    }
+
     fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>> {
         async { self.read(|state| state.mode) }.boxed()
     }
@@ -358,6 +380,7 @@ fn copy(user: &User) -> User {
         created_at: user.created_at,
         updated_at: user.updated_at,
         legacy_vouched_at: user.legacy_vouched_at,
+        roster: user.roster,
         normalization_version: user.normalization_version,
         version: user.version,
     }
@@ -377,6 +400,7 @@ pub(crate) fn user(number: u64, identifiers: Vec<Identifier>, credential: Creden
         created_at: at,
         updated_at: at,
         legacy_vouched_at: Some(at),
+        roster: None,
         normalization_version: NORMALIZATION_VERSION,
         version: Version(0),
     }

@@ -15,8 +15,8 @@ use authferry::domain::mode::{LocalShare, Mode};
 use authferry::domain::password::{PasswordNormalization, PasswordPolicy};
 use authferry::limits::Limits;
 use authferry::limits::settings::{Backoff, CountedAttempts, LimitSettings, Quota};
-use authferry::password::HashPool;
 use authferry::password::settings::PasswordSettings;
+use authferry::password::{HashPool, Peppers};
 use authferry::service::login::LoginRequest;
 use authferry::service::mode::ModeCell;
 use authferry::service::ports::{RouteIndex, UserStore};
@@ -73,7 +73,7 @@ pub(crate) async fn rig(double: &LegacyDouble, revalidate_after: Option<Duration
     let store: Arc<dyn UserStore> = match kept {
         Kept::In(memory) => Arc::clone(memory) as _,
         Kept::On(folder) => {
-            let settings = StoreSettings { path: folder.join("users.redb"), cache_bytes: 8 << 20 };
+            let settings = StoreSettings::without_keys(folder.join("users.redb"), 8 << 20);
             store::open(&settings, Arc::clone(&metrics), Arc::clone(&clock)).expect("a store")
         }
     };
@@ -86,6 +86,7 @@ pub(crate) async fn rig(double: &LegacyDouble, revalidate_after: Option<Duration
         queue: NonZeroUsize::new(64).expect("not zero"),
         queue_deadline: Duration::from_secs(20),
         normalization: PasswordNormalization::None,
+        peppers: Peppers::default(),
     };
     let service = Service::new(Parts {
         store,
