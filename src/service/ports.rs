@@ -69,6 +69,14 @@ pub trait UserStore: Send + Sync {
     /// How many users there are, by origin and standing. Kept up to date in each commit, never counted by walking.
     fn counts(&self) -> BoxFuture<'_, Result<UserCounts, StoreError>>;
 
+    /// Notes that a user has just logged in. Returns at once and never fails: the time is written with a later commit, at the
+    /// latest a few seconds on, so that a crash may lose the logins of these seconds; should too many wait, it is dropped and counted.
+    fn note_login(&self, id: UserId, at: UnixSeconds);
+
+    /// When each of these users last logged in here, in their order; none for one of whom no login was noted. Those that wait to
+    /// be written are told too.
+    fn last_login<'a>(&'a self, ids: &'a [UserId]) -> BoxFuture<'a, Result<Vec<Option<UnixSeconds>>, StoreError>>;
+
     /// The mode that was last set at run time.
     fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>>;
 

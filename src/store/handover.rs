@@ -12,6 +12,7 @@ use tokio::sync::{RwLock, oneshot, watch};
 use tokio::time::timeout;
 
 use super::OpenError;
+use crate::domain::clock::UnixSeconds;
 use crate::domain::conflict::{Conflict, Resolution};
 use crate::domain::identifier::{Candidates, NormalizedIdentifier};
 use crate::domain::mode::Mode;
@@ -182,6 +183,19 @@ impl UserStore for HandoverStore {
         Box::pin(self.ask(|store| async move { store.counts().await }))
     }
 
+    /// While the store is being put away or is elsewhere, nobody is logged in by it; a login that ended just before goes unnoted.
+    fn note_login(&self, id: UserId, at: UnixSeconds) {
+        if let Ok(place) = self.place.try_read()
+            && let Some(store) = place.as_ref()
+        {
+            store.note_login(id, at);
+        }
+    }
+
+    fn last_login<'a>(&'a self, ids: &'a [UserId]) -> BoxFuture<'a, Result<Vec<Option<UnixSeconds>>, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.last_login(ids).await }))
+    }
+
     fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>> {
         Box::pin(self.ask(|store| async move { store.mode().await }))
     }
@@ -224,7 +238,7 @@ mod tests {
 
     fn place() -> (tempfile::TempDir, StoreSettings) {
         let directory = tempfile::tempdir().expect("a directory");
-        let settings = StoreSettings { path: directory.path().join("users.redb"), cache_bytes: 1 << 20 };
+        let settings = StoreSettings::without_keys(directory.path().join("users.redb"), 1 << 20);
         (directory, settings)
     }
 

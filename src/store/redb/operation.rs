@@ -2,8 +2,11 @@
 //!
 //! [`Migrated`] is made here alone, from [`OnDisk`], which [`super::writer`] makes alone, after the commit.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
+use super::activity::Activity;
 use super::fault::{Fault, SharedCause};
 use super::people::ResolveWritten;
 use super::slot::Generation;
@@ -24,6 +27,8 @@ pub(super) enum Operation {
     Update(UserId, Version, UserChange, Reply<Updated>),
     Resolve(u64, Resolution, Reply<Resolved>),
     SetMode(Mode, Reply<()>),
+    /// Writes times of logins that wait. Nobody waits for it.
+    WriteLogins(Arc<Activity>),
     /// Shows that the writer works.
     Probe(Reply<()>),
     /// A read found that the file cannot be used on.
@@ -130,6 +135,19 @@ impl Operation {
                 let written = batch.keep_mode(mode);
                 finish(batch, reply, written, |(), _on_disk| ())
             }
+            Self::WriteLogins(logins) => {
+                let taken = logins.take();
+                match batch.write_logins(&taken) {
+                    Ok(()) => Outcome::Applied(Applied(Box::new(move |fate| match fate {
+                        Fate::OnDisk(_) => logins.written(&taken),
+                        Fate::NotWritten(_) | Fate::Unknown(_) => {}
+                    }))),
+                    Err(fault) if batch.operation_wrote() || fault.needs_reopening() => {
+                        Outcome::Spoiled(fault.shared().1)
+                    }
+                    Err(_tried_again) => Outcome::FailedAlone,
+                }
+            }
             Self::Probe(reply) => finish(batch, reply, Ok(()), |(), _on_disk| ()),
             Self::Reopen(generation) => Outcome::Reopen(generation),
         }
@@ -144,7 +162,7 @@ impl Operation {
             Self::Update(_, _, _, reply) => drop(reply.send(Err(error()))),
             Self::Resolve(_, _, reply) => drop(reply.send(Err(error()))),
             Self::SetMode(_, reply) | Self::Probe(reply) => drop(reply.send(Err(error()))),
-            Self::Reopen(_) => {}
+            Self::WriteLogins(_) | Self::Reopen(_) => {}
         }
     }
 }

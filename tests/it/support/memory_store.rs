@@ -35,6 +35,7 @@ struct State {
     by_legacy_id: BTreeMap<String, UserId>,
     conflicts: BTreeMap<u64, Conflict>,
     last_conflict: u64,
+    logins: BTreeMap<UserId, UnixSeconds>,
     revision: u64,
     mode: Option<Mode>,
     health: StoreHealth,
@@ -49,6 +50,7 @@ impl Default for State {
             by_legacy_id: BTreeMap::new(),
             conflicts: BTreeMap::new(),
             last_conflict: 0,
+            logins: BTreeMap::new(),
             revision: 0,
             mode: None,
             health: StoreHealth::Ready,
@@ -152,6 +154,7 @@ impl State {
                     created_at: proven.at,
                     updated_at: proven.at,
                     legacy_vouched_at: Some(proven.at),
+                    roster: None,
                     normalization_version: NORMALIZATION_VERSION,
                     version,
                 };
@@ -202,6 +205,7 @@ impl State {
             created_at: new.at,
             updated_at: new.at,
             legacy_vouched_at: new.legacy.map(|_| new.at),
+            roster: None,
             normalization_version: NORMALIZATION_VERSION,
             version,
         };
@@ -238,6 +242,8 @@ impl State {
                 user.standing = Standing::Deleted;
                 user.credential = Credential::Absent(AbsentBecause::ResetAtLegacy);
                 user.profile = Value::Null;
+                user.roster = None;
+                self.logins.remove(&id);
             }
             UserChange::SetStanding(standing) => user.standing = standing,
             UserChange::Vouched => user.legacy_vouched_at = Some(now),
@@ -495,6 +501,19 @@ impl UserStore for MemoryStore {
         async { self.read(State::counts) }.boxed()
     }
 
+    fn note_login(&self, id: UserId, at: UnixSeconds) {
+        let mut state = self.state();
+        let is_here = state.users.get(&id).is_some_and(|user| user.standing != Standing::Deleted);
+        if is_here {
+            let last = state.logins.entry(id).or_insert(at);
+            *last = at.max(*last);
+        }
+    }
+
+    fn last_login<'a>(&'a self, ids: &'a [UserId]) -> BoxFuture<'a, Result<Vec<Option<UnixSeconds>>, StoreError>> {
+        async move { self.read(|state| ids.iter().map(|id| state.logins.get(id).copied()).collect()) }.boxed()
+    }
+
     fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>> {
         async { self.read(|state| state.mode) }.boxed()
     }
@@ -539,6 +558,7 @@ fn copy(user: &User) -> User {
         created_at: user.created_at,
         updated_at: user.updated_at,
         legacy_vouched_at: user.legacy_vouched_at,
+        roster: user.roster,
         normalization_version: user.normalization_version,
         version: user.version,
     }
@@ -558,6 +578,7 @@ pub(crate) fn user(number: u64, identifiers: Vec<Identifier>, credential: Creden
         created_at: at,
         updated_at: at,
         legacy_vouched_at: Some(at),
+        roster: None,
         normalization_version: NORMALIZATION_VERSION,
         version: Version(0),
     }
