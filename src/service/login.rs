@@ -18,7 +18,7 @@ use super::ports::{
 };
 use super::reply::{Ours, Reply};
 use super::saving::SaveReason;
-use super::{OnMismatch, Service, account_key, known};
+use super::{Service, account_key, known, recheck};
 use crate::domain::client_addr::ClientAddr;
 use crate::domain::credential::Credential;
 use crate::domain::identifier::{Candidates, RawIdentifier};
@@ -170,11 +170,7 @@ impl Service {
     }
 
     fn recheck(&self, account: &AccountKey) -> Recheck {
-        match self.policy.on_mismatch {
-            OnMismatch::Recheck if self.accounts.take_recheck(account) => Recheck::Allowed,
-            OnMismatch::Recheck => Recheck::Spent,
-            OnMismatch::Deny => Recheck::Off,
-        }
+        recheck(self.policy.on_mismatch, || self.accounts.take_recheck(account))
     }
 
     async fn deny_equalized(&self, attempt: &Attempt, permit: &AccountPermit, denied: Ours) -> Verdict {

@@ -31,10 +31,10 @@ use self::shared_calls::SharedCalls;
 use crate::domain::clock::Clock;
 use crate::domain::credential::Credential;
 use crate::domain::identifier::{Candidates, IdentifierRules};
-use crate::domain::login::Known;
+use crate::domain::login::{Known, Recheck};
 use crate::domain::mode::{Answerer, LocalShare, Mode, StickyBucket, answerer};
 use crate::domain::password::PasswordPolicy;
-use crate::domain::user::{Standing, User};
+use crate::domain::user::Standing;
 use crate::telemetry::Metrics;
 
 /// What the operator decided, resolved once at start.
@@ -167,6 +167,15 @@ fn account_key(found: &Found, typed: &Candidates) -> AccountKey {
     match found {
         Found::One(user) => AccountKey::of_user(user, typed),
         Found::Nobody | Found::Ambiguous => AccountKey::of_name(typed),
+    }
+}
+
+/// Whether a local mismatch may be put to legacy; `take` takes from the account's budget.
+fn recheck(on_mismatch: OnMismatch, take: impl FnOnce() -> bool) -> Recheck {
+    match on_mismatch {
+        OnMismatch::Recheck if take() => Recheck::Allowed,
+        OnMismatch::Recheck => Recheck::Spent,
+        OnMismatch::Deny => Recheck::Off,
     }
 }
 

@@ -121,6 +121,16 @@ pub enum Note {
 }
 
 impl Note {
+    /// Every note.
+    pub const ALL: [Self; 6] = [
+        Self::AsBefore,
+        Self::LegacyIsAsked,
+        Self::NobodyCanBeAsked,
+        Self::NameStaysReserved,
+        Self::NameIsFree,
+        Self::TokensLiveOn,
+    ];
+
     /// In a sentence.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -8,9 +8,12 @@ use authferry::admin::{self, AdminParts, AdminState, Problem, Readiness};
 use authferry::domain::clock::SystemClock;
 use authferry::domain::credential::{AbsentBecause, Credential, StoredHash};
 use authferry::domain::identifier::{IdentifierKind, IdentifierRules};
+use authferry::domain::login::AskedBy;
 use authferry::domain::mode::{ConfirmedMode, Mode};
 use authferry::domain::password::PasswordNormalization;
 use authferry::domain::user::{Origin, Standing};
+use authferry::password::Inspector;
+use authferry::service::explain::{Explainer, LoginRoute};
 use authferry::service::ports::{ModeSwitch, StoreError, StoreHealth, UserStore};
 use authferry::telemetry::Metrics;
 use authferry::telemetry::metrics::{Outcome, Source};
@@ -23,6 +26,7 @@ use zeroize::Zeroizing;
 
 use crate::support::memory_store::{MemoryStore, user};
 use crate::support::raw_client::{Answer, send, send_raw};
+use crate::support::service::{password_settings, policy};
 
 const TOKEN: &str = "canary-of-the-admin-token";
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$canary-of-a-salt$canary-of-a-hash";
@@ -70,7 +74,17 @@ impl Admin {
         let readiness = Arc::new(Readiness::new());
         let switch = Arc::new(Switch { store: Arc::clone(&store), current: Mutex::new(Ok(Mode::Migrate)) });
         readiness.set_started();
+        let explainer = Explainer {
+            store: Arc::clone(&store) as _,
+            mode: Arc::clone(&switch) as _,
+            clock: Arc::new(SystemClock),
+            policy: policy(),
+            hashes: Arc::new(Inspector::new(&password_settings()).expect("usable parameters")),
+            routes: vec![LoginRoute { name: "login".into(), asked_by: AskedBy::Call }],
+            running: None,
+        };
         let state = AdminState::new(AdminParts {
+            explainer,
             store: Arc::clone(&store) as _,
             metrics: Arc::clone(&metrics),
             mode: Arc::clone(&switch) as _,
