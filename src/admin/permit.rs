@@ -49,7 +49,9 @@ impl TokenCheck {
     pub(super) fn check(&self, shown: &str) -> TokenVerdict {
         match &self.0 {
             None => TokenVerdict::NoneConfigured,
-            Some(expected) if bool::from(expected.ct_eq(&fingerprint(shown))) => TokenVerdict::Right(AdminPermit(Door::Api)),
+            Some(expected) if bool::from(expected.ct_eq(&fingerprint(shown))) => {
+                TokenVerdict::Right(AdminPermit(Door::Api))
+            }
             Some(_) => TokenVerdict::Wrong,
         }
     }

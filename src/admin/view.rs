@@ -417,10 +417,9 @@ impl UserDetail {
             version: user.version.0,
             hash: hash.into(),
             last_login_at: last_login.map(timestamp),
-            roster: user.roster.map(|roster| RosterView {
-                last_seen: roster.last_seen.map(timestamp),
-                value: roster.value,
-            }),
+            roster: user
+                .roster
+                .map(|roster| RosterView { last_seen: roster.last_seen.map(timestamp), value: roster.value }),
             normalization_version: user.normalization_version,
             profile: without_secrets(&user.profile),
         }

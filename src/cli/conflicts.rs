@@ -191,9 +191,7 @@ async fn resolve(
     }
     // What is given is what was shown, whatever legacy says by now.
     let names = match word {
-        ChoiceWord::Give => {
-            conflict.names.iter().filter(|name| name.contested).map(|name| name.key.clone()).collect()
-        }
+        ChoiceWord::Give => conflict.names.iter().filter(|name| name.contested).map(|name| name.key.clone()).collect(),
         ChoiceWord::Keep | ChoiceWord::DisableHolder => Vec::new(),
     };
     let after = operator.resolve(number, &ConflictChoice { choice: word, names }).await.map_err(Failure::of)?;
@@ -203,7 +201,9 @@ async fn resolve(
     }
     terminal.line(match word {
         ChoiceWord::Keep => format!("conflict {number}: the name stays where it is"),
-        ChoiceWord::DisableHolder => format!("conflict {number}: the name stays where it is, and its holder is disabled"),
+        ChoiceWord::DisableHolder => {
+            format!("conflict {number}: the name stays where it is, and its holder is disabled")
+        }
         ChoiceWord::Give => match &after.claimant {
             Some(claimant) => format!("conflict {number}: the name belongs to {}", public_id(claimant)),
             None => format!("conflict {number}: the name is free"),
@@ -212,7 +212,9 @@ async fn resolve(
     if word == ChoiceWord::Give && after.claimant.is_none() {
         let style = terminal.remark_style();
         let who = inert(&after.legacy_id);
-        let note = format!("legacy's user {who} brings it along at his next login; until then whoever registers first may take it");
+        let note = format!(
+            "legacy's user {who} brings it along at his next login; until then whoever registers first may take it"
+        );
         terminal.remark(style.warning(note))?;
     }
     Ok(())

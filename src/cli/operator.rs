@@ -23,9 +23,7 @@ use zeroize::Zeroizing;
 use super::failure::Failure;
 use super::options::Reach;
 use super::terminal::{Terminal, inert};
-use crate::admin::people_view::{
-    ConflictChoice, ConflictList, ConflictView, ExplainView, UserChanged, UserPatch,
-};
+use crate::admin::people_view::{ConflictChoice, ConflictList, ConflictView, ExplainView, UserChanged, UserPatch};
 use crate::admin::view::{ModeChange, ModeView, Status, UserDetail, UserList};
 use crate::admin::{self, AdminParts, AdminState, Problem, Readiness};
 use crate::app;

@@ -162,7 +162,10 @@ fn shown(user: &UserDetail, style: Style) -> String {
         ("standing", standing(summary.standing).to_owned()),
         ("origin", summary.origin.as_str().to_owned()),
         ("password", password(user)),
-        ("login", user.last_login_at.map_or_else(|| "none noted here".to_owned(), |at| format!("last {}", text::time(at)))),
+        (
+            "login",
+            user.last_login_at.map_or_else(|| "none noted here".to_owned(), |at| format!("last {}", text::time(at))),
+        ),
         ("created", text::time(summary.created_at)),
         ("changed", format!("{}, version {}", text::time(summary.updated_at), user.version)),
         ("vouched", vouched),

@@ -408,8 +408,9 @@ impl Explainer {
             (Some(user), None, _) => {
                 facts.add("legacy", format!("{}; without revalidate_after it is not asked again.", age(user)));
             }
-            (Some(user), Some(limit), Vouched::Recently) => facts
-                .add("legacy", format!("{}, which is less than revalidate_after = {}.", age(user), roughly(limit))),
+            (Some(user), Some(limit), Vouched::Recently) => {
+                facts.add("legacy", format!("{}, which is less than revalidate_after = {}.", age(user), roughly(limit)))
+            }
             (Some(user), Some(limit), Vouched::LongAgo) => facts.add(
                 "legacy",
                 format!("{}, longer than revalidate_after = {}: it is asked again.", age(user), roughly(limit)),
@@ -463,7 +464,9 @@ fn about_hash(hash: &HashLook) -> String {
         HashLook::Usable { format, outdated: true } => {
             format!("Checked against a hash that is replaced when it matches ({format}).")
         }
-        HashLook::Unusable { why } => format!("The hash cannot be used: {why}. It is never taken for a wrong password."),
+        HashLook::Unusable { why } => {
+            format!("The hash cannot be used: {why}. It is never taken for a wrong password.")
+        }
     }
 }
 

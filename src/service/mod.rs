@@ -190,7 +190,11 @@ fn answerer_for(mode: Mode, share: LocalShare, found: Option<&Found>, names: &Ca
     let by = |key: &str| answerer(mode, share, StickyBucket::of(key.as_bytes()));
     match found {
         Some(Found::One(user)) if goes_by_the_user(mode, share) => {
-            if user.is_unknown_to_legacy() { Some(Answerer::LocalFirst) } else { by(&user.id.to_string()) }
+            if user.is_unknown_to_legacy() {
+                Some(Answerer::LocalFirst)
+            } else {
+                by(&user.id.to_string())
+            }
         }
         Some(Found::One(_) | Found::Nobody | Found::Ambiguous) | None => by(names.primary()),
     }

@@ -18,8 +18,8 @@ use crate::domain::identifier::{Candidates, NormalizedIdentifier};
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::ports::{
-    ConflictQuery, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved, StoreError, StoreHealth, Updated,
-    UserChange, UserCounts, UserPage, UserQuery, UserStore,
+    ConflictQuery, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved, StoreError, StoreHealth,
+    Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
 
 /// The store, wherever it is.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use authferry::domain::clock::{SystemClock, UnixSeconds};
 use authferry::domain::credential::{AbsentBecause, Credential, StoredHash};
 use authferry::domain::identifier::{IdentifierKind, IdentifierRules};
 use authferry::domain::mode::{LocalShare, Mode};
@@ -16,7 +17,6 @@ use authferry::service::reply::Reply;
 use authferry::service::{OnMismatch, Policy};
 use authferry::telemetry::Metrics;
 use authferry::telemetry::metrics::{Outcome, Source};
-use authferry::domain::clock::{SystemClock, UnixSeconds};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -272,7 +272,11 @@ async fn hold(mode: Mode, policy: Policy, states: &[State]) -> usize {
                         assert_eq!((is, now.conflicts), (was, users.conflicts + 1), "{what}");
                     }
                     (Keeps::TheProvenUser, State::Ambiguous) => {
-                        assert_eq!((is, now), (was, users), "{what}: the record that legacy named is brought up to date");
+                        assert_eq!(
+                            (is, now),
+                            (was, users),
+                            "{what}: the record that legacy named is brought up to date"
+                        );
                     }
                     (Keeps::TheProvenUser, _) => {
                         let (version, has_password, vouched) = is.expect("he is here");
@@ -424,7 +428,8 @@ async fn every_meaning_of_the_text_is_shown_with_whose_it_is() {
     let (store, typed) = store_in(State::Ambiguous, &hashes).await;
     let rig = rig_of(&double, Decided::default(), Kept::In(&store)).await;
     let told = rig.explainer.explain(&typed).await.expect("a store").explanation;
-    let names: Vec<_> = told.names.iter().map(|name| (name.kind, name.canonical.as_str(), name.holder.is_some())).collect();
+    let names: Vec<_> =
+        told.names.iter().map(|name| (name.kind, name.canonical.as_str(), name.holder.is_some())).collect();
     assert_eq!(
         names,
         [(IdentifierKind::Phone, "491511234567", true), (IdentifierKind::Username, "+49 151 1234567", true)]

@@ -35,6 +35,7 @@ mod login;
 mod modes;
 mod net;
 mod overload;
+mod people;
 mod pepper;
 mod real_backends;
 mod registration;

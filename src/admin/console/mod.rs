@@ -172,7 +172,9 @@ async fn set_mode(
             let status = operate::status(&state, &session.permit).await;
             Ok(pages::overview(&status, false, Some(&needs.to_string())))
         }
-        Err(other @ (OperateError::Store(_) | OperateError::NoSuchUser | OperateError::NotDone(_))) => Err(other.into()),
+        Err(other @ (OperateError::Store(_) | OperateError::NoSuchUser | OperateError::NotDone(_))) => {
+            Err(other.into())
+        }
     }
 }
 

@@ -100,8 +100,7 @@ pub(super) fn user(code: StatusCode, user: &UserDetail, said: &[&str], refused: 
     let profile = serde_json::to_string_pretty(&user.profile).unwrap_or_default();
     let title = user.summary.identifiers.first().map_or("User", |alias| alias.value.as_str());
     let (credential, hash) = (user.summary.credential.as_str(), user.hash.remark());
-    let context =
-        context! { user => Value::from(Serde(user)), title, profile, credential, hash, said => Value::from_iter(said.iter().map(|line| (*line).to_owned())), refused };
+    let context = context! { user => Value::from(Serde(user)), title, profile, credential, hash, said => Value::from_iter(said.iter().map(|line| (*line).to_owned())), refused };
     page(code, title, "users", USER, context)
 }
 

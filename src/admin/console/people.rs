@@ -91,7 +91,8 @@ async fn change(
         (None, Err(bad)) => format!("{bad}."),
         (None, Ok(change)) => match people::change_user(&state, &session.permit, &id, seen, change).await {
             Ok(changed) => {
-                let notes: Vec<&str> = std::iter::once(DONE).chain(changed.notes.iter().map(|note| word_of(*note))).collect();
+                let notes: Vec<&str> =
+                    std::iter::once(DONE).chain(changed.notes.iter().map(|note| word_of(*note))).collect();
                 return Ok(see(format!("/console/users/{}?done={}", changed.user.id, notes.join(","))));
             }
             Err(OperateError::NotDone(why)) => match why {
@@ -118,11 +119,9 @@ fn word_for(change: PatchWord) -> Option<&'static str> {
     match change {
         PatchWord::Delete => Some("delete"),
         PatchWord::ResetPassword => Some("reset"),
-        PatchWord::Disable
-        | PatchWord::Enable
-        | PatchWord::Undelete
-        | PatchWord::AddAlias
-        | PatchWord::RemoveAlias => None,
+        PatchWord::Disable | PatchWord::Enable | PatchWord::Undelete | PatchWord::AddAlias | PatchWord::RemoveAlias => {
+            None
+        }
     }
 }
 
@@ -147,18 +146,16 @@ async fn resolve(
     let refused = match choice_of(&form).map(ConflictChoice::into_resolution) {
         None => "The form says no choice.".to_owned(),
         Some(Err(bad)) => format!("{bad}."),
-        Some(Ok(resolution)) => {
-            match people::resolve_conflict(&state, &session.permit, number, resolution).await {
-                Ok(_) => return Ok(see("/console/conflicts".to_owned())),
-                Err(error) => {
-                    let problem = Problem::from(error);
-                    if problem.status != StatusCode::CONFLICT.as_u16() {
-                        return Err(problem);
-                    }
-                    problem.detail
+        Some(Ok(resolution)) => match people::resolve_conflict(&state, &session.permit, number, resolution).await {
+            Ok(_) => return Ok(see("/console/conflicts".to_owned())),
+            Err(error) => {
+                let problem = Problem::from(error);
+                if problem.status != StatusCode::CONFLICT.as_u16() {
+                    return Err(problem);
                 }
+                problem.detail
             }
-        }
+        },
     };
     let list = people::list_conflicts(&state, &session.permit, &ConflictsRequest::default()).await?;
     Ok(pages::conflicts(StatusCode::CONFLICT, &list, false, Some(&refused)))

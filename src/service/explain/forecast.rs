@@ -302,7 +302,9 @@ impl Walk<'_> {
 
     fn saved(&mut self) -> Keeps {
         if self.settled.in_conflict {
-            self.say("Logged in as legacy says; a name of his is in conflict, so that nothing but the conflict may be kept.");
+            self.say(
+                "Logged in as legacy says; a name of his is in conflict, so that nothing but the conflict may be kept.",
+            );
             return Keeps::OnlyTheConflict;
         }
         self.say("Logged in; the user and this password are kept, in one durable commit.");

@@ -53,10 +53,7 @@ pub(super) fn find_public(snapshot: &Snapshot, id: &str) -> Result<Option<User>,
     }
 }
 
-pub(super) fn holders(
-    snapshot: &Snapshot,
-    names: &[NormalizedIdentifier],
-) -> Result<Vec<Option<NameHolder>>, Fault> {
+pub(super) fn holders(snapshot: &Snapshot, names: &[NormalizedIdentifier]) -> Result<Vec<Option<NameHolder>>, Fault> {
     let holder = |name: &NormalizedIdentifier| {
         let Some(id) = snapshot.aliases.get(name.as_key())? else { return Ok(None) };
         let user = user_of(&snapshot.users, id.value())?;
@@ -147,7 +144,8 @@ fn page_of_names(
             Some(_) | None => Bound::Included(first.clone()),
         };
         let from = from.as_ref().map(String::as_str);
-        let mut range = NamesOfKind { rows: snapshot.aliases.range::<&str>((from, Bound::Unbounded))?, first, next: None };
+        let mut range =
+            NamesOfKind { rows: snapshot.aliases.range::<&str>((from, Bound::Unbounded))?, first, next: None };
         range.advance()?;
         ranges.push(range);
     }
