@@ -7,6 +7,7 @@
 //! probes    /metrics and /health, without a token        api       /api/v1, JSON, behind the token
 //! operate   what both doors do                           console   HTML, behind a session
 //! people    users changed, conflicts, logins explained
+//! backups   of the store that is being served
 //! view      the wire structs, read by the CLI too        problem   errors as problem+json
 //! ```
 //!
@@ -14,6 +15,7 @@
 
 mod api;
 mod attempts;
+mod backups;
 mod console;
 mod gate;
 mod operate;
@@ -36,6 +38,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 
+pub use backups::BackupWish;
 pub use permit::AdminPermit;
 pub use problem::Problem;
 pub use readiness::Readiness;
@@ -54,6 +57,7 @@ pub fn router(state: AdminState) -> Router {
         .merge(probes::metrics())
         .merge(api::routes())
         .merge(people::routes())
+        .merge(backups::routes())
         .merge(console::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

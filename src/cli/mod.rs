@@ -5,6 +5,7 @@
 //! conflicts  explain                          ask, and change users, in the same way
 //! check      judges proxy.toml offline        demo    everything in one process, nothing left behind
 //! config     its JSON schema                  version  completions      (both in `configuration`)
+//! store      the file: check, compact, backup, restore
 //!
 //! terminal   where everything is printed      operator   the admin API, over HTTP or in this process
 //! failure    messages and exit codes          options    --config, --admin, --token-file
@@ -26,6 +27,7 @@ mod options;
 mod run;
 pub mod schema;
 mod status;
+mod store;
 mod successor;
 mod terminal;
 mod text;
@@ -63,6 +65,7 @@ enum Command {
     Conflicts(conflicts::Conflicts),
     Explain(explain::Explain),
     Mode(mode::ModeCommand),
+    Store(store::StoreCommand),
     Demo(demo::Demo),
     Version(version::VersionCommand),
     Completions(completions::Completions),
@@ -88,6 +91,7 @@ fn dispatch(command: &Command, terminal: &mut Terminal) -> Ended {
         Command::Conflicts(conflicts) => conflicts.execute(terminal),
         Command::Explain(explain) => explain.execute(terminal),
         Command::Mode(mode) => mode.execute(terminal),
+        Command::Store(store) => store.execute(terminal),
         Command::Demo(demo) => demo.execute(terminal),
         Command::Version(version) => version.execute(terminal),
         Command::Completions(completions) => completions.execute(terminal),

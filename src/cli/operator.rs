@@ -25,12 +25,13 @@ use super::options::Reach;
 use super::terminal::{Terminal, inert};
 use crate::admin::people_view::{ConflictChoice, ConflictList, ConflictView, ExplainView, UserChanged, UserPatch};
 use crate::admin::view::{ModeChange, ModeView, Status, UserDetail, UserList};
-use crate::admin::{self, AdminParts, AdminState, Problem, Readiness};
+use crate::admin::{self, AdminParts, AdminState, BackupWish, Problem, Readiness};
 use crate::app;
 use crate::config::Config;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::net::{BodyError, Client, ClientSettings, ProxyBody, SendError, Target, read_bounded, tls};
 use crate::password::{Inspector, PolicyError};
+use crate::service::backup::BackupView;
 use crate::service::explain::Explainer;
 use crate::service::mode::ModeCell;
 use crate::service::ports::{ModeSwitch, StoreError};
@@ -340,6 +341,17 @@ impl Operator {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("identifier", identifier);
         self.ask(Method::GET, &format!("/api/v1/explain?{}", query.finish()), Bytes::new()).await
+    }
+
+    /// Starts a backup of the store.
+    pub(super) async fn start_backup(&self, wish: &BackupWish) -> Result<BackupView, Unanswered> {
+        let body = serde_json::json!(wish).to_string();
+        self.ask(Method::POST, "/api/v1/store/backup", body.into()).await
+    }
+
+    /// How far it is.
+    pub(super) async fn backup(&self) -> Result<BackupView, Unanswered> {
+        self.ask(Method::GET, "/api/v1/store/backup", Bytes::new()).await
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, target: &str, body: Bytes) -> Result<T, Unanswered> {

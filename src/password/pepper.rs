@@ -35,7 +35,7 @@ impl Peppers {
     pub fn new(keys: Vec<NamedKey>, hash_with: Option<&KeyId>) -> Result<Self, PepperSetupError> {
         let checks = keys.iter().map(|key| key.check(KeyUse::Pepper)).collect::<Option<Vec<_>>>();
         let checks = checks.ok_or(PepperSetupError::Unusable)?;
-        let place = |id| keys.iter().position(|key| key.id() == id).ok_or(PepperSetupError::NoSuchKey);
+        let place = |id: &KeyId| keys.iter().position(|key| key.id() == id).ok_or(PepperSetupError::NoSuchKey);
         let current = hash_with.map(place).transpose()?;
         Ok(Self(Some(Arc::new(Set { keys, checks, current }))))
     }
@@ -75,9 +75,8 @@ pub(super) mod tests {
     use crate::keys::KEY_BYTES;
 
     pub(in super::super) fn peppers(all: &[(&str, u8)], hash_with: Option<&str>) -> Peppers {
-        let key = |(id, byte): &(&str, u8)| {
-            NamedKey::new(id.parse().expect("an id"), Zeroizing::new([*byte; KEY_BYTES]))
-        };
+        let key =
+            |(id, byte): &(&str, u8)| NamedKey::new(id.parse().expect("an id"), Zeroizing::new([*byte; KEY_BYTES]));
         let hash_with: Option<KeyId> = hash_with.map(|id| id.parse().expect("an id"));
         Peppers::new(all.iter().map(key).collect(), hash_with.as_ref()).expect("peppers")
     }

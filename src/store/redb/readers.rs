@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use ::redb::{Database, ReadableDatabase};
 use tokio::sync::oneshot;
 
+use super::checked::isolated;
 use super::fault::{Fault, panic_cause};
 use super::record::Codec;
 use super::schema::Snapshot;
@@ -115,8 +116,12 @@ fn run<T>(
         return Err(Fault::Storage("the store's file is closed after a failure".into()));
     };
     let read = || work(&Snapshot::of(&database.begin_read()?, codec)?);
-    // A page that went bad after the start makes redb panic in places; such a panic may also leave its locks poisoned.
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(Fault::Storage(panic_cause(panic))))
+    // A panic is a bug, and may have left locks of redb's poisoned. Damage of one block is neither.
+    match catch_unwind(AssertUnwindSafe(|| isolated(read))) {
+        Ok(Ok(result)) => result,
+        Ok(Err(damage)) => Err(Fault::Damage(damage.into())),
+        Err(panic) => Err(Fault::Storage(panic_cause(panic))),
+    }
 }
 
 impl Drop for Readers {
