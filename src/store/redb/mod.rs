@@ -5,6 +5,7 @@
 //! writer    group commit, recovery                 operation        a write and its answer
 //! writes    what each write does                   readers, reads   what each read does
 //! schema    tables and counts                      record, conflicts, activity, keys, renew, fault
+//! people    what an operator does beyond a login
 //! checked   every block verified as it is read     upgrade          a file of the first layout
 //! backup, offline  copies and checks               copy, inspect    what both of them do
 //! ```
@@ -25,6 +26,7 @@ mod medium;
 pub mod offline;
 mod operation;
 mod overlay;
+mod people;
 mod readers;
 mod reads;
 mod record;
@@ -75,7 +77,7 @@ pub(crate) mod fuzzed {
 
     /// A conflict, read and written.
     pub(crate) fn reencoded_conflict(bytes: &[u8]) -> Option<Vec<u8>> {
-        conflicts::decode(bytes).ok().map(|conflict| conflicts::encode(&conflict))
+        conflicts::decode(0, bytes).ok().map(|conflict| conflicts::encode(&conflict))
     }
 }
 
@@ -100,17 +102,18 @@ use self::writer::Writer;
 use self::writes::Workshop;
 use super::{OpenError, StoreSettings};
 use crate::domain::clock::{Clock, UnixSeconds};
-use crate::domain::identifier::Candidates;
+use crate::domain::conflict::{Conflict, Resolution};
+use crate::domain::identifier::{Candidates, NormalizedIdentifier};
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::backup::{BackupName, BackupStart, BackupView};
 use crate::service::ports::{
-    Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
-    UserQuery, UserStore,
+    ConflictQuery, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved, StoreError, StoreHealth,
+    Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
 use crate::telemetry::Metrics;
 
-pub use self::conflicts::{Conflict, MAX_CONFLICTS};
+pub use self::conflicts::MAX_CONFLICTS;
 pub use self::inspect::Inspection;
 pub use self::medium::{Medium, Unopened};
 pub use self::renew::Renewed;
@@ -167,12 +170,6 @@ impl RedbStore {
         let opener = Opener { medium, cache_bytes, metrics: Arc::clone(&metrics) };
         let (database, ledger) = opener.open(Check::Header)?;
         Self::start(opener, database, ledger, Codec::default(), metrics, clock).map_err(Unopened::from)
-    }
-
-    /// The newest conflicts first, at most `limit`.
-    pub async fn conflicts(&self, limit: usize) -> Result<Vec<Conflict>, StoreError> {
-        let limit = limit.min(usize::try_from(MAX_CONFLICTS).unwrap_or(usize::MAX));
-        self.read(move |snapshot| conflicts::newest(snapshot, limit)).await
     }
 
     /// Writes records anew that are not as they would be written today, some of those after this user; see
@@ -253,6 +250,10 @@ impl UserStore for RedbStore {
         Box::pin(self.read(move |snapshot| reads::find_public(snapshot, &id)))
     }
 
+    fn user(&self, id: UserId) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
+        Box::pin(self.read(move |snapshot| schema::find_user(&snapshot.users, id.0.as_bytes())))
+    }
+
     fn save_proven(&self, proven: ProvenUser) -> BoxFuture<'_, Result<Saved, StoreError>> {
         Box::pin(self.write(move |reply| Operation::SaveProven(Box::new(proven), reply)))
     }
@@ -263,6 +264,26 @@ impl UserStore for RedbStore {
 
     fn update(&self, id: UserId, based_on: Version, change: UserChange) -> BoxFuture<'_, Result<Updated, StoreError>> {
         Box::pin(self.write(move |reply| Operation::Update(id, based_on, change, reply)))
+    }
+
+    fn holders<'a>(
+        &'a self,
+        names: &'a [NormalizedIdentifier],
+    ) -> BoxFuture<'a, Result<Vec<Option<NameHolder>>, StoreError>> {
+        let names = names.to_vec();
+        Box::pin(self.read(move |snapshot| reads::holders(snapshot, &names)))
+    }
+
+    fn conflicts(&self, query: ConflictQuery) -> BoxFuture<'_, Result<Vec<Conflict>, StoreError>> {
+        Box::pin(self.read(move |snapshot| conflicts::list(snapshot, &query)))
+    }
+
+    fn conflict(&self, number: u64) -> BoxFuture<'_, Result<Option<Conflict>, StoreError>> {
+        Box::pin(self.read(move |snapshot| conflicts::find(&snapshot.conflicts, number)))
+    }
+
+    fn resolve(&self, number: u64, resolution: Resolution) -> BoxFuture<'_, Result<Resolved, StoreError>> {
+        Box::pin(self.write(move |reply| Operation::Resolve(number, resolution, reply)))
     }
 
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {
