@@ -4,6 +4,7 @@
 //! run        serves until a signal            status  users  mode    ask the running proxy, or the store itself
 //! conflicts  explain                          ask, and change users, in the same way
 //! check      judges proxy.toml offline        demo    everything in one process, nothing left behind
+//! hash       what a stored hash is, and whether a known password is its own
 //! config     its JSON schema                  version  completions      (both in `configuration`)
 //! store      the file: check, compact, backup, restore
 //!
@@ -21,9 +22,12 @@ mod demo;
 mod doors;
 mod explain;
 mod failure;
+mod hash;
+mod import;
 mod mode;
 mod operator;
 mod options;
+mod progress;
 mod run;
 pub mod schema;
 mod status;
@@ -66,6 +70,9 @@ enum Command {
     Explain(explain::Explain),
     Mode(mode::ModeCommand),
     Store(store::StoreCommand),
+    Import(import::Import),
+    Mode(mode::ModeCommand),
+    Hash(hash::HashCommand),
     Demo(demo::Demo),
     Version(version::VersionCommand),
     Completions(completions::Completions),
@@ -92,6 +99,9 @@ fn dispatch(command: &Command, terminal: &mut Terminal) -> Ended {
         Command::Explain(explain) => explain.execute(terminal),
         Command::Mode(mode) => mode.execute(terminal),
         Command::Store(store) => store.execute(terminal),
+        Command::Import(import) => import.execute(terminal),
+        Command::Mode(mode) => mode.execute(terminal),
+        Command::Hash(hash) => hash.execute(terminal),
         Command::Demo(demo) => demo.execute(terminal),
         Command::Version(version) => version.execute(terminal),
         Command::Completions(completions) => completions.execute(terminal),
