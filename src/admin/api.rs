@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 
 use super::import;
-use super::operate::{self, ListRequest};
+use super::operate::{self, ListRequest, OperateError};
 use super::permit::AdminPermit;
 use super::problem::Problem;
+use super::roster::{self, Forget, ForgottenCount, StragglerList, StragglersRequest};
 use super::state::AdminState;
 use super::view::{ModeChange, ModeView, Status, UserList};
 
@@ -27,6 +28,8 @@ pub(super) fn routes() -> Router<Arc<AdminState>> {
         )
         .route("/api/v1/users/{id}", get(user))
         .route("/api/v1/mode", get(mode).put(set_mode))
+        .route("/api/v1/stragglers", get(stragglers))
+        .route("/api/v1/roster/forget", post(forget))
 }
 
 async fn status(State(state): Shared, permit: AdminPermit) -> Json<Status> {
@@ -53,4 +56,22 @@ async fn set_mode(
 ) -> Answer<ModeView> {
     let Json(change) = change?;
     Ok(Json(operate::set_mode(&state, &permit, &change).await?))
+}
+
+async fn stragglers(
+    State(state): Shared,
+    permit: AdminPermit,
+    query: Result<Query<StragglersRequest>, QueryRejection>,
+) -> Answer<StragglerList> {
+    let Query(request) = query?;
+    Ok(Json(roster::stragglers(&state, &permit, request).await.map_err(OperateError::from)?))
+}
+
+async fn forget(
+    State(state): Shared,
+    permit: AdminPermit,
+    forget: Result<Json<Forget>, JsonRejection>,
+) -> Answer<ForgottenCount> {
+    let Json(forget) = forget?;
+    Ok(Json(roster::forget(&state, &permit, forget).await?))
 }

@@ -9,6 +9,7 @@
 //! people    users changed, conflicts, logins explained
 //! backups   of the store that is being served
 //! view      the wire structs, read by the CLI too        problem   errors as problem+json
+//! roster    who has not come over: sums, forecast, pages
 //! import    rows of an import: hashes come in, and never go out
 //! ```
 //!
@@ -27,6 +28,7 @@ mod permit;
 mod probes;
 mod problem;
 mod readiness;
+pub mod roster;
 mod search;
 mod server;
 mod session;

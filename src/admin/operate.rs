@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::permit::AdminPermit;
 use super::readiness::Readiness;
+use super::roster;
 use super::search::canonical_prefix;
 use super::state::AdminState;
 use super::view::{
@@ -33,6 +34,9 @@ pub(super) enum OperateError {
     /// He has to type the word.
     #[error(transparent)]
     Unconfirmed(#[from] NeedsConfirmation),
+    /// He asks for more in one request than is done in one commit.
+    #[error("more than {0} at once")]
+    TooManyAtOnce(usize),
     /// The store failed.
     #[error("the store failed")]
     Store(#[from] StoreError),
@@ -88,7 +92,7 @@ pub(super) async fn set_mode(
     Ok(mode(state, permit).await)
 }
 
-pub(super) async fn status(state: &AdminState, _: &AdminPermit) -> Status {
+pub(super) async fn status(state: &AdminState, permit: &AdminPermit) -> Status {
     let metrics = &state.metrics;
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -97,6 +101,7 @@ pub(super) async fn status(state: &AdminState, _: &AdminPermit) -> Status {
         started_at: timestamp(state.started_at),
         health: health(&state.readiness, state.store.health()),
         users: state.store.counts().await.ok(),
+        roster: roster::view(state, permit).await,
         logins: over_all_routes(metrics.logins_so_far()),
         registrations: over_all_routes(metrics.registrations_so_far()),
         migrations: by_word(metrics.migrations_so_far()),

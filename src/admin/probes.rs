@@ -11,6 +11,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 
 use super::operate::health as health_of;
+use super::roster;
 use super::state::AdminState;
 use crate::domain::user::Origin;
 use crate::service::ports::StoreHealth;
@@ -36,6 +37,7 @@ async fn scrape(State(state): State<Arc<AdminState>>) -> impl IntoResponse {
             state.metrics.users(origin.as_str(), counts.of(origin));
         }
     }
+    roster::show_gauges(&state).await;
     state.metrics.mode(state.mode.current());
     state.metrics.store_ready(state.store.health() == StoreHealth::Ready);
     ([(CONTENT_TYPE, OPENMETRICS)], state.metrics.encode())

@@ -90,6 +90,9 @@ impl IntoResponse for Problem {
 impl From<OperateError> for Problem {
     fn from(error: OperateError) -> Self {
         match error {
+            OperateError::TooManyAtOnce(most) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("At most {most} at once."))
+            }
             OperateError::NoSuchUser | OperateError::NotDone(NotDone::NoSuchUser) => {
                 Self::new(StatusCode::NOT_FOUND, "There is no user with this id.")
             }

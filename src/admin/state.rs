@@ -9,6 +9,7 @@ use super::attempts::WrongTokens;
 use super::gate::AllowedHosts;
 use super::permit::{TokenCheck, TokenVerdict};
 use super::readiness::Readiness;
+use super::roster::Gauges;
 use super::session::Sessions;
 use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::identifier::IdentifierRules;
@@ -55,6 +56,7 @@ pub struct AdminState {
     wrong_tokens: WrongTokens,
     pub(super) hosts: AllowedHosts,
     pub(super) sessions: Sessions,
+    pub(super) gauges: Gauges,
     pub(super) started_at: UnixSeconds,
 }
 
@@ -70,6 +72,7 @@ impl AdminState {
             sessions: Sessions::default(),
             people: People::new(Arc::clone(&store), Arc::clone(&mode), identifiers),
             explainer,
+            gauges: Gauges::default(),
             wrong_tokens: WrongTokens::default(),
             store,
             metrics,

@@ -7,10 +7,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::roster::RosterView;
 use crate::domain::clock::UnixSeconds;
 use crate::domain::credential::{AbsentBecause, Credential};
 use crate::domain::identifier::{Identifier, IdentifierKind};
 use crate::domain::mode::Mode;
+use crate::domain::roster::Bucket;
 use crate::domain::user::{Origin, Standing, User, UserId};
 use crate::service::ports::{HashLook, StoreHealth, UserCounts, UserPage};
 
@@ -29,6 +31,9 @@ pub struct Status {
     pub health: HealthView,
     /// Users in the store; none while it cannot be read.
     pub users: Option<UserCounts>,
+    /// Who has come over and who has not; none while the store cannot be read.
+    #[serde(default)]
+    pub roster: Option<RosterView>,
     /// Logins since the start, over all routes.
     pub logins: Vec<OutcomeCount>,
     /// Registrations since the start, over all routes.
@@ -60,11 +65,12 @@ impl Status {
     /// How far the migration is.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        match &self.users {
-            Some(users) if users.roster > 0 => Progress::OfKnownUsers {
-                with_password: users.total().saturating_sub(users.without_password),
-                total: users.total(),
-            },
+        match &self.roster {
+            // Once a list was read it is known who is missing, and stays known when nobody is missing any more.
+            Some(roster) if roster.listed > 0 => {
+                let all = roster.of(Bucket::All);
+                Progress::OfKnownUsers { with_password: all.over, total: all.known() }
+            }
             Some(_) | None => {
                 let ok_by = |source: &str| {
                     let rows = self.logins.iter().filter(|row| row.source == source && row.outcome == "ok");
@@ -80,7 +86,7 @@ impl Status {
 /// How far the migration is: of the known users where a roster tells how many there are, else of the logins since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// Users who could log in without legacy.
+    /// Users who could log in without legacy, of those who may log in at all.
     OfKnownUsers {
         /// So many have a password with us.
         with_password: u64,
@@ -380,7 +386,7 @@ impl From<&Credential> for CredentialView {
 }
 
 impl IdentifierView {
-    fn of(alias: &Identifier) -> Self {
+    pub(super) fn of(alias: &Identifier) -> Self {
         Self {
             kind: alias.normalized.kind(),
             value: alias.value.to_string(),

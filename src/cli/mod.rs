@@ -28,6 +28,7 @@ mod mode;
 mod operator;
 mod options;
 mod progress;
+mod roster;
 mod run;
 pub mod schema;
 mod status;
@@ -68,11 +69,11 @@ enum Command {
     Users(users::Users),
     Conflicts(conflicts::Conflicts),
     Explain(explain::Explain),
-    Mode(mode::ModeCommand),
-    Store(store::StoreCommand),
+    Roster(roster::Roster),
     Import(import::Import),
     Mode(mode::ModeCommand),
     Hash(hash::HashCommand),
+    Store(store::StoreCommand),
     Demo(demo::Demo),
     Version(version::VersionCommand),
     Completions(completions::Completions),
@@ -97,11 +98,11 @@ fn dispatch(command: &Command, terminal: &mut Terminal) -> Ended {
         Command::Users(users) => users.execute(terminal),
         Command::Conflicts(conflicts) => conflicts.execute(terminal),
         Command::Explain(explain) => explain.execute(terminal),
-        Command::Mode(mode) => mode.execute(terminal),
-        Command::Store(store) => store.execute(terminal),
+        Command::Roster(roster) => roster.execute(terminal),
         Command::Import(import) => import.execute(terminal),
         Command::Mode(mode) => mode.execute(terminal),
         Command::Hash(hash) => hash.execute(terminal),
+        Command::Store(store) => store.execute(terminal),
         Command::Demo(demo) => demo.execute(terminal),
         Command::Version(version) => version.execute(terminal),
         Command::Completions(completions) => completions.execute(terminal),

@@ -9,6 +9,7 @@ use super::options::Reach;
 use super::terminal::{Person, Terminal};
 use super::text;
 use super::users::pretty;
+use crate::admin::roster::RosterView;
 use crate::admin::view::{ModeChange, ModeView};
 use crate::domain::mode::Mode;
 
@@ -77,7 +78,10 @@ async fn set(to: Mode, confirm: Option<&str>, reach: &Reach, terminal: &mut Term
     }
     let confirm = match (to, confirm) {
         (Mode::Retired, None) => Some(ask_to_confirm(&operator, terminal).await?),
-        (Mode::Retired, Some(word)) => Some(word.to_owned()),
+        (Mode::Retired, Some(word)) => {
+            warn_of_retiring(&operator, terminal).await?;
+            Some(word.to_owned())
+        }
         (Mode::Passthrough | Mode::Observe | Mode::Migrate, _) => None,
     };
     let after = operator.set_mode(&ModeChange { mode: to, confirm }).await.map_err(Failure::of)?;
@@ -98,17 +102,25 @@ async fn ask_to_confirm(operator: &Operator, terminal: &mut Terminal) -> Result<
     if terminal.person() == Person::Absent {
         return Err(Failure::Usage("in `retired` legacy is never called again: add --confirm retired".to_owned()));
     }
-    let without_password =
-        operator.status().await.map_err(Failure::of)?.users.map_or(0, |users| users.without_password);
-    if without_password > 0 {
-        let who = text::counted(without_password, "known user");
-        terminal.remark(format_args!("{who} without a password here will not be able to log in"))?;
-    }
-    terminal.remark("users who have never logged in through authferry will not be able to log in")?;
+    warn_of_retiring(operator, terminal).await?;
     match terminal.ask("legacy will never be called again; type `retired` to confirm: ")? {
         Some(word) if word == Mode::Retired.as_str() => Ok(word),
         Some(_) | None => Err(Failure::Failed("not confirmed; nothing was changed".into())),
     }
+}
+
+/// Says who will not be able to log in any more, as far as that is known.
+async fn warn_of_retiring(operator: &Operator, terminal: &mut Terminal) -> Ended {
+    let roster = operator.status().await.map_err(Failure::of)?.roster;
+    let style = terminal.remark_style();
+    if let Some(denied) = roster.as_ref().and_then(RosterView::denied_by_retiring) {
+        terminal.remark(style.warning(denied))?;
+    }
+    if roster.is_none_or(|roster| roster.listed == 0) {
+        // Nobody has told us whom legacy knows.
+        terminal.remark("users who have never logged in through authferry will not be able to log in")?;
+    }
+    Ok(())
 }
 
 /// What legacy does not know when it answers again.

@@ -1,8 +1,8 @@
 //! An operator's questions, put to the admin API: that of the running proxy over HTTP, or, when none runs, the same API in
 //! this process over the store itself. One protocol, one implementation, two ways to it.
 //!
-//! Says on standard error which way was taken. Never shows the token. Used by `status`, `users`,
-//! `conflicts`, `explain`, `import` and `mode`.
+//! Says on standard error which way was taken. Never shows the token. Used by `status`, `users`, `conflicts`, `explain`, `import`,
+//! `roster` and `mode`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -26,11 +26,13 @@ use super::options::Reach;
 use super::terminal::{Terminal, inert};
 use crate::admin::import::{ImportTerms, Results};
 use crate::admin::people_view::{ConflictChoice, ConflictList, ConflictView, ExplainView, UserChanged, UserPatch};
+use crate::admin::roster::{self, Forget, ForgottenCount, StragglerList};
 use crate::admin::view::{ModeChange, ModeView, Status, UserDetail, UserList};
 use crate::admin::{self, AdminParts, AdminState, BackupWish, Problem, Readiness};
 use crate::app;
 use crate::config::Config;
 use crate::domain::clock::{Clock, SystemClock};
+use crate::domain::roster::Bucket;
 use crate::net::{BodyError, Client, ClientSettings, ProxyBody, SendError, Target, read_bounded, tls};
 use crate::password::{Inspector, PolicyError};
 use crate::service::backup::BackupView;
@@ -375,6 +377,29 @@ impl Operator {
     /// How far it is.
     pub(super) async fn backup(&self) -> Result<BackupView, Unanswered> {
         self.ask(Method::GET, "/api/v1/store/backup", Bytes::new()).await
+    }
+
+    /// A page of the users who have not come over.
+    pub(super) async fn stragglers(
+        &self,
+        bucket: Bucket,
+        min_value: u64,
+        after: Option<&str>,
+    ) -> Result<StragglerList, Unanswered> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("bucket", bucket.as_str());
+        query.append_pair("min_value", &min_value.to_string());
+        query.append_pair("limit", &roster::MAX_PAGE.to_string());
+        if let Some(after) = after {
+            query.append_pair("after", after);
+        }
+        self.ask(Method::GET, &format!("/api/v1/stragglers?{}", query.finish()), Bytes::new()).await
+    }
+
+    /// Has users forgotten who are on no list any more.
+    pub(super) async fn forget(&self, users: &Forget) -> Result<ForgottenCount, Unanswered> {
+        let body = serde_json::json!(users).to_string();
+        self.ask(Method::POST, "/api/v1/roster/forget", body.into()).await
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, target: &str, body: Bytes) -> Result<T, Unanswered> {

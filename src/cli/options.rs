@@ -6,7 +6,7 @@ use super::failure::Failure;
 use crate::config::{self, Config, DEFAULT_PATH, Environment};
 
 /// Which configuration.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(super) struct ConfigFile {
     /// The configuration
     #[arg(long, short, value_name = "PATH", default_value = DEFAULT_PATH, env = "AUTHFERRY_CONFIG")]
@@ -27,7 +27,7 @@ impl ConfigFile {
 }
 
 /// How the running proxy is reached.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(super) struct Reach {
     #[command(flatten)]
     pub(super) config: ConfigFile,

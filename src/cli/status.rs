@@ -11,6 +11,7 @@ use super::operator::{Answering, Operator, block_on};
 use super::options::Reach;
 use super::terminal::{Person, Terminal};
 use super::users::pretty;
+use crate::admin::roster::RosterView;
 use crate::admin::view::Status;
 use crate::domain::mode::Mode;
 use crate::service::ports::UserCounts;
@@ -98,7 +99,7 @@ impl StatusCommand {
 #[serde(tag = "from", rename_all = "lowercase")]
 enum Report<'a> {
     Proxy(&'a Status),
-    Store { version: &'a str, mode: Mode, users: Option<&'a UserCounts> },
+    Store { version: &'a str, mode: Mode, users: Option<&'a UserCounts>, roster: Option<&'a RosterView> },
 }
 
 impl<'a> Report<'a> {
@@ -106,7 +107,8 @@ impl<'a> Report<'a> {
         match answering {
             Answering::Proxy => Self::Proxy(status),
             Answering::Store => {
-                Self::Store { version: &status.version, mode: status.mode, users: status.users.as_ref() }
+                let (users, roster) = (status.users.as_ref(), status.roster.as_ref());
+                Self::Store { version: &status.version, mode: status.mode, users, roster }
             }
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! PortableUser -> Incoming::new (names by the configured rules) -> decide, against whoever bears its ids and names
-//!      nobody   -> create           the same user -> skip | merge | replace, as the operator said
+//!      nobody   -> create           the same user -> skip | merge | replace, as the operator said; a list of users -> its facts
 //!      another  -> rejected         a tombstone   -> rejected: nobody is resurrected
 //! ```
 //!
@@ -17,6 +17,7 @@ use super::clock::UnixSeconds;
 use super::credential::{AbsentBecause, Credential, StoredHash};
 use super::identifier::{Identifier, IdentifierKind, IdentifierRules, InvalidIdentifier, NORMALIZATION_VERSION};
 use super::portable::{Made, PortableRoster, PortableUser};
+use super::roster::is_only_listed;
 use super::user::{LegacyId, Origin, Standing, User, UserId, Version};
 
 /// The most names of one row: as many as a record keeps.
@@ -164,6 +165,8 @@ pub enum OnConflict {
     Merge,
     /// The row is right; see [`replaced`].
     Replace,
+    /// The row is one of a list of legacy's users: it tells who there is, and is no word on who has come over; see [`listed`].
+    List,
 }
 
 /// What became of a row.
@@ -177,6 +180,17 @@ pub enum Imported {
     Skipped(UserId, Skip),
     /// Nothing was written.
     Rejected(Rejection),
+}
+
+impl Imported {
+    /// Whose row it was; none of a rejected one.
+    #[must_use]
+    pub fn user(&self) -> Option<UserId> {
+        match self {
+            Self::Created(id) | Self::Updated(id) | Self::Skipped(id, _) => Some(*id),
+            Self::Rejected(_) => None,
+        }
+    }
 }
 
 /// Why a known user stays as he is.
@@ -254,6 +268,8 @@ pub enum ImportDecision {
     Merge(UserId),
     /// Write the row over this one.
     Replace(UserId),
+    /// Add what a list says to this one.
+    List(UserId),
     /// Write nothing.
     Reject(Rejection),
 }
@@ -274,6 +290,9 @@ pub fn decide(row: &Incoming, bearers: &Bearers<'_>, on_conflict: OnConflict) ->
     }
     let Some(known) = same else { return ImportDecision::Create };
     match (known.standing, row.standing, on_conflict) {
+        // Legacy may well go on listing whom we were told to delete: a tombstone stays one, and that is no fault of the list.
+        (Standing::Deleted, _, OnConflict::List) => ImportDecision::Skip(known.id, Skip::Exists),
+        (Standing::Active | Standing::Disabled, _, OnConflict::List) => ImportDecision::List(known.id),
         (Standing::Deleted, Standing::Deleted, OnConflict::Skip | OnConflict::Merge | OnConflict::Replace) => {
             ImportDecision::Skip(known.id, Skip::Exists)
         }
@@ -397,6 +416,37 @@ pub fn merged(known: &User, row: Incoming, at: UnixSeconds) -> Result<Option<Use
         || next.legacy_vouched_at != known.legacy_vouched_at
         || next.roster != known.roster;
     Ok(changed.then_some(next))
+}
+
+/// A known user with what a list of legacy's users says of him; none if that is nothing new. Who is known from lists only is merged with
+/// the row, names and legacy id included. To who has come over, or registered, or was imported, only the facts of the list are added:
+/// when legacy last saw him, and what he is worth.
+pub fn listed(known: &User, row: Incoming, at: UnixSeconds) -> Result<Option<User>, Rejection> {
+    let before = known.roster.unwrap_or(PortableRoster { last_seen: None, value: None });
+    let says = row.roster.unwrap_or(before);
+    // A list without a column is silent about it.
+    let facts = PortableRoster { last_seen: says.last_seen.or(before.last_seen), value: says.value.or(before.value) };
+    if is_only_listed(known) {
+        return merged(known, Incoming { roster: Some(facts), ..row }, at);
+    }
+    if known.roster == Some(facts) {
+        return Ok(None);
+    }
+    Ok(Some(User {
+        id: known.id,
+        legacy_id: known.legacy_id.clone(),
+        identifiers: known.identifiers.clone(),
+        profile: known.profile.clone(),
+        credential: copy_of(&known.credential),
+        standing: known.standing,
+        origin: known.origin,
+        created_at: known.created_at,
+        updated_at: at,
+        legacy_vouched_at: known.legacy_vouched_at,
+        roster: Some(facts),
+        normalization_version: known.normalization_version,
+        version: known.version,
+    }))
 }
 
 /// A known user as a row says he is. He keeps his key, his former names, which stay reserved, and what the row is silent about: his

@@ -42,6 +42,23 @@ pub struct PortableUser {
     pub roster: Option<PortableRoster>,
 }
 
+impl PortableUser {
+    /// What a list of legacy's users takes from a row, whatever else is in it: who he is, when he was last seen, what he is worth. No
+    /// password and no profile, and no word on whether he may log in: legacy is asked.
+    #[must_use]
+    pub fn as_listed(self) -> Self {
+        let said = self.roster.unwrap_or(PortableRoster { last_seen: None, value: None });
+        let last_seen = said.last_seen.max(self.last_login_at);
+        Self {
+            id: self.id,
+            legacy_id: self.legacy_id,
+            names: self.names,
+            roster: Some(PortableRoster { last_seen, value: said.value }),
+            ..Self::default()
+        }
+    }
+}
+
 /// One name of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortableName {

@@ -286,7 +286,7 @@ impl Row<'_> {
 }
 
 /// Appends a cell: inert, and quoted where it has to be.
-pub(super) fn append_cell(text: &str, out: &mut Vec<u8>) {
+pub(crate) fn append_cell(text: &str, out: &mut Vec<u8>) {
     let apostrophe = if is_active(text) { "'" } else { "" };
     if !text.contains([',', '"', '\n', '\r']) && text.trim() == text {
         out.extend_from_slice(apostrophe.as_bytes());

@@ -16,6 +16,7 @@ mod framing;
 pub mod jsonl;
 pub mod mapping;
 
+pub(crate) use self::csv::append_cell as append_csv_cell;
 pub use self::detect::{Head, Recognised, Unrecognised, detect, framing_of};
 pub use self::format::{
     Carried, CarriesHashes, Context, FileLimit, Format, Framing, HEAD_BYTES, Hashes, MAX_RECORD_BYTES, RecordWriter,

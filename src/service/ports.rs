@@ -2,6 +2,7 @@
 //! can be exchanged. Each has a conformance suite in `tests/it/`.
 
 use std::error::Error as StdError;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::domain::password::Password;
 use crate::domain::password_life::{Change, ChangeWord};
 use crate::domain::proof::{Authenticated, FreshHash, LegacyAccepted, LegacyIdentity, Migrated, VerifiedUser};
 use crate::domain::registration::{AtLegacy, CreateWord};
+use crate::domain::roster::{Day, RosterCounts};
 use crate::domain::user::{Origin, Standing, User, UserId, Version};
 
 /// The cause of an error, for the log; never shown to a client.
@@ -76,6 +78,17 @@ pub trait UserStore: Send + Sync {
 
     /// How many users there are, by origin and standing. Kept up to date in each commit, never counted by walking.
     fn counts(&self) -> BoxFuture<'_, Result<UserCounts, StoreError>>;
+
+    /// Who has come over and who has not, by the day on which each was last seen. Kept up to date in each commit too.
+    fn roster(&self) -> BoxFuture<'_, Result<RosterCounts, StoreError>>;
+
+    /// A page of users without a password here, those who were seen last first. Whoever comes over meanwhile is left out; nobody is
+    /// shown twice, unless a list says meanwhile that he was seen on another day.
+    fn stragglers(&self, query: StragglerQuery) -> BoxFuture<'_, Result<UserPage, StoreError>>;
+
+    /// Forgets users who are known from a list only, as if the list had never named them: their names are free again, and legacy is asked
+    /// about them as about anybody. Who has come over, or has changed since he was looked at, stays. How many were forgotten.
+    fn forget_listed(&self, users: Vec<(UserId, Version)>) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Notes that a user has just logged in. Returns at once and never fails: the time is written with a later commit, at the
     /// latest a few seconds on, so that a crash may lose the logins of these seconds; should too many wait, it is dropped and counted.
@@ -383,6 +396,19 @@ pub struct UserPage {
     pub users: Vec<User>,
     /// What to give as `after` for the next page; none at the end.
     pub next: Option<String>,
+}
+
+/// Which stragglers to list.
+#[derive(Debug, Clone)]
+pub struct StragglerQuery {
+    /// The days on which they were last seen.
+    pub days: RangeInclusive<Day>,
+    /// Only those who are worth so much at least.
+    pub min_value: u64,
+    /// Where the last page ended.
+    pub after: Option<String>,
+    /// At most so many, capped at 1,000. A page may have fewer and still not be the last.
+    pub limit: usize,
 }
 
 /// How many users there are.

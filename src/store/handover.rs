@@ -17,11 +17,13 @@ use crate::domain::conflict::{Conflict, Resolution};
 use crate::domain::identifier::{Candidates, NormalizedIdentifier};
 use crate::domain::import::Imported;
 use crate::domain::mode::Mode;
+use crate::domain::roster::RosterCounts;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::backup::{BackupName, BackupStart, BackupView};
 use crate::service::ports::{
     ConflictQuery, ImportBatch, ImportKey, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved,
-    SavedCheckpoint, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
+    SavedCheckpoint, StoreError, StoreHealth, StragglerQuery, Updated, UserChange, UserCounts, UserPage, UserQuery,
+    UserStore,
 };
 
 /// The store, wherever it is.
@@ -191,6 +193,18 @@ impl UserStore for HandoverStore {
 
     fn counts(&self) -> BoxFuture<'_, Result<UserCounts, StoreError>> {
         Box::pin(self.ask(|store| async move { store.counts().await }))
+    }
+
+    fn roster(&self) -> BoxFuture<'_, Result<RosterCounts, StoreError>> {
+        Box::pin(self.ask(|store| async move { store.roster().await }))
+    }
+
+    fn stragglers(&self, query: StragglerQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {
+        Box::pin(self.ask(|store| async move { store.stragglers(query).await }))
+    }
+
+    fn forget_listed(&self, users: Vec<(UserId, Version)>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.ask(|store| async move { store.forget_listed(users).await }))
     }
 
     /// While the store is being put away or is elsewhere, nobody is logged in by it; a login that ended just before goes unnoted.

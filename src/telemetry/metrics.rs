@@ -163,6 +163,8 @@ pub struct Metrics {
     registrations: Tally<3>,
     changes: Counters<3>,
     users: Family<Labels<1>, Gauge>,
+    known_users: Family<Labels<2>, Gauge>,
+    known_value: Family<Labels<2>, Gauge>,
     migrations: Tally<1>,
     migration_failures: Tally<1>,
     comparisons: Tally<3>,
@@ -204,6 +206,11 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_registrations", "Registrations on a route, by who had the word and how it ended"),
     ("authferry_changes", "Password changes, resets, deletions and logouts on a route, and how they ended"),
     ("authferry_users", "Users in the store by origin, tombstones left out"),
+    (
+        "authferry_known_users",
+        "Users who may log in, by side (over, or straggler: not without legacy) and when last seen",
+    ),
+    ("authferry_known_value", "What a roster says that these users are worth, by side and when last seen"),
     ("authferry_migrations", "Users or passwords saved durably, by reason"),
     ("authferry_migration_failures", "Proven users that were not saved, by reason"),
     ("authferry_comparisons", "Logins in which a local check stood beside legacy's word: the four cells"),
@@ -238,6 +245,10 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_start_time_seconds", "When the process started, in seconds since the epoch"),
     ("authferry_build", "What is running"),
 ];
+
+fn by_side(side: &'static str, last_seen: &'static str) -> Labels<2> {
+    Labels { names: ["side", "last_seen"], values: [side.into(), last_seen.into()] }
+}
 
 fn help(name: &str) -> &'static str {
     NAMES.iter().find(|(known, _)| *known == name).map_or("", |(_, help)| help)
@@ -275,6 +286,8 @@ impl Metrics {
             registrations: tally!(registry, "authferry_registrations"),
             changes: register!(registry, "authferry_changes", Family::default()),
             users: register!(registry, "authferry_users", Family::default()),
+            known_users: register!(registry, "authferry_known_users", Family::default()),
+            known_value: register!(registry, "authferry_known_value", Family::default()),
             migrations: tally!(registry, "authferry_migrations"),
             migration_failures: tally!(registry, "authferry_migration_failures"),
             comparisons: tally!(registry, "authferry_comparisons"),
@@ -348,6 +361,16 @@ impl Metrics {
     pub fn users(&self, origin: &'static str, count: u64) {
         let gauge = self.users.get_or_create_owned(&Labels { names: ["origin"], values: [origin.into()] });
         gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// How many users stand on a side, `over` or `straggler`, who were last seen so long ago.
+    pub fn known_users(&self, side: &'static str, last_seen: &'static str, users: i64) {
+        self.known_users.get_or_create_owned(&by_side(side, last_seen)).set(users);
+    }
+
+    /// What these users are worth.
+    pub fn known_value(&self, side: &'static str, last_seen: &'static str, value: i64) {
+        self.known_value.get_or_create_owned(&by_side(side, last_seen)).set(value);
     }
 
     /// A user or password was saved.

@@ -3,14 +3,17 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use authferry::admin::roster::{Forget, Forgotten, ForgottenCount, MAX_FORGOTTEN, StragglerList};
 use authferry::admin::view::{ModeView, Progress, Status, UserDetail, UserList};
 use authferry::admin::{self, AdminParts, AdminState, Problem, Readiness};
-use authferry::domain::clock::SystemClock;
+use authferry::domain::clock::{Clock as _, SystemClock, UnixSeconds};
 use authferry::domain::credential::{AbsentBecause, Credential, StoredHash};
 use authferry::domain::identifier::{IdentifierKind, IdentifierRules};
 use authferry::domain::login::AskedBy;
 use authferry::domain::mode::{ConfirmedMode, Mode};
 use authferry::domain::password::PasswordNormalization;
+use authferry::domain::portable::PortableRoster;
+use authferry::domain::roster::Bucket;
 use authferry::domain::user::{Origin, Standing};
 use authferry::password::Inspector;
 use authferry::service::explain::{Explainer, LoginRoute};
@@ -170,12 +173,14 @@ impl Admin {
 
 pub(crate) const EVIL: &str = r#"<script>alert('x')</script>"><img src=x onerror=alert(1)>{{ 7777*3 }}"#;
 
-const API: [(&str, &str); 5] = [
+const API: [(&str, &str); 7] = [
     ("GET", "/api/v1/status"),
     ("GET", "/api/v1/users"),
     ("GET", "/api/v1/users/1"),
     ("GET", "/api/v1/mode"),
     ("PUT", "/api/v1/mode"),
+    ("GET", "/api/v1/stragglers"),
+    ("POST", "/api/v1/roster/forget"),
 ];
 
 #[tokio::test]
@@ -275,6 +280,8 @@ async fn metrics_are_scraped_without_a_token_and_mirror_the_store() {
     for line in [
         r#"authferry_logins_total{route="login",source="local",outcome="ok"} 1"#,
         r#"authferry_users{origin="roster"} 1"#,
+        r#"authferry_known_users{side="straggler",last_seen="never"} 1"#,
+        r#"authferry_known_users{side="straggler",last_seen="0-30d"} 0"#,
         r#"authferry_mode{mode="migrate"} 1"#,
         "authferry_store_ready 1",
         "# EOF",
@@ -309,7 +316,7 @@ async fn the_status_adds_up_what_was_counted() {
     assert_eq!((status.migrations["login"], status.migration_failures["store"], status.alarms["conflict"]), (1, 1, 1));
     let users = status.users.expect("the store is well");
     assert_eq!((users.total(), users.disabled, users.deleted, users.without_password), (4, 1, 1, 1));
-    assert_eq!(status.progress(), Progress::OfKnownUsers { with_password: 3, total: 4 });
+    assert_eq!(status.progress(), Progress::OfKnownUsers { with_password: 2, total: 3 });
 
     admin.store.set_health(StoreHealth::Down);
     let status: Status = admin.api("GET", "/api/v1/status", "").await.json();
@@ -687,4 +694,115 @@ async fn r110_names_that_are_configured_are_answered() {
     ] {
         assert_eq!(ask(&proxy, host).await, status, "{host}");
     }
+}
+
+/// A user of a list, last seen so many days ago.
+fn listed(number: u64, name: &str, days_ago: Option<u64>, value: u64) -> authferry::domain::user::User {
+    let alias = IdentifierRules::default().identifier(IdentifierKind::Username, name, None).expect("a username");
+    let mut listed = user(number, vec![alias], Credential::Absent(AbsentBecause::Roster), Value::Null);
+    (listed.origin, listed.legacy_vouched_at) = (Origin::Roster, None);
+    let last_seen = days_ago.map(|days| UnixSeconds(SystemClock.wall().0 - days * 86_400));
+    listed.roster = Some(PortableRoster { last_seen, value: Some(value) });
+    listed
+}
+
+#[tokio::test]
+async fn stragglers_are_listed_by_bucket_in_pages() {
+    let admin = Admin::start(Some(TOKEN)).await;
+    admin.fill();
+    for (number, days_ago) in [(11, Some(1)), (12, Some(60)), (13, Some(200)), (14, Some(900)), (15, None)] {
+        admin.store.put(listed(number, &format!("user{number}"), days_ago, number));
+    }
+    for (query, names) in [
+        ("bucket=30d", &["user11"][..]),
+        ("bucket=90d", &["user11", "user12"]),
+        ("bucket=365d", &["user11", "user12", "user13"]),
+        ("bucket=older", &["user14"]),
+        ("bucket=365d&min_value=13", &["user13"]),
+    ] {
+        let list: StragglerList = admin.api("GET", &format!("/api/v1/stragglers?{query}"), "").await.json();
+        let found: Vec<_> = list.stragglers.iter().map(|user| user.identifiers[0].value.as_str()).collect();
+        assert_eq!((found.as_slice(), list.next), (names, None), "{query}");
+    }
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let list: StragglerList =
+            admin.api("GET", &format!("/api/v1/stragglers?limit=2&after={after}"), "").await.json();
+        found.extend(list.stragglers);
+        match list.next {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    assert_eq!(found.len(), 6, "everybody once, the one without facts too");
+    assert!(found.is_sorted_by(|one, next| one.last_seen >= next.last_seen), "last seen first");
+    for query in ["bucket=weekly", "limit=many", "min_value=-1", "offset=7"] {
+        let answer = admin.api("GET", &format!("/api/v1/stragglers?{query}"), "").await;
+        assert_eq!(answer.status, 400, "{query}: {answer:?}");
+    }
+    let status: Status = admin.api("GET", "/api/v1/status", "").await.json();
+    let roster = status.roster.expect("the store is well");
+    let sums: Vec<_> = roster.buckets.iter().map(|sums| (sums.bucket.as_str(), sums.stragglers)).collect();
+    assert_eq!(sums, [("30d", 1), ("90d", 2), ("365d", 3), ("older", 1), ("never", 2), ("all", 6)]);
+    assert_eq!(roster.of(Bucket::Days90).straggler_value, 23);
+    admin.store.set_health(StoreHealth::Down);
+    assert_eq!(admin.api("GET", "/api/v1/stragglers", "").await.status, 503);
+}
+
+#[tokio::test]
+async fn only_listed_users_can_be_forgotten_and_not_too_many_at_once() {
+    let admin = Admin::start(Some(TOKEN)).await;
+    admin.fill();
+    admin.store.put(listed(11, "user11", Some(1), 1));
+    let list: StragglerList = admin.api("GET", "/api/v1/stragglers?bucket=30d", "").await.json();
+    let named = Forgotten { id: list.stragglers[0].id, version: list.stragglers[0].version };
+    let forget = |users: Vec<Forgotten>| serde_json::to_string(&Forget { users }).expect("JSON");
+    let stale = Forgotten { version: named.version + 1, ..named };
+    for (users, status, forgotten) in [
+        (vec![stale], 200, Some(0)),
+        (vec![named; MAX_FORGOTTEN + 1], 413, None),
+        (vec![named], 200, Some(1)),
+        (vec![named], 200, Some(0)),
+    ] {
+        let answer = admin.api("POST", "/api/v1/roster/forget", &forget(users)).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        if let Some(forgotten) = forgotten {
+            assert_eq!(answer.json::<ForgottenCount>().forgotten, forgotten);
+        }
+    }
+    assert_eq!(admin.api("GET", "/api/v1/users/11", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn r112_the_console_shows_stragglers_inert_and_hands_them_out_as_csv() {
+    let admin = Admin::start(Some(TOKEN)).await;
+    admin.fill();
+    admin.store.put(listed(11, EVIL, Some(1), 7));
+    admin.store.put(listed(12, "=cmd|' /C calc'!A0", Some(2), 8));
+    for number in 100..1_300 {
+        admin.store.put(listed(number, &format!("user{number}"), Some(3), 1));
+    }
+    assert_eq!(admin.plain("GET", "/console/stragglers").await.header("location"), Some("/console/sign-in"));
+    assert_eq!(admin.plain("GET", "/console/stragglers.csv").await.header("location"), Some("/console/sign-in"));
+    let cookie = admin.sign_in().await;
+    let overview = admin.page("/console", &cookie).await;
+    for said in
+        ["Who has come over", "active in 90 days", "retiring denies them", "unknown: it has been counted for less"]
+    {
+        assert!(overview.body.contains(said), "{said}\n{}", overview.body);
+    }
+    let page = admin.page("/console/stragglers?bucket=30d", &cookie).await;
+    assert!(page.status == 200 && page.body.contains("Next page") && !page.body.contains("<script>"), "{}", page.body);
+    assert!(page.body.contains("&lt;script&gt;"), "{}", page.body);
+
+    let file = admin.page("/console/stragglers.csv?bucket=30d", &cookie).await;
+    assert_eq!(file.header("content-type"), Some("text/csv; charset=utf-8"));
+    assert_eq!(file.header("content-disposition"), Some("attachment; filename=\"stragglers-30d.csv\""));
+    let lines: Vec<&str> = file.body.lines().collect();
+    assert_eq!(lines.len(), 1 + 1_202, "a header and everybody, whatever the size of a page");
+    assert_eq!(lines[0], "authferry_id,legacy_id,legacy_id_type,email,username,phone,last_seen,value");
+    assert!(lines[1].contains("\"<script>alert('x')</script>\"\">"), "{}", lines[1]);
+    assert!(lines[2].contains("'=cmd|' /C calc'!A0"), "{}", lines[2]);
+    assert!(!file.body.contains("canary"), "no hash");
+    assert_eq!(admin.page("/console/stragglers?bucket=weekly", &cookie).await.status, 400);
 }

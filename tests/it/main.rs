@@ -43,6 +43,7 @@ mod real_backends;
 mod registration;
 mod restart_faults;
 mod restarts;
+mod roster;
 mod sealing;
 mod secrets;
 mod server;

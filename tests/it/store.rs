@@ -20,6 +20,14 @@ use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::roster::{
+    a_cursor_of_no_straggler_ends_the_listing, a_list_adds_its_facts_to_who_has_come_over_and_nothing_else,
+    a_list_wakes_no_tombstone_and_takes_nobodys_name, a_listed_user_without_an_id_adopts_the_one_that_legacy_proves,
+    a_newer_list_brings_the_facts_up_to_date, listed_users_are_stragglers_of_their_day_until_they_come_over,
+    only_who_is_known_from_lists_alone_is_forgotten,
+    pages_of_stragglers_hold_each_of_a_bucket_once_the_last_seen_first, pages_stay_whole_while_users_come_over,
+    who_cannot_log_in_anyway_is_no_straggler,
+};
 use crate::store_people::*;
 use crate::support::memory_store::MemoryStore;
 
@@ -31,6 +39,10 @@ fn redb() -> Fresh {
     let settings = StoreSettings::without_keys(directory.path().join("users.redb"), 1 << 20);
     let store = store::open(&settings, Arc::new(Metrics::new()), Arc::new(SystemClock)).expect("a new store");
     (store, directory)
+}
+
+fn memory() -> Fresh {
+    (Arc::new(MemoryStore::default()), TempDir::new().expect("a temporary directory"))
 }
 
 /// Runs every case against a store, each with a fresh one.
@@ -91,6 +103,27 @@ conformance! { redb:
     a_cursor_of_nowhere_ends_the_listing
     the_mode_is_kept
     r91_a_caller_who_goes_away_leaves_a_whole_record_or_none
+    listed_users_are_stragglers_of_their_day_until_they_come_over
+    a_list_adds_its_facts_to_who_has_come_over_and_nothing_else
+    a_newer_list_brings_the_facts_up_to_date
+    a_list_wakes_no_tombstone_and_takes_nobodys_name
+    a_listed_user_without_an_id_adopts_the_one_that_legacy_proves
+    who_cannot_log_in_anyway_is_no_straggler
+    pages_of_stragglers_hold_each_of_a_bucket_once_the_last_seen_first
+    a_cursor_of_no_straggler_ends_the_listing
+    pages_stay_whole_while_users_come_over
+    only_who_is_known_from_lists_alone_is_forgotten
+}
+
+conformance! { memory:
+    listed_users_are_stragglers_of_their_day_until_they_come_over
+    a_list_adds_its_facts_to_who_has_come_over_and_nothing_else
+    a_newer_list_brings_the_facts_up_to_date
+    a_listed_user_without_an_id_adopts_the_one_that_legacy_proves
+    who_cannot_log_in_anyway_is_no_straggler
+    pages_of_stragglers_hold_each_of_a_bucket_once_the_last_seen_first
+    pages_stay_whole_while_users_come_over
+    only_who_is_known_from_lists_alone_is_forgotten
 }
 
 fn memory() -> Fresh {

@@ -9,6 +9,7 @@ use authferry::domain::credential::{Credential, StoredHash};
 use authferry::domain::identifier::{Candidates, Identifier, IdentifierKind, IdentifierRules, RawIdentifier};
 use authferry::domain::password::PasswordNormalization;
 use authferry::domain::proof::{FreshHash, LegacyAccepted, LegacyIdentity, Migrated, ToldBy};
+use authferry::domain::roster::{Bucket, Day};
 use authferry::domain::user::{LegacyId, Origin, Standing, User, Version};
 use authferry::service::ports::{
     Found, Inserted, LegacySide, NewUser, ProvenUser, Saved, UserChange, UserCounts, UserQuery, UserStore,
@@ -175,4 +176,9 @@ pub(crate) async fn assert_consistent(store: &Arc<dyn UserStore>) {
         assert_eq!(found.id, user.id);
     }
     assert_eq!(store.counts().await.expect("counts"), counted);
+    let roster = store.roster().await.expect("counts");
+    let all = roster.of(Bucket::All, Day::LAST);
+    let active = || users.iter().filter(|user| user.standing == Standing::Active);
+    let without_password = active().filter(|user| hash_text(user).is_none()).count() as u64;
+    assert_eq!((all.stragglers, all.known()), (without_password, active().count() as u64), "counted by day");
 }

@@ -11,9 +11,10 @@ mod people;
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, FromRequestParts, Query, State};
-use axum::http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -25,10 +26,12 @@ use super::gate::{CameFrom, Scheme, came_from, host};
 use super::operate::{self, ListRequest, OperateError};
 use super::permit::{AdminPermit, Peer, TokenVerdict};
 use super::problem::Problem;
+use super::roster::{self, StragglersRequest};
 use super::session::SESSION_LIFETIME;
 use super::state::AdminState;
 use super::view::ModeChange;
 use crate::domain::mode::Mode;
+use crate::domain::roster::Bucket;
 use crate::telemetry::WithCauses;
 
 /// Where the console begins, and how far its plain cookie goes.
@@ -49,6 +52,8 @@ pub(super) fn routes() -> Router<Arc<AdminState>> {
         .route("/", get(async || see(HOME)))
         .route(HOME, get(overview))
         .route("/console/users", get(users))
+        .route("/console/stragglers", get(stragglers))
+        .route("/console/stragglers.csv", get(download))
         .route("/console/mode", post(set_mode))
         .route(SIGN_IN, get(sign_in_page).post(sign_in))
         .route("/console/sign-out", post(sign_out))
@@ -159,6 +164,32 @@ async fn users(
     Ok(pages::users(&list, &search, further))
 }
 
+async fn stragglers(
+    State(state): Shared,
+    session: Session,
+    query: Result<Query<StragglersRequest>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(request) = query?;
+    let (bucket, further) = (request.bucket.unwrap_or(Bucket::All), request.after.is_some());
+    let sums = roster::view(&state, &session.permit).await;
+    let list = roster::stragglers(&state, &session.permit, request).await.map_err(OperateError::from)?;
+    Ok(pages::stragglers(sums.as_ref(), &list, bucket, further))
+}
+
+/// Every straggler of a bucket as CSV, page after page as fast as the browser takes them.
+async fn download(
+    State(state): Shared,
+    session: Session,
+    query: Result<Query<StragglersRequest>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(request) = query?;
+    let bucket = request.bucket.unwrap_or(Bucket::All);
+    let name = format!("attachment; filename=\"stragglers-{}.csv\"", bucket.as_str());
+    let rows = roster::csv(state, session.permit, request);
+    Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (CONTENT_DISPOSITION, name)], Body::from_stream(rows))
+        .into_response())
+}
+
 async fn set_mode(
     State(state): Shared,
     FromThisConsole(_): FromThisConsole,
@@ -172,9 +203,12 @@ async fn set_mode(
             let status = operate::status(&state, &session.permit).await;
             Ok(pages::overview(&status, false, Some(&needs.to_string())))
         }
-        Err(other @ (OperateError::Store(_) | OperateError::NoSuchUser | OperateError::NotDone(_))) => {
-            Err(other.into())
-        }
+        Err(
+            other @ (OperateError::Store(_)
+            | OperateError::NoSuchUser
+            | OperateError::NotDone(_)
+            | OperateError::TooManyAtOnce(_)),
+        ) => Err(other.into()),
     }
 }
 

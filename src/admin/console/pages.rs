@@ -11,8 +11,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::super::people_view::{ConflictList, ExplainView};
 use super::super::problem::Problem;
+use super::super::roster::{REMEDY, RosterView, StragglerList};
 use super::super::view::{Progress, Status, UserDetail, UserList};
 use crate::domain::mode::Mode;
+use crate::domain::roster::Bucket;
 use crate::domain::user::Origin;
 use crate::service::explain::Ending;
 use crate::telemetry::WithCauses;
@@ -25,6 +27,8 @@ const USER: &str = "user.html";
 const NO_USER: &str = "no_user.html";
 const CONFLICTS: &str = "conflicts.html";
 const EXPLAIN: &str = "explain.html";
+const STRAGGLERS: &str = "stragglers.html";
+const BUCKETS: &str = "buckets.html";
 
 const SOURCES: &[(&str, &str)] = &[
     (LAYOUT, include_str!("layout.html")),
@@ -35,6 +39,8 @@ const SOURCES: &[(&str, &str)] = &[
     (NO_USER, include_str!("no_user.html")),
     (CONFLICTS, include_str!("conflicts.html")),
     (EXPLAIN, include_str!("explain.html")),
+    (STRAGGLERS, include_str!("stragglers.html")),
+    (BUCKETS, include_str!("buckets.html")),
 ];
 
 /// Templates of ours, so without the fuel that an operator's have; strict, so that a misspelt name fails a test.
@@ -85,9 +91,42 @@ pub(super) fn overview(status: &Status, live: bool, refused: Option<&str>) -> Re
         status => Value::from(Serde(status)),
         progress => context! { of_users, done, total, percent => progress.percent() },
         total_users => status.users.map(|users| users.total()),
+        buckets => buckets(status.roster.as_ref()),
+        forecast => status.roster.as_ref().map(forecast),
+        denied => status.roster.as_ref().and_then(RosterView::denied_by_retiring),
+        listed_bucket => "",
         origins, modes, live, refused,
     };
     page(code, "Overview", "overview", OVERVIEW, context)
+}
+
+/// A row for each bucket; none where nobody is known to be missing.
+fn buckets(roster: Option<&RosterView>) -> Vec<Value> {
+    let rows = roster.filter(|roster| roster.tells()).into_iter().flat_map(|roster| &roster.buckets);
+    rows.map(|row| {
+        context! {
+            name => row.bucket.as_str(), title => row.bucket.title(), over => row.over, stragglers => row.stragglers,
+            percent => row.percent(), percent_of_value => row.percent_of_value(),
+        }
+    })
+    .collect()
+}
+
+fn forecast(roster: &RosterView) -> Value {
+    let (who, forecast) = roster.forecast();
+    context! { who, sentence => forecast.sentence(), act => forecast.calls_for_action(), remedy => REMEDY }
+}
+
+/// One page of stragglers of a bucket, below the sums of all buckets.
+pub(super) fn stragglers(roster: Option<&RosterView>, list: &StragglerList, bucket: Bucket, further: bool) -> Response {
+    let context = context! {
+        buckets => buckets(roster),
+        list => Value::from(Serde(list)),
+        listed_bucket => bucket.as_str(),
+        title => bucket.title(),
+        further,
+    };
+    page(StatusCode::OK, "Stragglers", "stragglers", STRAGGLERS, context)
 }
 
 /// One page of users.

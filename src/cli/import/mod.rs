@@ -3,7 +3,8 @@
 //! ```text
 //! source       the file and what it is           pipeline     records on several threads, in order
 //! destination  the store, or the running proxy   journal      rejects, results, and where to go on
-//! verify       known passwords first
+//! verify       known passwords first             list         the same for a list of users: `roster import`
+//! missing      who is on no list any more
 //! ```
 //!
 //! One batch is one durable commit, and the place in the file is part of it: killed at any point and run again, the command goes on
@@ -11,6 +12,8 @@
 
 mod destination;
 mod journal;
+mod list;
+mod missing;
 mod pipeline;
 mod source;
 mod verify;
@@ -24,6 +27,7 @@ use tokio::sync::mpsc;
 
 use self::destination::{Destination, Measure, Prepared, Preparing};
 use self::journal::{Counts, Journal, JournalError, Outcome, State};
+use self::list::List;
 use self::pipeline::{Chunk, Mark, ReadThrough, Record};
 use self::source::{Reading, Records, Source, Unreadable};
 use super::failure::{Ended, Failure};
@@ -36,11 +40,14 @@ use crate::config::Config;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::import::{Imported, OnConflict};
 use crate::domain::password::PasswordNormalization;
+use crate::domain::user::{Standing, UserId};
 use crate::exchange::{Context, Format, Recognised, RowFault};
 use crate::password::formats;
 use crate::service::ports::{Checkpoint, ImportKey, SavedCheckpoint};
 use crate::store::{self, StoreSettings};
 use crate::telemetry::Metrics;
+
+pub(super) use self::list::ImportList;
 
 /// Bring users over from a file
 #[derive(clap::Args)]
@@ -81,6 +88,9 @@ pub(super) struct Import {
     store: Option<PathBuf>,
     #[command(flatten)]
     reach: Reach,
+    /// What it does otherwise for a list of users.
+    #[arg(skip)]
+    list: Option<List>,
 }
 
 /// Why an import could not go on.
@@ -118,14 +128,18 @@ struct Plan {
     header: Vec<u8>,
     key: ImportKey,
     on_conflict: OnConflict,
-    bad_hashes: BadHashes,
+    takes: Takes,
 }
 
-/// What becomes of a hash that cannot be used.
+/// What is taken from a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BadHashes {
-    Reject,
-    Drop,
+enum Takes {
+    /// The whole user. A hash that cannot be used rejects him.
+    UsableUsers,
+    /// The whole user, less a hash that cannot be used.
+    Users,
+    /// What a list tells.
+    Listed,
 }
 
 impl Import {
@@ -134,6 +148,9 @@ impl Import {
     }
 
     fn on_conflict(&self) -> OnConflict {
+        if self.list.is_some() {
+            return OnConflict::List;
+        }
         match self.on_conflict.as_str() {
             "merge" => OnConflict::Merge,
             "replace" => OnConflict::Replace,
@@ -159,9 +176,12 @@ impl Import {
             return self.summed_up(&state.counts, None, terminal);
         }
         let results = saved.map(|saved: SavedCheckpoint| saved.results).unwrap_or_default();
-        Going { import: self, plan: &plan, destination: &destination, journal }
-            .go(source, state, results, terminal)
-            .await
+        let mut going = Going { import: self, plan: &plan, destination: &destination, journal, present: Vec::new() };
+        going.go(source, state, results, terminal).await?;
+        match self.list.and_then(|list| list.missing) {
+            Some(what) => missing::look(&destination, going.present, what, terminal).await,
+            None => Ok(()),
+        }
     }
 
     /// Where the rows go, and what the configuration says of passwords.
@@ -233,8 +253,12 @@ impl Import {
         let told = self.reading.told(normalization, on_conflict, if self.drop_bad_hashes { "drop" } else { "reject" });
         let framing = format!("{:?}", recognised.framing);
         let key = source.key(&[recognised.format.name.as_bytes(), framing.as_bytes(), told.as_bytes()]);
-        let bad_hashes = if self.drop_bad_hashes { BadHashes::Drop } else { BadHashes::Reject };
-        Ok(Plan { recognised, context: Arc::new(context), header, key, on_conflict, bad_hashes })
+        let takes = match (self.list, self.drop_bad_hashes) {
+            (Some(_), _) => Takes::Listed,
+            (None, true) => Takes::Users,
+            (None, false) => Takes::UsableUsers,
+        };
+        Ok(Plan { recognised, context: Arc::new(context), header, key, on_conflict, takes })
     }
 
     /// The files beside the import, and where it stands, if it goes on.
@@ -346,25 +370,25 @@ fn request_of(chunk: &Chunk<Made>) -> usize {
 }
 
 /// The work on one record: read, its hash looked at, made ready. Pure, on any thread.
-fn made_of(
-    raw: Option<&[u8]>,
-    format: &Format,
-    context: &Context,
-    bad_hashes: BadHashes,
-    preparing: Preparing,
-) -> Made {
+fn made_of(raw: Option<&[u8]>, format: &Format, context: &Context, takes: Takes, preparing: Preparing) -> Made {
     let raw = raw.ok_or_else(|| RowFault::new("record", "it is larger than 1 MiB"))?;
     let mut user = (format.parse)(raw, context)?;
+    if takes == Takes::Listed {
+        return match user.standing {
+            Standing::Active | Standing::Disabled => preparing.prepare(user.as_listed()),
+            Standing::Deleted => Err(RowFault::new("standing", "a deleted user is on no list")),
+        };
+    }
     let hash =
         user.password.as_ref().map(|password| formats::recognise(&password.encoded, &formats::Bounds::default()));
-    match (hash, bad_hashes) {
+    match (hash, takes) {
         (None | Some(Ok(_)), _) => {}
-        (Some(Err(_)), BadHashes::Drop) => user.password = None,
-        (Some(Err(formats::Unusable::UnknownFormat)), BadHashes::Reject) => {
+        (Some(Err(_)), Takes::Users | Takes::Listed) => user.password = None,
+        (Some(Err(formats::Unusable::UnknownFormat)), Takes::UsableUsers) => {
             let hint = "the hash is of no known format; `authferry hash test` and --hash-template may help, --drop-bad-hashes takes the user without it";
             return Err(RowFault::new("password", hint));
         }
-        (Some(Err(why)), BadHashes::Reject) => return Err(RowFault::new("password", why.to_string())),
+        (Some(Err(why)), Takes::UsableUsers) => return Err(RowFault::new("password", why.to_string())),
     }
     preparing.prepare(user)
 }
@@ -375,11 +399,13 @@ struct Going<'a> {
     plan: &'a Plan,
     destination: &'a Destination,
     journal: Journal,
+    /// Whom the file named, where that is asked.
+    present: Vec<UserId>,
 }
 
 impl Going<'_> {
     async fn go(
-        mut self,
+        &mut self,
         source: Source,
         state: Option<State>,
         results: Vec<Imported>,
@@ -460,11 +486,11 @@ impl Going<'_> {
         repeated: u64,
     ) -> Result<(mpsc::Receiver<Batch>, JoinHandle<ReadThrough>), Stopped> {
         let measure = self.destination.measure(self.import.batch.and_then(|rows| usize::try_from(rows).ok()));
-        let (preparing, bad_hashes) = (self.destination.preparing(), self.plan.bad_hashes);
+        let (preparing, takes) = (self.destination.preparing(), self.plan.takes);
         let (context, format) = (Arc::clone(&self.plan.context), self.plan.recognised.format);
         let (to_taker, batches) = mpsc::channel(1);
         let reader = thread::Builder::new().name("import-read".to_owned()).spawn(move || {
-            let work = |raw: Option<&[u8]>| made_of(raw, format, &context, bad_hashes, preparing);
+            let work = |raw: Option<&[u8]>| made_of(raw, format, &context, takes, preparing);
             let workers = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
             let mut batch: Option<Batch> = None;
             let mut rows = 0;
@@ -509,6 +535,9 @@ impl Going<'_> {
         let checkpoint = Checkpoint { key: self.plan.key, state: state.encode() };
         let checkpoint = (!self.import.dry_run).then_some(checkpoint);
         let results = self.destination.take(rows, self.plan.on_conflict, checkpoint).await?;
+        if self.import.list.is_some_and(|list| list.missing.is_some()) {
+            self.present.extend(results.iter().filter_map(Imported::user));
+        }
         let mut results = results.into_iter();
         for (number, line, raw, fault) in ends {
             let outcome = match fault {

@@ -16,7 +16,7 @@ use crate::exchange::{
 use crate::service::ports::ImportKey;
 
 /// How a file is to be read.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(in crate::cli) struct Reading {
     /// What the file is [default: told from its beginning]
     #[arg(long, value_name = "FORMAT", value_parser = clap::builder::PossibleValuesParser::new(FORMATS.iter().map(|format| format.name)))]

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use crate::admin::roster::{REMEDY, RosterView};
 use crate::admin::view::{HealthView, LegacyStatus, OutcomeCount, Progress, Status, StoreView};
 use crate::cli::mode::meaning;
 use crate::cli::operator::Answering;
 use crate::cli::terminal::{Marked, Style, inert};
 use crate::cli::text::{bar, count, counted, duration};
+use crate::domain::roster::Bucket;
 use crate::service::ports::UserCounts;
 
 /// Characters of the progress bar.
@@ -28,6 +30,7 @@ pub(in crate::cli) fn draw(answering: Answering, status: &Status, style: Style) 
             board.head(status);
             board.progress(status.progress());
             board.users(status.users.as_ref());
+            board.roster(status.roster.as_ref());
             board.outcomes("logins", &status.logins);
             board.outcomes("registered", &status.registrations);
             board.saves(status);
@@ -39,6 +42,7 @@ pub(in crate::cli) fn draw(answering: Answering, status: &Status, style: Style) 
             board.row("mode", format_args!("{}  {}", style.strong(status.mode), style.faint(meaning(status.mode))));
             board.progress(status.progress());
             board.users(status.users.as_ref());
+            board.roster(status.roster.as_ref());
         }
     }
     board.text
@@ -130,6 +134,58 @@ impl Board {
         if users.conflicts > 0 {
             self.list("", "", vec![counted(users.conflicts, "unresolved conflict")], Style::warning);
         }
+    }
+
+    /// Who has come over and who has not, the pace, and what can be said of the rest. Nothing where nobody is known to be missing.
+    fn roster(&mut self, roster: Option<&RosterView>) {
+        let Some(roster) = roster.filter(|roster| roster.tells()) else { return };
+        let mut name = "not over";
+        for row in roster.buckets.iter().filter(|row| row.known() > 0) {
+            let (left, known) = (count(row.stragglers), count(row.known()));
+            let share = row.percent().unwrap_or(100);
+            let line = format!("{:<20} {left:>11} of {known:>11} users, {share:>3} % are over", row.bucket.title());
+            let mark = if row.stragglers > 0 { PLAIN } else { Style::good };
+            let marked = mark(self.style, line).to_string();
+            self.row(name, marked);
+            name = "";
+        }
+        let all = roster.of(Bucket::All);
+        if let Some(share) = all.percent_of_value() {
+            let left = count(all.straggler_value);
+            self.wrapped("value", &format!("{share} % of it is over; who is not is worth {left}"), PLAIN);
+        }
+        let pace = roster.pace;
+        let (came, active) = (count(pace.came_over), count(pace.came_over_active));
+        self.wrapped("pace", &format!("{came} came over in {} days, {active} of them active before", pace.days), PLAIN);
+        let (who, forecast) = roster.forecast();
+        let acts = forecast.calls_for_action();
+        let said = format!("{who}: {}", forecast.sentence());
+        self.wrapped("forecast", &said, if acts { Style::warning } else { PLAIN });
+        if acts {
+            self.wrapped("", REMEDY, PLAIN);
+        }
+        if let Some(denied) = roster.denied_by_retiring() {
+            self.wrapped("retiring", &denied, PLAIN);
+        }
+    }
+
+    /// A sentence on as many rows as it needs.
+    fn wrapped(&mut self, name: &str, sentence: &str, mark: Mark) {
+        let mut name = name;
+        let mut line = String::new();
+        for word in sentence.split(' ') {
+            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > ROW_WIDTH {
+                let marked = mark(self.style, std::mem::take(&mut line)).to_string();
+                self.row(name, marked);
+                name = "";
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        let marked = mark(self.style, line).to_string();
+        self.row(name, marked);
     }
 
     /// A line for each source, its outcomes in the order of their number.
@@ -232,6 +288,7 @@ fn plain(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::roster::{BecauseView, BucketView, ForecastView, PaceView};
     use crate::admin::view::{ComparisonCount, LegacyCount};
     use crate::domain::mode::Mode;
 
@@ -255,6 +312,7 @@ mod tests {
                 conflicts: 1,
                 ..UserCounts::default()
             }),
+            roster: Some(roster([(20, 1), (40, 60), (700, 500), (400, 90), (0, 107), (1_240, 757)])),
             logins: vec![outcome("legacy", "ok", 1_200), outcome("local", "denied", 20), outcome("local", "ok", 9_000)],
             registrations: vec![],
             migrations: BTreeMap::from([("login".into(), 1_200)]),
@@ -271,6 +329,24 @@ mod tests {
         }
     }
 
+    /// Over and not over, in the order of the buckets.
+    fn roster(sums: [(u64, u64); 6]) -> RosterView {
+        let bucket = |(bucket, (over, stragglers))| BucketView {
+            bucket,
+            over,
+            stragglers,
+            over_value: over * 3,
+            straggler_value: stragglers,
+        };
+        RosterView {
+            listed: 1_900,
+            buckets: Bucket::ALL.into_iter().zip(sums).map(bucket).collect(),
+            pace: PaceView { days: 14, came_over: 70, came_over_active: 14, arrived: 3, registered: 2 },
+            forecast_active: ForecastView::By { month: "2027-01".into(), weeks: 10 },
+            forecast_all: ForecastView::NotByThemselves { still_to_come: 80, because: BecauseView::ThePaceFalls },
+        }
+    }
+
     #[test]
     fn the_board_of_a_running_proxy() {
         let expected = "\
@@ -278,10 +354,22 @@ authferry   0.1.0  up 1d 1h  ready
 mode        migrate  we answer whom we know; legacy is asked for everyone else
 
 progress    ██████████████████░░░░░░░░░░░░  62 %
-            1,240 of 2,000 known users can log in without legacy
+            1,240 of 1,997 known users can log in without legacy
 users       2,000  1,200 migrated · 40 registered · 760 from a roster
             760 without a password · 3 disabled
             1 unresolved conflict
+not over    active in 30 days              1 of          21 users,  95 % are over
+            active in 90 days             60 of         100 users,  40 % are over
+            active in 365 days           500 of       1,200 users,  58 % are over
+            last seen longer ago          90 of         490 users,  81 % are over
+            never seen                   107 of         107 users,   0 % are over
+            all                          757 of       1,997 users,  62 % are over
+value       83 % of it is over; who is not is worth 757
+pace        70 came over in 14 days, 14 of them active before
+forecast    active in 90 days: at the pace of the last 14 days through by about
+            2027-01
+retiring    60 of 100 users active in 90 days are not over, 757 of 1,997 in all:
+            retiring denies them
 logins      legacy  1,200 ok
             here    9,000 ok · 20 denied
 registered  none since the start
@@ -299,6 +387,7 @@ alarms      1 conflict
     fn a_store_opened_directly_tells_users_and_mode_only() {
         let shown = draw(Answering::Store, &status(), Style::Plain);
         assert!(shown.starts_with("mode        migrate") && shown.contains("users       2,000"), "{shown}");
+        assert!(shown.contains("active in 90 days") && shown.contains("retiring"), "{shown}");
         for absent in ["logins", "legacy  ", "up ", "ready", "alarms"] {
             assert!(!shown.contains(absent), "{absent} in {shown}");
         }
@@ -318,11 +407,26 @@ alarms      1 conflict
                 deleted: 123_456_789,
                 conflicts: 10_000,
             });
+            many.roster = Some(roster([(123_456_789, 123_456_789); 6]));
             let outcomes = ["ok", "denied", "challenge", "unavailable", "unrecognised", "limited", "malformed"];
             many.logins = outcomes.iter().map(|word| outcome("legacy", word, 123_456_789)).collect();
             let shown = draw(Answering::Proxy, &many, Style::Plain);
             assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
         }
+    }
+
+    #[test]
+    fn where_waiting_is_not_enough_it_is_said_what_to_do() {
+        let mut waiting = status();
+        waiting.roster = Some(roster([(21, 0), (100, 0), (700, 500), (400, 90), (0, 107), (1_240, 697)]));
+        let roster = waiting.roster.as_mut().expect("just put there");
+        roster.forecast_active = ForecastView::Done;
+        let shown = draw(Answering::Proxy, &waiting, Style::Plain);
+        assert!(shown.contains("all: the pace falls: about 80 more may come"), "{shown}");
+        assert!(shown.contains("authferry roster stragglers"), "{shown}");
+        waiting.roster = None;
+        let shown = draw(Answering::Proxy, &waiting, Style::Plain);
+        assert!(!shown.contains("not over") && !shown.contains("forecast"), "nobody is known to be missing: {shown}");
     }
 
     #[test]

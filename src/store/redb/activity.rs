@@ -16,8 +16,10 @@ use ::redb::ReadableTable as _;
 
 use super::fault::Fault;
 use super::record;
+use super::roster::Pending;
 use super::schema::{Snapshot, Tables};
 use crate::domain::clock::{Clock, UnixSeconds};
+use crate::domain::roster::{Day, place};
 use crate::domain::user::{Standing, UserId};
 use crate::telemetry::Metrics;
 
@@ -141,16 +143,28 @@ impl Activity {
 
 /// Writes the times of those who are still here, and says whether there were any: a tombstone keeps nothing of a person, and a
 /// record that cannot be read is left alone.
-pub(super) fn write(tables: &mut Tables<'_>, taken: &Taken, mut about_to_write: impl FnMut()) -> Result<(), Fault> {
-    for (id, time) in &taken.times {
-        let id = id.0.as_bytes();
+pub(super) fn write(
+    tables: &mut Tables<'_>,
+    roster: &mut Pending,
+    taken: &Taken,
+    mut about_to_write: impl FnMut(),
+) -> Result<(), Fault> {
+    for (user, time) in &taken.times {
+        let id = user.0.as_bytes();
         let standing = tables.users.get(id)?.and_then(|bytes| record::standing_of(bytes.value()).ok());
         let is_here = match standing {
             Some(Standing::Active | Standing::Disabled) => true,
             Some(Standing::Deleted) | None => false,
         };
-        let known = tables.logins.get(id)?.is_some_and(|known| known.value() >= time.0);
-        if is_here && !known {
+        let known = tables.logins.get(id)?.map(|known| UnixSeconds(known.value()));
+        if is_here && known.is_none_or(|known| known < *time) {
+            // Once a day he moves in the counts of who was last seen when.
+            if known.map(Day::of) != Some(Day::of(*time))
+                && let Some(bytes) = tables.users.get(id)?
+                && let Ok(record) = tables.users.decode(*user, bytes.value())
+            {
+                roster.moved(*user, place(&record, known), place(&record, Some(*time)));
+            }
             about_to_write();
             tables.logins.insert(id, time.0)?;
         }

@@ -25,6 +25,7 @@ use crate::domain::identifier::IdentifierKind;
 use crate::domain::import::{
     self, Bearers, ImportDecision, Imported, Incoming, MAX_NAMES, OnConflict, Rejection, Skip, own_id,
 };
+use crate::domain::roster;
 use crate::domain::user::{Standing, User, UserId};
 use crate::service::ports::{
     Checkpoint, ImportBatch, ImportKey, MAX_CHECKPOINT_BYTES, MAX_CHECKPOINTS, MAX_IMPORT_ROWS, SavedCheckpoint,
@@ -243,6 +244,14 @@ impl Batch<'_> {
                     Ok(Some(next)) => (Some(known), next),
                 }
             }
+            ImportDecision::List(id) => {
+                let known = known(id).ok_or_else(|| Fault::damage("a row was decided for a user who is not there"))?;
+                match import::listed(known, row, at) {
+                    Err(rejection) => return Ok(Imported::Rejected(rejection)),
+                    Ok(None) => return Ok(Imported::Skipped(id, Skip::Unchanged)),
+                    Ok(Some(next)) => (Some(known), next),
+                }
+            }
             ImportDecision::Replace(id) => {
                 let known = known(id).ok_or_else(|| Fault::damage("a row was decided for a user who is not there"))?;
                 match import::replaced(known, row, at) {
@@ -258,10 +267,17 @@ impl Batch<'_> {
             Err(other) => return Err(other.into()),
         }
         let result = if before.is_some() { Imported::Updated(next.id) } else { Imported::Created(next.id) };
-        let (id, standing) = (next.id, next.standing);
-        self.put(before, next)?;
-        match (last_login, standing) {
-            (Some(login), Standing::Active | Standing::Disabled) => self.note_logins(&[(id.0.into_bytes(), login)])?,
+        let steps = self.roster.steps();
+        let user = self.put(before, next)?;
+        self.roster.back_to(steps);
+        match (last_login, user.standing) {
+            (Some(login), Standing::Active | Standing::Disabled) => {
+                let id = user.id.0.into_bytes();
+                let known = self.tables.logins.get(&id)?.map(|known| UnixSeconds(known.value()));
+                let later = known.max(Some(login));
+                self.roster.moved(user.id, roster::place(&user, known), roster::place(&user, later));
+                self.note_logins(&[(id, login)])?;
+            }
             (None, _) | (_, Standing::Deleted) => {}
         }
         Ok(result)
@@ -289,6 +305,7 @@ impl Batch<'_> {
             match self.tables.users.encode(user) {
                 Ok(bytes) => {
                     ledger.count_in(user);
+                    self.roster.moved(user.id, None, roster::place(user, *last_login_at));
                     let id = user.id.0.into_bytes();
                     records.push((id, bytes));
                     logins.extend(last_login_at.filter(|_| user.standing != Standing::Deleted).map(|at| (id, at)));

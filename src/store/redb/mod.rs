@@ -4,8 +4,8 @@
 //! file      making and finding the file            medium, overlay  opening the database on it
 //! writer    group commit, recovery                 operation        a write and its answer
 //! writes    what each write does                   readers, reads   what each read does
-//! import    rows in bulk
 //! schema    tables and counts                      record, conflicts, activity, keys, renew, fault
+//! import    rows in bulk                           roster    who has not come over, by day
 //! people    what an operator does beyond a login
 //! checked   every block verified as it is read     upgrade          a file of the first layout
 //! backup, offline  copies and checks               copy, inspect    what both of them do
@@ -33,6 +33,7 @@ mod readers;
 mod reads;
 mod record;
 mod renew;
+mod roster;
 mod schema;
 mod scratch;
 mod slot;
@@ -110,11 +111,13 @@ use crate::domain::conflict::{Conflict, Resolution};
 use crate::domain::identifier::{Candidates, NormalizedIdentifier};
 use crate::domain::import::Imported;
 use crate::domain::mode::Mode;
+use crate::domain::roster::RosterCounts;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::backup::{BackupName, BackupStart, BackupView};
 use crate::service::ports::{
     ConflictQuery, ImportBatch, ImportKey, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved,
-    SavedCheckpoint, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
+    SavedCheckpoint, StoreError, StoreHealth, StragglerQuery, Updated, UserChange, UserCounts, UserPage, UserQuery,
+    UserStore,
 };
 use crate::telemetry::Metrics;
 
@@ -325,6 +328,18 @@ impl UserStore for RedbStore {
 
     fn counts(&self) -> BoxFuture<'_, Result<UserCounts, StoreError>> {
         Box::pin(self.read(|snapshot| Ok(Ledger::load(&snapshot.meta)?.counts)))
+    }
+
+    fn roster(&self) -> BoxFuture<'_, Result<RosterCounts, StoreError>> {
+        Box::pin(self.read(roster::counts))
+    }
+
+    fn stragglers(&self, query: StragglerQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {
+        Box::pin(self.read(move |snapshot| roster::stragglers(snapshot, &query)))
+    }
+
+    fn forget_listed(&self, users: Vec<(UserId, Version)>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.write(move |reply| Operation::ForgetListed(users, reply)))
     }
 
     fn note_login(&self, id: UserId, at: UnixSeconds) {

@@ -30,6 +30,7 @@ pub(super) enum Operation {
     InsertNew(Box<NewUser>, Reply<Inserted>),
     Update(UserId, Version, UserChange, Reply<Updated>),
     Resolve(u64, Resolution, Reply<Resolved>),
+    ForgetListed(Vec<(UserId, Version)>, Reply<u64>),
     Import(Box<ImportBatch>, Reply<Vec<Imported>>),
     SetMode(Mode, Reply<()>),
     /// Writes records anew, some of those after this one.
@@ -138,6 +139,10 @@ impl Operation {
                     ResolveWritten::Refused(why) => Resolved::Refused(why),
                 })
             }
+            Self::ForgetListed(users, reply) => {
+                let written = batch.forget_listed(&users);
+                finish(batch, reply, written, |forgotten, _on_disk| forgotten)
+            }
             Self::Import(rows, reply) => {
                 let written = batch.import(*rows);
                 finish(batch, reply, written, |results, _on_disk| results)
@@ -176,6 +181,7 @@ impl Operation {
             Self::InsertNew(_, reply) => drop(reply.send(Err(error()))),
             Self::Update(_, _, _, reply) => drop(reply.send(Err(error()))),
             Self::Resolve(_, _, reply) => drop(reply.send(Err(error()))),
+            Self::ForgetListed(_, reply) => drop(reply.send(Err(error()))),
             Self::Import(_, reply) => drop(reply.send(Err(error()))),
             Self::Renew(_, reply) => drop(reply.send(Err(error()))),
             Self::SetMode(_, reply) | Self::Probe(reply) => drop(reply.send(Err(error()))),

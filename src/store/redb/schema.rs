@@ -6,6 +6,7 @@
 //! | `users`, `aliases`, `legacy_ids`, `authferry` | here | records, names, legacy ids, numbers |
 //! | `logins` | here, kept by [`super::activity`] | user to when he last logged in |
 //! | `keys` | here, kept by [`super::keys`] | use and id of a key to its check value |
+//! | `roster_days`, `stragglers`, `pace` | [`super::roster`] | who has come over and who has not, by day |
 //! | `conflicts`, `conflict_pairs` | here, kept by [`super::conflicts`] | what an operator has to look at |
 //! | `imports` | [`super::import`] | an import to how far it came |
 //!
@@ -20,6 +21,7 @@ use uuid::Uuid;
 use super::fault::Fault;
 use super::import::IMPORTS;
 use super::record::{BadRecord, Codec};
+use super::roster;
 use crate::domain::credential::Credential;
 use crate::domain::mode::Mode;
 use crate::domain::user::{Origin, Standing, User, UserId, Version};
@@ -108,6 +110,7 @@ pub(super) struct Snapshot {
     pub(super) conflicts: ReadOnlyTable<u64, &'static [u8]>,
     pub(super) imports: ReadOnlyTable<&'static [u8], &'static [u8]>,
     pub(super) meta: ReadOnlyTable<&'static str, u64>,
+    pub(super) roster: roster::View,
 }
 
 impl Snapshot {
@@ -120,6 +123,7 @@ impl Snapshot {
             conflicts: transaction.open_table(CONFLICTS)?,
             imports: transaction.open_table(IMPORTS)?,
             meta: transaction.open_table(META)?,
+            roster: roster::View::of(transaction)?,
         })
     }
 }
@@ -135,6 +139,7 @@ pub(super) struct Tables<'txn> {
     pub(super) conflict_pairs: Table<'txn, &'static [u8], u64>,
     pub(super) imports: Table<'txn, &'static [u8], &'static [u8]>,
     pub(super) meta: Table<'txn, &'static str, u64>,
+    pub(super) roster: roster::Tables<'txn>,
 }
 
 impl<'txn> Tables<'txn> {
@@ -149,6 +154,7 @@ impl<'txn> Tables<'txn> {
             conflict_pairs: transaction.open_table(CONFLICT_PAIRS)?,
             imports: transaction.open_table(IMPORTS)?,
             meta: transaction.open_table(META)?,
+            roster: roster::Tables::of(transaction)?,
         })
     }
 }
@@ -160,10 +166,11 @@ pub(super) fn initialise(transaction: &WriteTransaction) -> Result<(), Fault> {
     Ledger::default().store(&mut tables.meta)
 }
 
-/// Brings a database of an older schema to this one, within one transaction: the tables that it lacks are made, and its number
-/// is raised (R101). Records stay as they are; each is written in today's format when it changes next.
+/// Brings a database of an older schema to this one, within one transaction: the tables that it lacks are made, users are counted by
+/// the day on which they were last seen, and its number is raised (R101). Records stay as they are; each is written in today's format when it changes next.
 pub(super) fn upgrade(transaction: &WriteTransaction) -> Result<(), Fault> {
     let mut tables = Tables::of(transaction, &Codec::default())?;
+    roster::count_everybody(&mut tables.roster, &tables.users)?;
     tables.meta.insert(SCHEMA_KEY, SCHEMA)?;
     Ok(())
 }

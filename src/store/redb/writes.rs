@@ -15,12 +15,14 @@ use super::conflicts;
 use super::fault::Fault;
 use super::people::{self, Row};
 use super::renew::{self, Renewed};
+use super::roster::Pending;
 use super::schema::{Ledger, Tables, find_user, keep_mode, own_id, user_of};
 use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::credential::{AbsentBecause, Credential};
 use crate::domain::identifier::{Identifier, NORMALIZATION_VERSION, NormalizedIdentifier};
 use crate::domain::login::{Holder, SaveDecision, decide_save};
 use crate::domain::mode::Mode;
+use crate::domain::roster::{Day, is_only_listed, place, step};
 use crate::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
 use crate::service::ports::{NewUser, NotChanged, ProvenUser, UserChange};
 
@@ -62,7 +64,7 @@ pub(super) struct Workshop {
 pub(super) struct Batch<'txn> {
     pub(super) tables: Tables<'txn>,
     pub(super) ledger: Ledger,
-    workshop: &'txn Workshop,
+    pub(super) roster: Pending,
     pub(super) workshop: &'txn Workshop,
     changed: bool,
     operation_wrote: bool,
@@ -71,7 +73,7 @@ pub(super) struct Batch<'txn> {
 impl<'txn> Batch<'txn> {
     pub(super) fn new(tables: Tables<'txn>, workshop: &'txn Workshop) -> Result<Self, Fault> {
         let ledger = Ledger::load(&tables.meta)?;
-        Ok(Self { tables, ledger, workshop, changed: false, operation_wrote: false })
+        Ok(Self { tables, ledger, roster: Pending::default(), workshop, changed: false, operation_wrote: false })
     }
 
     /// Whether there is anything to commit.
@@ -94,8 +96,9 @@ impl<'txn> Batch<'txn> {
         self.operation_wrote = true;
     }
 
-    /// Writes the ledger, the last thing before the commit.
+    /// Writes what is kept beside the records, the last thing before the commit.
     pub(super) fn finish(mut self) -> Result<Ledger, Fault> {
+        self.roster.store(&mut self.tables.roster, Day::of(self.workshop.clock.wall()))?;
         self.ledger.store(&mut self.tables.meta)?;
         Ok(self.ledger)
     }
@@ -224,7 +227,7 @@ impl<'txn> Batch<'txn> {
 
     pub(super) fn write_logins(&mut self, taken: &activity::Taken) -> Result<(), Fault> {
         let (changed, wrote) = (&mut self.changed, &mut self.operation_wrote);
-        activity::write(&mut self.tables, taken, || (*changed, *wrote) = (true, true))
+        activity::write(&mut self.tables, &mut self.roster, taken, || (*changed, *wrote) = (true, true))
     }
 
     pub(super) fn keep_mode(&mut self, mode: Mode) -> Result<(), Fault> {
@@ -284,6 +287,11 @@ impl<'txn> Batch<'txn> {
         let bytes = self.tables.users.encode(&after)?;
         let id = after.id.0.as_bytes();
 
+        let last_login = match before {
+            Some(_) => self.tables.logins.get(id)?.map(|at| UnixSeconds(at.value())),
+            None => None,
+        };
+
         self.about_to_write();
         self.tables.users.insert(id, bytes.as_slice())?;
         let kept_before = before.map_or(&[][..], |before| &before.identifiers);
@@ -302,7 +310,49 @@ impl<'txn> Batch<'txn> {
             self.tables.legacy_ids.insert(gained.as_key(), id)?;
         }
         self.ledger = ledger;
+        self.note_place(before, &after, last_login);
         Ok(after)
+    }
+
+    /// Notes where somebody stands now, and whether he has just come over.
+    fn note_place(&mut self, before: Option<&User>, after: &User, last_login: Option<UnixSeconds>) {
+        let was = before.map(|before| place(before, last_login));
+        self.roster.moved(after.id, was.flatten(), place(after, last_login));
+        if let Some(step) = step(was, after, Day::of(self.workshop.clock.wall())) {
+            self.roster.stepped(step);
+        }
+    }
+
+    pub(super) fn forget_listed(&mut self, users: &[(UserId, Version)]) -> Result<u64, Fault> {
+        let mut forgotten = 0;
+        for (id, version) in users {
+            let Some(user) = find_user(&self.tables.users, id.0.as_bytes())? else { continue };
+            let living = match user.standing {
+                Standing::Active | Standing::Disabled => true,
+                Standing::Deleted => false,
+            };
+            if user.version == *version && living && is_only_listed(&user) {
+                self.remove(&user)?;
+                forgotten += 1;
+            }
+        }
+        Ok(forgotten)
+    }
+
+    /// Takes a record out with all that leads to it, as if it had never been.
+    fn remove(&mut self, user: &User) -> Result<(), Fault> {
+        self.about_to_write();
+        let last_login = self.tables.logins.remove(user.id.0.as_bytes())?.map(|at| UnixSeconds(at.value()));
+        self.tables.users.remove(user.id.0.as_bytes())?;
+        for name in &user.identifiers {
+            self.tables.aliases.remove(name.normalized.as_key())?;
+        }
+        if let Some(id) = &user.legacy_id {
+            self.tables.legacy_ids.remove(id.as_key())?;
+        }
+        self.ledger.count_out(user);
+        self.roster.moved(user.id, place(user, last_login), None);
+        Ok(())
     }
 }
 

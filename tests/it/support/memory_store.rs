@@ -15,11 +15,12 @@ use authferry::domain::import::{self, Bearers, ImportDecision, Imported, Incomin
 use authferry::domain::login::{Holder, SaveDecision, decide_save};
 use authferry::domain::mode::Mode;
 use authferry::domain::proof::Migrated;
+use authferry::domain::roster::{Day, Pace, Place, RosterCounts, Side, Tally, is_only_listed, place, step};
 use authferry::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
 use authferry::service::ports::{
     AfterRemoval, ConflictQuery, Found, ImportBatch, ImportKey, Inserted, Lookup, NameHolder, NewUser, NotChanged,
-    ProvenUser, Resolved, Saved, SavedCheckpoint, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
-    UserQuery, UserStore,
+    ProvenUser, Resolved, Saved, SavedCheckpoint, StoreError, StoreHealth, StragglerQuery, Updated, UserChange,
+    UserCounts, UserPage, UserQuery, UserStore,
 };
 use authferry::store::redb::MAX_ALIASES;
 use futures_util::FutureExt;
@@ -40,6 +41,9 @@ struct State {
     last_conflict: u64,
     logins: BTreeMap<UserId, UnixSeconds>,
     imports: BTreeMap<[u8; 32], SavedCheckpoint>,
+    /// Where everybody stands, as it was when he last changed.
+    places: BTreeMap<UserId, Option<Place>>,
+    pace: BTreeMap<Day, Pace>,
     revision: u64,
     mode: Option<Mode>,
     health: StoreHealth,
@@ -56,6 +60,8 @@ impl Default for State {
             last_conflict: 0,
             logins: BTreeMap::new(),
             imports: BTreeMap::new(),
+            places: BTreeMap::new(),
+            pace: BTreeMap::new(),
             revision: 0,
             mode: None,
             health: StoreHealth::Ready,
@@ -113,8 +119,70 @@ impl State {
         }
         self.last_write = self.last_write.max(user.updated_at);
         let done = Migrated::assert_after_commit(user.id, user.version);
+        if user.standing == Standing::Deleted {
+            self.logins.remove(&user.id);
+        }
+        self.note_place(&user);
         self.users.insert(user.id, user);
         done
+    }
+
+    fn note_place(&mut self, user: &User) {
+        let today = Day::of(self.last_write);
+        let now = place(user, self.logins.get(&user.id).copied());
+        let before = self.places.insert(user.id, now);
+        if let Some(step) = step(before, user, today) {
+            self.pace.entry(today).or_default().count(step);
+        }
+        if self.pace.is_empty() && now.is_some_and(|place| place.side == Side::Straggler) {
+            self.pace.insert(today, Pace::default());
+        }
+    }
+
+    fn roster(&self) -> RosterCounts {
+        let mut counts = RosterCounts { pace: self.pace.clone(), ..RosterCounts::default() };
+        for place in self.places.values().flatten() {
+            let row = counts.days.entry(place.day).or_default();
+            let value = u128::from(place.value);
+            let (stragglers, over) = if place.side == Side::Over { (0, 1) } else { (1, 0) };
+            let one = Tally {
+                stragglers,
+                straggler_value: value * u128::from(stragglers),
+                over,
+                over_value: value * u128::from(over),
+                listed: u64::from(place.listed),
+            };
+            *row = row.and(one);
+        }
+        counts
+    }
+
+    fn stragglers(&self, query: &StragglerQuery) -> UserPage {
+        let key = |id: &UserId, place: &Place| format!("{:05}-{id}", place.day.number());
+        let stands = |place: &&Place| place.side == Side::Straggler && query.days.contains(&place.day);
+        let places = self.places.iter().filter_map(|(id, place)| Some((*id, place.as_ref().filter(stands)?)));
+        let mut keys: Vec<(String, UserId)> = places.map(|(id, place)| (key(&id, place), id)).collect();
+        keys.sort_by(|one, other| other.cmp(one));
+        let after = |key: &str| query.after.as_deref().is_none_or(|after| key < after);
+        let worth = |id: &UserId| self.users[id].roster.and_then(|roster| roster.value).unwrap_or(0);
+        let mut rest = keys.into_iter().filter(|(key, id)| after(key) && worth(id) >= query.min_value).peekable();
+        let page: Vec<_> = rest.by_ref().take(query.limit.clamp(1, 1_000)).collect();
+        let next = rest.peek().and(page.last()).map(|(key, _)| key.clone());
+        UserPage { users: page.iter().map(|(_, id)| copy(&self.users[id])).collect(), next }
+    }
+
+    fn forget_listed(&mut self, users: &[(UserId, Version)]) -> u64 {
+        let before = self.users.len();
+        for (id, version) in users {
+            let known = self.users.get(id).filter(|user| user.version == *version && is_only_listed(user));
+            if known.is_some_and(|user| user.standing != Standing::Deleted) {
+                self.users.remove(id);
+                self.places.remove(id);
+                self.taken.retain(|_, holder| holder != id);
+                self.by_legacy_id.retain(|_, holder| holder != id);
+            }
+        }
+        (before - self.users.len()) as u64
     }
 
     fn next_version(&mut self) -> Version {
@@ -407,6 +475,11 @@ impl State {
                 Ok(None) => return Imported::Skipped(id, Skip::Unchanged),
                 Ok(Some(next)) => next,
             },
+            ImportDecision::List(id) => match import::listed(&self.users[&id], row, at) {
+                Err(rejection) => return Imported::Rejected(rejection),
+                Ok(None) => return Imported::Skipped(id, Skip::Unchanged),
+                Ok(Some(next)) => next,
+            },
             ImportDecision::Replace(id) => match import::replaced(&self.users[&id], row, at) {
                 Err(rejection) => return Imported::Rejected(rejection),
                 Ok(next) => next,
@@ -415,7 +488,10 @@ impl State {
         let id = next.id;
         let is_new = !self.users.contains_key(&id);
         let version = self.next_version();
+        // What an import does is nobody's step.
+        let pace = self.pace.clone();
         self.keep(User { version, ..next });
+        self.pace = if pace.is_empty() { self.pace.keys().map(|day| (*day, Pace::default())).collect() } else { pace };
         if is_new { Imported::Created(id) } else { Imported::Updated(id) }
     }
 
@@ -571,7 +647,21 @@ impl UserStore for MemoryStore {
         if is_here {
             let last = state.logins.entry(id).or_insert(at);
             *last = at.max(*last);
+            let place = place(&state.users[&id], state.logins.get(&id).copied());
+            state.places.insert(id, place);
         }
+    }
+
+    fn roster(&self) -> BoxFuture<'_, Result<RosterCounts, StoreError>> {
+        async { self.read(State::roster) }.boxed()
+    }
+
+    fn stragglers(&self, query: StragglerQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {
+        async move { self.read(|state| state.stragglers(&query)) }.boxed()
+    }
+
+    fn forget_listed(&self, users: Vec<(UserId, Version)>) -> BoxFuture<'_, Result<u64, StoreError>> {
+        async move { self.write(|state| state.forget_listed(&users)) }.boxed()
     }
 
     fn last_login<'a>(&'a self, ids: &'a [UserId]) -> BoxFuture<'a, Result<Vec<Option<UnixSeconds>>, StoreError>> {

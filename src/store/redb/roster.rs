@@ -1,0 +1,362 @@
+//! Who has not come over, kept so that nobody has to walk ten million records to know: counts by the day on which each was last seen,
+//! the stragglers in the order of that day, and how many came over on each of the last days.
+//!
+//! All three follow the records in the very commit that changes one. What an operation changes is only noted in [`Pending`], and written
+//! once for the whole transaction, sorted. Called by [`super::writes`] (which writes records), [`super::reads`]' threads, and by whoever
+//! brings a file of an older schema up to date. Decides nothing about who stands where: [`crate::domain::roster`] does.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use ::redb::{
+    ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction,
+};
+use uuid::Uuid;
+
+use super::fault::Fault;
+use super::schema::{IdBytes, Snapshot, Users, user_of};
+use crate::domain::roster::{Day, PACE_DAYS, Pace, Place, RosterCounts, Side, Step, Tally, place};
+use crate::domain::user::UserId;
+use crate::service::ports::{StragglerQuery, UserPage};
+
+/// A day, then an id: stragglers in the order in which they were last seen, those never seen first.
+type StragglerKey = [u8; 18];
+
+/// Stragglers, their value, users who are over, their value, how many of both were listed.
+type DayRow = (u64, u128, u64, u128, u64);
+
+/// Came over, of these active, arrived, registered.
+type PaceRow = (u64, u64, u64, u64);
+
+/// Day of last activity -> how many stand where. Days on which nobody was last seen have no row.
+const DAYS: TableDefinition<'_, u16, DayRow> = TableDefinition::new("roster_days");
+/// [`StragglerKey`] of every straggler.
+const STRAGGLERS: TableDefinition<'_, &StragglerKey, ()> = TableDefinition::new("stragglers");
+/// Day -> the steps that were made on it; the oldest gives way.
+const PACE: TableDefinition<'_, u16, PaceRow> = TableDefinition::new("pace");
+
+/// The largest page.
+const MAX_PAGE: usize = 1_000;
+
+/// As many stragglers are looked at for one page; a page of few valuable ones among many ends early.
+const MAX_SCANNED: usize = 4_000;
+
+/// The three tables in one committed state.
+pub(super) struct View {
+    days: ReadOnlyTable<u16, DayRow>,
+    stragglers: ReadOnlyTable<&'static StragglerKey, ()>,
+    pace: ReadOnlyTable<u16, PaceRow>,
+}
+
+impl View {
+    pub(super) fn of(transaction: &ReadTransaction) -> Result<Self, Fault> {
+        Ok(Self {
+            days: transaction.open_table(DAYS)?,
+            stragglers: transaction.open_table(STRAGGLERS)?,
+            pace: transaction.open_table(PACE)?,
+        })
+    }
+}
+
+/// The three tables, opened for writing.
+pub(super) struct Tables<'txn> {
+    days: Table<'txn, u16, DayRow>,
+    stragglers: Table<'txn, &'static StragglerKey, ()>,
+    pace: Table<'txn, u16, PaceRow>,
+}
+
+impl<'txn> Tables<'txn> {
+    /// Makes those that are not there yet.
+    pub(super) fn of(transaction: &'txn WriteTransaction) -> Result<Self, Fault> {
+        Ok(Self {
+            days: transaction.open_table(DAYS)?,
+            stragglers: transaction.open_table(STRAGGLERS)?,
+            pace: transaction.open_table(PACE)?,
+        })
+    }
+}
+
+/// What one transaction changes, until it is written by [`Pending::store`].
+#[derive(Default)]
+pub(super) struct Pending {
+    days: BTreeMap<Day, Difference>,
+    /// Whether a straggler is there in the end, whatever he was in between.
+    stragglers: BTreeMap<StragglerKey, Presence>,
+    pace: Pace,
+}
+
+/// How a day's row changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Difference {
+    stragglers: i64,
+    straggler_value: i128,
+    over: i64,
+    over_value: i128,
+    listed: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    There,
+    Gone,
+}
+
+impl Pending {
+    /// Notes where a user stood and where he stands now.
+    pub(super) fn moved(&mut self, id: UserId, before: Option<Place>, after: Option<Place>) {
+        if before == after {
+            return;
+        }
+        for (place, sign) in [(before, -1), (after, 1)] {
+            let Some(place) = place else { continue };
+            self.days.entry(place.day).or_default().count(place, sign);
+            if place.side == Side::Straggler {
+                let presence = if sign < 0 { Presence::Gone } else { Presence::There };
+                self.stragglers.insert(straggler_key(place.day, id.0.as_bytes()), presence);
+            }
+        }
+    }
+
+    /// The steps so far.
+    pub(super) fn steps(&self) -> Pace {
+        self.pace
+    }
+
+    /// Forgets the steps that were noted since: an import made them, and nobody by himself.
+    pub(super) fn back_to(&mut self, steps: Pace) {
+        self.pace = steps;
+    }
+
+    /// Notes a step.
+    pub(super) fn stepped(&mut self, step: Step) {
+        self.pace.count(step);
+    }
+
+    /// Writes all that was noted.
+    pub(super) fn store(self, tables: &mut Tables<'_>, today: Day) -> Result<(), Fault> {
+        let steps = self.pace;
+        self.store_places(tables)?;
+        // The row of the first day tells since when is counted, even if nobody made a step on it.
+        let begins = tables.pace.is_empty()? && !tables.stragglers.is_empty()?;
+        if steps != Pace::default() || begins {
+            keep_pace(&mut tables.pace, today, steps)?;
+        }
+        Ok(())
+    }
+
+    fn store_places(self, tables: &mut Tables<'_>) -> Result<(), Fault> {
+        for (day, difference) in self.days {
+            let day = day.number();
+            let row = difference.applied_to(tally_of(&tables.days, day)?);
+            if row == Tally::default() {
+                tables.days.remove(day)?;
+            } else {
+                tables.days.insert(day, row_of(row))?;
+            }
+        }
+        for (key, presence) in self.stragglers {
+            match presence {
+                Presence::There => drop(tables.stragglers.insert(&key, ())?),
+                Presence::Gone => drop(tables.stragglers.remove(&key)?),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Difference {
+    fn count(&mut self, place: Place, sign: i64) {
+        let value = i128::from(sign) * i128::from(place.value);
+        match place.side {
+            Side::Straggler => {
+                self.stragglers += sign;
+                self.straggler_value += value;
+            }
+            Side::Over => {
+                self.over += sign;
+                self.over_value += value;
+            }
+        }
+        self.listed += sign * i64::from(place.listed);
+    }
+
+    fn applied_to(self, tally: Tally) -> Tally {
+        let number = |before: u64, by: i64| before.saturating_add_signed(by);
+        let value = |before: u128, by: i128| before.saturating_add_signed(by);
+        Tally {
+            stragglers: number(tally.stragglers, self.stragglers),
+            straggler_value: value(tally.straggler_value, self.straggler_value),
+            over: number(tally.over, self.over),
+            over_value: value(tally.over_value, self.over_value),
+            listed: number(tally.listed, self.listed),
+        }
+    }
+}
+
+/// All counts: as many rows as there are days on which somebody was last seen, thousands at most.
+pub(super) fn counts(snapshot: &Snapshot) -> Result<RosterCounts, Fault> {
+    let mut counts = RosterCounts::default();
+    for row in snapshot.roster.days.iter()? {
+        let (day, row) = row?;
+        counts.days.insert(Day::from_number(day.value()), tally(row.value()));
+    }
+    for row in snapshot.roster.pace.iter()? {
+        let (day, row) = row?;
+        counts.pace.insert(Day::from_number(day.value()), pace(row.value()));
+    }
+    Ok(counts)
+}
+
+/// A page of stragglers, those seen last first. The cursor is where the last one looked at stands; one that is none of ours ends the listing
+/// rather than starting it anew.
+pub(super) fn stragglers(snapshot: &Snapshot, query: &StragglerQuery) -> Result<UserPage, Fault> {
+    let limit = query.limit.clamp(1, MAX_PAGE);
+    let mut page = UserPage { users: Vec::new(), next: None };
+    if query.days.is_empty() {
+        return Ok(page);
+    }
+    let lowest = straggler_key(*query.days.start(), &[0; 16]);
+    let highest = straggler_key(*query.days.end(), &[u8::MAX; 16]);
+    let after = query.after.as_deref().map(read_cursor);
+    let end = match &after {
+        None => Bound::Included(&highest),
+        Some(None) => return Ok(page),
+        // Beyond the bucket's own end there is nobody of it: a cursor of another bucket.
+        Some(Some(after)) if *after > highest => Bound::Included(&highest),
+        Some(Some(after)) if *after < lowest => return Ok(page),
+        Some(Some(after)) => Bound::Excluded(after),
+    };
+    let mut last = None;
+    let mut scanned = 0;
+    for row in snapshot.roster.stragglers.range::<&StragglerKey>((Bound::Included(&lowest), end))?.rev() {
+        let (key, _unit) = row?;
+        if page.users.len() == limit || scanned == MAX_SCANNED {
+            page.next = last;
+            break;
+        }
+        scanned += 1;
+        let user = user_of(&snapshot.users, id_in(key.value()))?;
+        last = Some(cursor(key.value()));
+        if user.roster.and_then(|roster| roster.value).unwrap_or(0) >= query.min_value {
+            page.users.push(user);
+        }
+    }
+    Ok(page)
+}
+
+/// Counts everybody of a store that was made before these tables, which are empty. That was before times of logins, too. A record that
+/// cannot be read is nobody's to count; it is found by whoever looks for its user.
+pub(super) fn count_everybody(
+    tables: &mut Tables<'_>,
+    users: &Users<impl ReadableTable<&'static IdBytes, &'static [u8]>>,
+) -> Result<(), Fault> {
+    let mut pending = Pending::default();
+    for row in users.iter()? {
+        let (id, bytes) = row?;
+        let id = UserId(Uuid::from_bytes(*id.value()));
+        if let Ok(user) = users.decode(id, bytes.value()) {
+            pending.moved(id, None, place(&user, None));
+        }
+        // Ten million noted stragglers would be a gigabyte.
+        if pending.stragglers.len() >= COUNTED_AT_ONCE {
+            std::mem::take(&mut pending).store_places(tables)?;
+        }
+    }
+    pending.store_places(tables)
+}
+
+/// As many stragglers are noted in memory while everybody is counted.
+const COUNTED_AT_ONCE: usize = 100_000;
+
+fn keep_pace(table: &mut Table<'_, u16, PaceRow>, today: Day, steps: Pace) -> Result<(), Fault> {
+    let before = table.get(today.number())?.map(|row| pace(row.value())).unwrap_or_default();
+    let after = before.and(steps);
+    table.insert(today.number(), (after.came_over, after.came_over_active, after.arrived, after.registered))?;
+    while table.len()? > PACE_DAYS {
+        drop(table.pop_first()?);
+    }
+    Ok(())
+}
+
+fn tally_of(days: &Table<'_, u16, DayRow>, day: u16) -> Result<Tally, Fault> {
+    Ok(days.get(day)?.map(|row| tally(row.value())).unwrap_or_default())
+}
+
+fn tally((stragglers, straggler_value, over, over_value, listed): DayRow) -> Tally {
+    Tally { stragglers, straggler_value, over, over_value, listed }
+}
+
+fn row_of(tally: Tally) -> DayRow {
+    (tally.stragglers, tally.straggler_value, tally.over, tally.over_value, tally.listed)
+}
+
+fn pace((came_over, came_over_active, arrived, registered): PaceRow) -> Pace {
+    Pace { came_over, came_over_active, arrived, registered }
+}
+
+fn straggler_key(day: Day, id: &IdBytes) -> StragglerKey {
+    let mut key = [0; 18];
+    let (front, back) = key.split_at_mut(2);
+    front.copy_from_slice(&day.number().to_be_bytes());
+    back.copy_from_slice(id);
+    key
+}
+
+fn id_in(key: &StragglerKey) -> &IdBytes {
+    // An array of 18 has a last chunk of 16.
+    key.last_chunk().unwrap_or(&[0; 16])
+}
+
+/// `20600-0190…`: the day and the id.
+fn cursor(key: &StragglerKey) -> String {
+    let [high, low, ..] = *key;
+    format!("{}-{}", u16::from_be_bytes([high, low]), Uuid::from_bytes(*id_in(key)))
+}
+
+fn read_cursor(text: &str) -> Option<StragglerKey> {
+    let (day, id) = text.split_once('-')?;
+    let key = straggler_key(Day::from_number(day.parse().ok()?), Uuid::try_parse(id).ok()?.as_bytes());
+    // One spelling, as everywhere.
+    (cursor(&key) == text).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_back_and_nothing_else_is_one() {
+        let key = straggler_key(Day::from_number(20_600), Uuid::from_u128(0x0190_abcd << 96).as_bytes());
+        let text = cursor(&key);
+        assert_eq!(read_cursor(&text), Some(key));
+        assert_eq!(text, "20600-0190abcd-0000-0000-0000-000000000000");
+        for other in
+            ["", "20600", "20600-", "-0190abcd-0000-0000-0000-000000000000", "0", &text[1..], &text.to_uppercase()]
+        {
+            assert_ne!(read_cursor(other), Some(key), "{other}");
+        }
+        for other in ["+20600-0190abcd-0000-0000-0000-000000000000", "020600-0190abcd-0000-0000-0000-000000000000"] {
+            assert_eq!(read_cursor(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn keys_sort_by_day_and_then_by_id() {
+        let key = |day, id| straggler_key(Day::from_number(day), Uuid::from_u128(id).as_bytes());
+        assert!(key(0, u128::MAX) < key(1, 0) && key(255, 9) < key(256, 0) && key(300, 1) < key(300, 2));
+    }
+
+    #[test]
+    fn a_user_who_leaves_and_comes_back_in_one_transaction_is_there() {
+        let mut pending = Pending::default();
+        let place = Place { day: Day::from_number(9), side: Side::Straggler, value: 3, listed: true };
+        let over = Place { side: Side::Over, ..place };
+        let id = UserId(Uuid::from_u128(1));
+        for (before, after) in [(None, Some(place)), (Some(place), Some(over)), (Some(over), Some(place))] {
+            pending.moved(id, before, after);
+        }
+        assert_eq!(pending.stragglers.values().copied().collect::<Vec<_>>(), [Presence::There]);
+        let difference = Difference { stragglers: 1, straggler_value: 3, listed: 1, ..Difference::default() };
+        assert_eq!(pending.days.into_values().collect::<Vec<_>>(), [difference]);
+    }
+}
