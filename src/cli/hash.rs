@@ -12,7 +12,9 @@ use super::terminal::{Terminal, inert};
 use super::text;
 use crate::domain::clock::{Clock as _, SystemClock};
 use crate::domain::password::{Password, PasswordNormalization};
-use crate::password::formats::{self, Bounds, Declaration, Described, MAX_ENCODED_BYTES, PrehashKeys, Terms, Unusable, Wraps};
+use crate::password::formats::{
+    self, Bounds, Declaration, Described, MAX_ENCODED_BYTES, PrehashKeys, Terms, Unusable, Wraps,
+};
 use crate::password::trial::{Trial, TrialError, Verdict};
 
 /// Try a known password against a stored hash
@@ -109,7 +111,9 @@ impl Test {
             (None, Some(path)) => from_file(path)?,
             (None, None) => {
                 let line = terminal.read_line()?;
-                line.ok_or_else(|| Failure::Usage("there is no hash: neither an argument nor on standard input".to_owned()))?
+                line.ok_or_else(|| {
+                    Failure::Usage("there is no hash: neither an argument nor on standard input".to_owned())
+                })?
             }
         };
         if given.is_empty() || given.len() > MAX_ENCODED_BYTES {
@@ -138,7 +142,9 @@ impl Test {
             line.ok_or_else(|| Failure::Usage("there is no password on standard input".to_owned()))?
         } else {
             let asked = terminal.ask_hidden("Password: ");
-            asked.map_err(|error| Failure::Usage(format!("there is no terminal to ask at ({error}): use --password-stdin")))?
+            asked.map_err(|error| {
+                Failure::Usage(format!("there is no terminal to ask at ({error}): use --password-stdin"))
+            })?
         };
         Password::new(typed).map_err(Failure::of)
     }
@@ -217,7 +223,8 @@ fn list(json: bool, terminal: &mut Terminal) -> Ended {
         terminal.line(serde_json::Value::Array(formats))?;
         return Ok(());
     }
-    let rows = formats::all().map(|about| [about.name, about.shape, wraps(about.wraps), about.made_by].map(str::to_owned));
+    let rows =
+        formats::all().map(|about| [about.name, about.shape, wraps(about.wraps), about.made_by].map(str::to_owned));
     terminal.line(text::table(["FORMAT", "LOOKS LIKE", "WRAPPED", "MADE BY"], rows))?;
     Ok(())
 }
@@ -287,7 +294,10 @@ mod tests {
         let (out, ended, code) =
             run(&["test", bare, "--hash-template", "{SALT}{PASSWORD}", "--password-stdin"], "hashcat\n");
         assert_eq!((ended, code), (Err("the password does not match".to_owned()), 1));
-        assert!(out.contains("it would match if the salt is appended: --hash-template 'md5:{PASSWORD}{SALT}'"), "{out}");
+        assert!(
+            out.contains("it would match if the salt is appended: --hash-template 'md5:{PASSWORD}{SALT}'"),
+            "{out}"
+        );
         let (out, _, code) = run(&["test", DJANGO, "--password-stdin"], "another\n");
         assert!(code == 1 && !out.contains("would match"), "{out}");
         let (out, _, _) = run(&["test", DJANGO, "--password-stdin"], " hashcat\n");

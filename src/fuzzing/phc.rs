@@ -4,15 +4,8 @@ use crate::password::formats::{Bounds, MAX_ENCODED_BYTES, Unusable, hint, recogn
 use crate::password::fuzzed::{reencoded, rounds, verify};
 
 /// Under which nothing can be asked for.
-const NOTHING: Bounds = Bounds {
-    memory_kib: 0,
-    work_kib: 0,
-    lanes: 0,
-    bcrypt_cost: 0,
-    scrypt_kib: 0,
-    pbkdf2_rounds: 0,
-    digest_rounds: 0,
-};
+const NOTHING: Bounds =
+    Bounds { memory_kib: 0, work_kib: 0, lanes: 0, bcrypt_cost: 0, scrypt_kib: 0, pbkdf2_rounds: 0, digest_rounds: 0 };
 
 /// Of the fast digests, so many are computed here.
 const CHEAP_ROUNDS: u64 = 2_000;

@@ -191,7 +191,10 @@ mod tests {
     #[test]
     fn a_bare_digest_is_guessed_by_its_password() {
         let guessed = |bare: &str, typed: &str| Trial::new(Terms::default()).guess(bare, None, &password(typed));
-        assert_eq!(guessed("8743b52063cd84097a65d1633f5c74f5", "hashcat"), Some("say --hash-template '{PASSWORD}'".to_owned()));
+        assert_eq!(
+            guessed("8743b52063cd84097a65d1633f5c74f5", "hashcat"),
+            Some("say --hash-template '{PASSWORD}'".to_owned())
+        );
         let forum = guessed("8d2129083ef35f4b365d5d87487e1207:47204", "hashcat").unwrap_or_default();
         assert!(forum.contains("'md5:{md5:{SALT}}{md5:{PASSWORD}}'"), "{forum}");
         assert_eq!(guessed("8743b52063cd84097a65d1633f5c74f5", "another"), None);

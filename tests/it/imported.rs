@@ -10,9 +10,9 @@ use authferry::password::formats::{self, Declaration, Terms, WrapParams, Wrapper
 use authferry::service::ports::{Found, UserStore as _};
 use serde_json::{Value, json};
 
+use crate::store_people::{candidates, email};
 use crate::support::legacy::LegacyDouble;
 use crate::support::memory_store::{MemoryStore, user};
-use crate::store_people::{candidates, email};
 use crate::support::service::{Kept, rig, word};
 
 struct Row {
@@ -24,8 +24,8 @@ struct Row {
 /// One user a format, out of the hashes that its makers' software made; and one more for each that is weak, wrapped.
 fn rows() -> Vec<Row> {
     let all: Vec<Value> = serde_json::from_str(include_str!("fixtures/passwords.json")).expect("rows");
-    let mut wrapper =
-        Wrapper::new(WrapParams { memory_kib: 64, iterations: 1, parallelism: 1 }, Terms::default()).expect("parameters");
+    let mut wrapper = Wrapper::new(WrapParams { memory_kib: 64, iterations: 1, parallelism: 1 }, Terms::default())
+        .expect("parameters");
     let (mut seen, mut rows) = (BTreeSet::new(), Vec::new());
     for row in &all {
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
@@ -43,7 +43,11 @@ fn rows() -> Vec<Row> {
             None => hash,
         };
         if let Some(wrapped) = wrapper.wrap(&encoded).expect("a usable hash") {
-            rows.push(Row { format: format!("wrapped {format}"), password: password.clone(), encoded: wrapped.to_string() });
+            rows.push(Row {
+                format: format!("wrapped {format}"),
+                password: password.clone(),
+                encoded: wrapped.to_string(),
+            });
         }
         rows.push(Row { format, password, encoded });
     }
@@ -62,7 +66,10 @@ async fn r52_an_imported_password_is_replaced_by_argon2id_at_the_first_login_tha
     let (double, store) = (LegacyDouble::well_behaved(), Arc::new(MemoryStore::default()));
     let rows = rows();
     let formats: BTreeMap<&str, usize> = rows.iter().map(|row| (row.format.as_str(), 1)).collect();
-    assert!(formats.len() > 35 && formats.keys().filter(|name| name.starts_with("wrapped")).count() > 10, "{formats:?}");
+    assert!(
+        formats.len() > 35 && formats.keys().filter(|name| name.starts_with("wrapped")).count() > 10,
+        "{formats:?}"
+    );
     for (number, row) in rows.iter().enumerate() {
         let hash = StoredHash::new(row.encoded.clone(), PasswordNormalization::None);
         let names = vec![email(&format!("user{number}@example.com"))];
@@ -72,10 +79,14 @@ async fn r52_an_imported_password_is_replaced_by_argon2id_at_the_first_login_tha
     for (number, row) in rows.iter().enumerate() {
         let name = format!("user{number}@example.com");
         assert_eq!(word(&rig.login(&name, &row.password).await), "ok", "{}: {}", row.format, row.encoded);
-        let Credential::Argon2id(first) = stored(&store, &name).await else { panic!("{} was not replaced", row.format) };
+        let Credential::Argon2id(first) = stored(&store, &name).await else {
+            panic!("{} was not replaced", row.format)
+        };
         assert!(first.expose().starts_with("$argon2id$v=19$m=8192,t=1,p=1$"), "{}", row.format);
         assert_eq!(word(&rig.login(&name, &row.password).await), "ok", "{}", row.format);
-        let Credential::Argon2id(second) = stored(&store, &name).await else { panic!("{} is ours no more", row.format) };
+        let Credential::Argon2id(second) = stored(&store, &name).await else {
+            panic!("{} is ours no more", row.format)
+        };
         assert_eq!(first.expose(), second.expose(), "{}: once is enough", row.format);
     }
     assert_eq!(double.calls(), 0, "legacy was asked about somebody");

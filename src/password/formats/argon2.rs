@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 
 use super::text::{self, UNPADDED};
 use super::{
-    About, Arena, Bounds, Format, NoAnswer, Scheme, Stored, Strength, Terms, Unusable, Wraps, is_equal, read_inner, within,
+    About, Arena, Bounds, Format, NoAnswer, Scheme, Stored, Strength, Terms, Unusable, Wraps, is_equal, read_inner,
+    within,
 };
 
 pub(super) const ARGON2: Format = Format {
@@ -138,7 +139,9 @@ impl Scheme for Parsed {
         let (memory, passes, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
         let (salt, tag) = (self.salt.len(), self.tag.len());
         let name = self.algorithm;
-        format!("{name} version {version}, {memory} KiB, {passes} passes, {lanes} lanes, a salt of {salt} bytes, {tag} bytes")
+        format!(
+            "{name} version {version}, {memory} KiB, {passes} passes, {lanes} lanes, a salt of {salt} bytes, {tag} bytes"
+        )
     }
 
     fn strength(&self) -> Strength {

@@ -45,7 +45,8 @@ fn read(encoded: &str, terms: &Terms) -> Result<Stored, Unusable> {
         Some((1, rest)) => {
             let mut rest = rest;
             let [function, iterations, salt] = [number(&mut rest)?, number(&mut rest)?, number(&mut rest)?];
-            let function = usize::try_from(function).ok().and_then(|at| V3_FUNCTIONS.get(at)).ok_or(Unusable::Malformed)?;
+            let function =
+                usize::try_from(function).ok().and_then(|at| V3_FUNCTIONS.get(at)).ok_or(Unusable::Malformed)?;
             let salt = usize::try_from(salt).ok().filter(|bytes| *bytes >= V3_MIN_BYTES).ok_or(Unusable::Malformed)?;
             let (salt, digest) = rest.split_at_checked(salt).ok_or(Unusable::Malformed)?;
             Pbkdf2::new(*function, Some(iterations.into()), salt, Spelling::AspNetV3)?.stored(digest, terms)

@@ -3,7 +3,7 @@
 //! Like every bcrypt it looks at the first 72 bytes of a password and no further: what legacy accepted stays accepted. Such a
 //! hash is replaced by Argon2id, which looks at all of them, at the first login that it verifies. A NUL byte does not end a
 //! password here, though it does in C: comparing more finely than legacy costs one question to legacy, comparing more coarsely
-//! would let a stranger in.
+//! would let a stranger in. (bcrypt repeats what it is given with a NUL between, so that `a` and `a`, NUL, `a` are one to it: everywhere.)
 //!
 //! `2x` marks what crypt_blowfish made before 1.1: it took the bytes of a password for signed numbers. That mistake is made here again,
 //! for `2x` alone.
@@ -47,9 +47,7 @@ pub(super) const DJANGO_SHA256: Format = Format {
         wraps: Wraps::Never,
     },
     claims: |encoded| encoded.starts_with("bcrypt_sha256$"),
-    read: |encoded, terms| {
-        read(encoded.strip_prefix("bcrypt_sha256$").unwrap_or_default(), Before::HexOfSha256, terms)
-    },
+    read: |encoded, terms| read(encoded.strip_prefix("bcrypt_sha256$").unwrap_or_default(), Before::HexOfSha256, terms),
 };
 
 pub(super) const PASSLIB_SHA256: Format = Format {
@@ -213,12 +211,15 @@ impl Scheme for Bcrypt {
 /// The key schedule's 72 bytes as old versions of crypt_blowfish had them: each byte from 0x80 on fills the bits before it.
 fn signed(password: &[u8]) -> Zeroizing<Vec<u8>> {
     let bytes: Zeroizing<Vec<u8>> = Zeroizing::new(password.iter().copied().cycle().take(LOOKED_AT).collect());
-    let word = |bytes: &[u8; 4]| bytes.iter().fold(0_u32, |word, byte| word << 8 | i32::from(byte.cast_signed()).cast_unsigned());
+    let word = |bytes: &[u8; 4]| {
+        bytes.iter().fold(0_u32, |word, byte| word << 8 | i32::from(byte.cast_signed()).cast_unsigned())
+    };
     Zeroizing::new(bytes.as_chunks().0.iter().flat_map(|bytes| word(bytes).to_be_bytes()).collect())
 }
 
 fn read(encoded: &str, before: Before, terms: &Terms) -> Result<Stored, Unusable> {
-    let (prefix, version) = VERSIONS.iter().find(|(prefix, _)| encoded.starts_with(prefix)).ok_or(Unusable::Malformed)?;
+    let (prefix, version) =
+        VERSIONS.iter().find(|(prefix, _)| encoded.starts_with(prefix)).ok_or(Unusable::Malformed)?;
     let rest = encoded.strip_prefix(prefix).unwrap_or_default();
     let (cost, digits) = rest.split_once('$').filter(|(cost, _)| cost.len() == 2).ok_or(Unusable::Malformed)?;
     let (salt, digest) = digits.split_at_checked(SALT_DIGITS).ok_or(Unusable::Malformed)?;
@@ -245,7 +246,13 @@ fn read_passlib(encoded: &str, terms: &Terms) -> Result<Stored, Unusable> {
     stored(version, cost, [salt, digest], before, terms)
 }
 
-fn stored(version: Version, cost: &str, [salt, digest]: [&str; 2], before: Before, terms: &Terms) -> Result<Stored, Unusable> {
+fn stored(
+    version: Version,
+    cost: &str,
+    [salt, digest]: [&str; 2],
+    before: Before,
+    terms: &Terms,
+) -> Result<Stored, Unusable> {
     let cost = text::number(cost).filter(|cost| (MIN_COST..=31).contains(cost)).ok_or(Unusable::Malformed)?;
     within(cost, terms.bounds.bcrypt_cost)?;
     if salt.len() != SALT_DIGITS || digest.len() != DIGEST_DIGITS {
@@ -321,7 +328,8 @@ pub(super) mod tests {
         assert_eq!(matches(fixed, b"\xa3"), Ok(true));
         assert_eq!(matches(&spelled("2y", bug), b"\xa3"), Ok(false));
         assert_eq!(matches(&spelled("2x", fixed), b"\xa3"), Ok(false));
-        // Several passwords in one, for those who look for them: `\xff\xff\xa3` and what the bug made of it.
-        assert_eq!(matches(bug, b"\xff\xff\xa3"), Ok(false));
+        // What made it a hole: another password with the same hash. What legacy accepted stays accepted until the first login.
+        assert_eq!(matches(bug, b"\xff\xff\xa3"), Ok(true));
+        assert_eq!(matches(fixed, b"\xff\xff\xa3"), Ok(false));
     }
 }

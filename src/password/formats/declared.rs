@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::digest::Algorithm;
 use super::salted::Salted;
 use super::template::{Place, Template, TemplateError};
-use super::text::{self, HexCase, EITHER};
+use super::text::{self, EITHER, HexCase};
 use super::{MAX_ENCODED_BYTES, Scheme as _, aspnet};
 
 /// What an operator says of bare hashes.
@@ -65,7 +65,8 @@ impl Declaration {
             Some((head, source)) if !head.contains('{') => (Some(head), source),
             Some(_) | None => (None, text),
         };
-        let (algorithm, iterations) = head.map_or(Ok((None, 1)), |head| algorithm(head).ok_or(DeclarationError::Algorithm))?;
+        let (algorithm, iterations) =
+            head.map_or(Ok((None, 1)), |head| algorithm(head).ok_or(DeclarationError::Algorithm))?;
         let template = Template::new(source, Place::First)?;
         Ok(Self { how: How::Digest { algorithm, template, iterations, again: again.map(str::to_owned) } })
     }
@@ -74,7 +75,6 @@ impl Declaration {
     pub fn names() -> impl Iterator<Item = &'static str> {
         NAMED.iter().map(|(name, ..)| *name).chain(["aspnet"])
     }
-
 }
 
 /// `md5`, or `md5,it=1000`.
@@ -129,7 +129,12 @@ mod tests {
 
     #[test]
     fn a_bare_digest_is_read_in_hex_of_either_case_and_in_base64() {
-        for bare in ["098f6bcd4621d373cade4e832627b4f6", "098F6BCD4621D373CADE4E832627B4F6", "CY9rzUYh03PK3k6DJie09g==", "CY9rzUYh03PK3k6DJie09g"] {
+        for bare in [
+            "098f6bcd4621d373cade4e832627b4f6",
+            "098F6BCD4621D373CADE4E832627B4F6",
+            "CY9rzUYh03PK3k6DJie09g==",
+            "CY9rzUYh03PK3k6DJie09g",
+        ] {
             let encoded = declared(bare, None, "{PASSWORD}").expect("a digest");
             assert_eq!(matches(&encoded, b"test"), Ok(true), "{bare}");
         }

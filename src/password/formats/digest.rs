@@ -27,8 +27,7 @@ pub(super) struct Output {
 const MAX_BYTES: usize = 64;
 
 impl Algorithm {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Md5, Self::Sha1, Self::Sha224, Self::Sha256, Self::Sha384, Self::Sha512];
+    pub(super) const ALL: [Self; 6] = [Self::Md5, Self::Sha1, Self::Sha224, Self::Sha256, Self::Sha384, Self::Sha512];
 
     pub(super) fn name(self) -> &'static str {
         match self {

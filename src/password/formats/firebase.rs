@@ -7,7 +7,10 @@ use zeroize::Zeroizing;
 
 use super::scrypt::Cost;
 use super::text::{self, PADDED};
-use super::{About, Arena, Format, MAX_DIGEST_BYTES, MIN_DIGEST_BYTES, NoAnswer, Scheme, Stored, Strength, Terms, Unusable, Wraps};
+use super::{
+    About, Arena, Format, MAX_DIGEST_BYTES, MIN_DIGEST_BYTES, NoAnswer, Scheme, Stored, Strength, Terms, Unusable,
+    Wraps,
+};
 
 pub(super) const FIREBASE: Format = Format {
     about: About {
@@ -45,7 +48,8 @@ impl Scheme for Firebase {
     }
 
     fn encode(&self, digest: &[u8]) -> Zeroizing<String> {
-        let fields = [&self.salt, digest, &self.separator, &self.signer_key].map(|bytes| text::to_base64(bytes, &PADDED));
+        let fields =
+            [&self.salt, digest, &self.separator, &self.signer_key].map(|bytes| text::to_base64(bytes, &PADDED));
         let mut encoded = Zeroizing::new(format!("$firescrypt${}", self.cost.parameters()));
         for field in &fields {
             encoded.push('$');
@@ -67,7 +71,8 @@ fn read(encoded: &str, terms: &Terms) -> Result<Stored, Unusable> {
     let [_, _, cost, fields @ ..]: [&str; 7] = text::fields(encoded, '$').ok_or(Unusable::Malformed)?;
     let [log_n, r, p] = text::parameters(cost, ["ln", "r", "p"]).ok_or(Unusable::Malformed)?;
     let cost = Cost::new(log_n, r, p, terms)?;
-    let [Some(salt), Some(hash), Some(separator), Some(signer_key)] = fields.map(|field| text::base64(field, &PADDED)) else {
+    let [Some(salt), Some(hash), Some(separator), Some(signer_key)] = fields.map(|field| text::base64(field, &PADDED))
+    else {
         return Err(Unusable::Malformed);
     };
     let is_whole = hash.len() == signer_key.len() && (MIN_DIGEST_BYTES..=MAX_DIGEST_BYTES).contains(&hash.len());

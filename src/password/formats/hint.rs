@@ -33,7 +33,10 @@ pub fn hint(encoded: &str) -> Option<String> {
         return Some("it looks like ASP.NET Identity: say --hash-template aspnet".to_owned());
     }
     if encoded.len() == 13 && encoded.bytes().all(|digit| text::itoa64_value(digit).is_some()) {
-        return Some("it looks like crypt(3) with DES, which is not verified: its users keep being asked for at legacy".to_owned());
+        return Some(
+            "it looks like crypt(3) with DES, which is not verified: its users keep being asked for at legacy"
+                .to_owned(),
+        );
     }
     let digest = text::base64(encoded, &EITHER)?;
     let algorithm = Algorithm::of_len(digest.len())?;

@@ -58,13 +58,18 @@ impl Hmac {
     }
 
     fn stored(self, digest: &[u8]) -> Result<Stored, Unusable> {
-        if digest.len() == self.algorithm.output_len() { Ok(Stored::new(self, digest)) } else { Err(Unusable::Malformed) }
+        if digest.len() == self.algorithm.output_len() {
+            Ok(Stored::new(self, digest))
+        } else {
+            Err(Unusable::Malformed)
+        }
     }
 
     /// What a salted digest may be instead.
     pub(super) fn near(algorithm: Algorithm, salt: &[u8]) -> Option<(String, Box<dyn Scheme>)> {
         let hmac = Self::new(algorithm, salt, None).ok()?;
-        let advice = format!("if it is an HMAC whose key is the salt: write it as $hmac-{}$HASH$SALT", algorithm.name());
+        let advice =
+            format!("if it is an HMAC whose key is the salt: write it as $hmac-{}$HASH$SALT", algorithm.name());
         Some((advice, Box::new(hmac)))
     }
 }
@@ -100,7 +105,8 @@ impl Scheme for Hmac {
 }
 
 fn read(encoded: &str, _terms: &Terms) -> Result<Stored, Unusable> {
-    let (name, rest) = encoded.strip_prefix("$hmac-").and_then(|rest| rest.split_once('$')).ok_or(Unusable::Malformed)?;
+    let (name, rest) =
+        encoded.strip_prefix("$hmac-").and_then(|rest| rest.split_once('$')).ok_or(Unusable::Malformed)?;
     let algorithm = Algorithm::named(name).ok_or(Unusable::Malformed)?;
     let base64 = |field: &str| text::base64(field, &PADDED).ok_or(Unusable::Malformed);
     let (message, [hash, key]) = match text::fields(rest, '$') {

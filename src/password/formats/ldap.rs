@@ -39,9 +39,8 @@ pub(super) const CRYPT: Format = Format {
     read: read_crypt,
 };
 
-const CRYPT_NAMES: [&str; 9] = [
-    "CRYPT", "BCRYPT", "BLF-CRYPT", "MD5-CRYPT", "SHA256-CRYPT", "SHA512-CRYPT", "ARGON2", "ARGON2I", "ARGON2ID",
-];
+const CRYPT_NAMES: [&str; 9] =
+    ["CRYPT", "BCRYPT", "BLF-CRYPT", "MD5-CRYPT", "SHA256-CRYPT", "SHA512-CRYPT", "ARGON2", "ARGON2I", "ARGON2ID"];
 
 /// The scheme's name in capitals, and what is behind it.
 fn scheme(encoded: &str) -> Option<(String, &str)> {
@@ -85,7 +84,9 @@ mod tests {
     #[test]
     fn values_of_directories_verify_whatever_the_case_of_their_scheme() {
         // RFC 2307's form of sha1("test"), and of md5("test").
-        for encoded in ["{SHA}qUqP5cyxm6YcTAhz05Hph5gvu9M=", "{sha}qUqP5cyxm6YcTAhz05Hph5gvu9M=", "{MD5}CY9rzUYh03PK3k6DJie09g=="] {
+        for encoded in
+            ["{SHA}qUqP5cyxm6YcTAhz05Hph5gvu9M=", "{sha}qUqP5cyxm6YcTAhz05Hph5gvu9M=", "{MD5}CY9rzUYh03PK3k6DJie09g=="]
+        {
             assert_eq!(matches(encoded, b"test"), Ok(true), "{encoded}");
             assert_eq!(matches(encoded, b"tess"), Ok(false), "{encoded}");
         }

@@ -161,7 +161,9 @@ fn read(encoded: &str, first: First, terms: &Terms) -> Result<Stored, Unusable> 
     let (salt, digest) = rest.split_at_checked(SALT_DIGITS).ok_or(Unusable::Malformed)?;
     let is_whole = match kind {
         Kind::Phpass(_) => text::is_itoa64_of(digest, Algorithm::Md5.output_len()),
-        Kind::Drupal => digest.len() == DRUPAL_DIGITS && digest.bytes().all(|digit| text::itoa64_value(digit).is_some()),
+        Kind::Drupal => {
+            digest.len() == DRUPAL_DIGITS && digest.bytes().all(|digit| text::itoa64_value(digit).is_some())
+        }
     };
     if !is_whole || !salt.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'$') {
         return Err(Unusable::Malformed);
@@ -193,7 +195,14 @@ mod tests {
         for malformed in ["4", "T", "z", "\u{e9}", "!"] {
             assert_eq!(rounds(malformed), MALFORMED, "{malformed}");
         }
-        for malformed in ["$P$", "$P$9", "$P$9IQRaTwm", &PUBLISHED[..33], &format!("{PUBLISHED}."), "$S$9IQRaTwmfeRo7ud9Fh4E2PdI0S3r.L0"] {
+        for malformed in [
+            "$P$",
+            "$P$9",
+            "$P$9IQRaTwm",
+            &PUBLISHED[..33],
+            &format!("{PUBLISHED}."),
+            "$S$9IQRaTwmfeRo7ud9Fh4E2PdI0S3r.L0",
+        ] {
             assert_eq!(matches(malformed, b"x"), MALFORMED, "{malformed}");
         }
         assert_eq!(matches(&format!("{}z", &PUBLISHED[..33]), b"x"), MALFORMED, "bits that no digest has");

@@ -10,7 +10,10 @@ use zeroize::Zeroizing;
 
 use super::digest::Algorithm;
 use super::text::{self, PADDED};
-use super::{About, Arena, Format, NoAnswer, Scheme, Stored, Strength, Terms, Unusable, Wraps, argon2, bcrypt, pbkdf2, read_inner, scrypt};
+use super::{
+    About, Arena, Format, NoAnswer, Scheme, Stored, Strength, Terms, Unusable, Wraps, argon2, bcrypt, pbkdf2,
+    read_inner, scrypt,
+};
 
 pub(super) const PREHASH: Format = Format {
     about: About {
@@ -113,7 +116,14 @@ mod tests {
     fn a_hash_whose_key_is_not_configured_is_neither_right_nor_wrong() {
         let encoded = format!("$prehash$flask{}", bcrypt::tests::PASSWORD_2A);
         assert_eq!(matches(&encoded, b"password"), Err(NoAnswer::Unusable(Unusable::Keyed)));
-        for malformed in ["$prehash$", "$prehash$flask", "$prehash$flask$", "$prehash$Flask$2a$04$", "$prehash$$2a$04$", "$prehash$a$prehash$a"] {
+        for malformed in [
+            "$prehash$",
+            "$prehash$flask",
+            "$prehash$flask$",
+            "$prehash$Flask$2a$04$",
+            "$prehash$$2a$04$",
+            "$prehash$a$prehash$a",
+        ] {
             assert_eq!(matches(malformed, b"password"), MALFORMED, "{malformed}");
         }
         let costly = encoded.replace("$04$", "$31$");

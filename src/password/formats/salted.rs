@@ -149,7 +149,9 @@ impl Scheme for Salted {
     fn near(&self) -> Vec<(String, Box<dyn Scheme>)> {
         let mut near: Vec<(String, Box<dyn Scheme>)> = Vec::new();
         for (source, told) in USUAL_TEMPLATES {
-            if let Ok(other) = Self::new(self.algorithm, source, &self.salt).and_then(|o| o.repeated(self.iterations, None)) {
+            if let Ok(other) =
+                Self::new(self.algorithm, source, &self.salt).and_then(|o| o.repeated(self.iterations, None))
+            {
                 near.push((format!("{told}: --hash-template '{}'", self.template_text(source)), Box::new(other)));
             }
         }
@@ -258,7 +260,8 @@ mod tests {
         // Computed with Python's hashlib, by Symfony's formula: 3 digests of "secret{NaCl}", the further ones with it behind the digest.
         let merged = "e1BBU1NXT1JEfXt7U0FMVH19";
         let again = "e0RJR0VTVH17UEFTU1dPUkR9e3tTQUxUfX0=";
-        let symfony = format!("$sha256$pf={merged},it=3,rt={again}$TmFDbA==$ii4XeTrQ5Bhqr+HIEVhAnx72ozrpgdxIGgcsnYAuZMw=");
+        let symfony =
+            format!("$sha256$pf={merged},it=3,rt={again}$TmFDbA==$ii4XeTrQ5Bhqr+HIEVhAnx72ozrpgdxIGgcsnYAuZMw=");
         assert_eq!(matches(&symfony, b"secret"), Ok(true));
         assert_eq!(matches(&symfony, b"Secret"), Ok(false));
         assert_eq!(matches(&symfony.replace("it=3", "it=2"), b"secret"), Ok(false));

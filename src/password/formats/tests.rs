@@ -77,20 +77,74 @@ fn the_documentation_has_every_format_and_no_other() {
     for row in &expected {
         assert!(rows.contains(&row.as_str()), "docs/passwords.md lacks:\n{}", expected.join("\n"));
     }
-    assert_eq!(rows.iter().filter(|row| row.ends_with(" yes |") || row.ends_with(" no |") || row.ends_with(" rounds |")).count(), expected.len());
+    assert_eq!(
+        rows.iter()
+            .filter(|row| row.ends_with(" yes |") || row.ends_with(" no |") || row.ends_with(" rounds |"))
+            .count(),
+        expected.len()
+    );
 }
 
 /// The beginnings and the pieces that the formats are told by and are made of.
 fn hashlike() -> impl Strategy<Value = String> {
     let starts = [
-        "$argon2id$", "$argon2i$", "argon2$", ":argon2:", "$2b$04$", "$2x$", "bcrypt$", "bcrypt_sha256$", "$bcrypt-sha256$", "$wp$",
-        "$scrypt$", "scrypt:", "scrypt$", "$firescrypt$", "$pbkdf2-sha256$", "$pbkdf2$", "pbkdf2_sha256$", "pbkdf2:sha512:",
-        "{PBKDF2-SHA256}", ":pbkdf2:", ":A:", ":B:", "$aspnet$", "$P$9", "$S$D", "U$S$", "$1$", "$apr1$", "$5$rounds=", "$6$", "{SSHA}",
-        "{CRYPT}", "$md5$pf=", "$sha512$", "md5$", "$hmac-sha1$", "sha256$", "$prehash$", "$wrapped$argon2id$v=19$", "",
+        "$argon2id$",
+        "$argon2i$",
+        "argon2$",
+        ":argon2:",
+        "$2b$04$",
+        "$2x$",
+        "bcrypt$",
+        "bcrypt_sha256$",
+        "$bcrypt-sha256$",
+        "$wp$",
+        "$scrypt$",
+        "scrypt:",
+        "scrypt$",
+        "$firescrypt$",
+        "$pbkdf2-sha256$",
+        "$pbkdf2$",
+        "pbkdf2_sha256$",
+        "pbkdf2:sha512:",
+        "{PBKDF2-SHA256}",
+        ":pbkdf2:",
+        ":A:",
+        ":B:",
+        "$aspnet$",
+        "$P$9",
+        "$S$D",
+        "U$S$",
+        "$1$",
+        "$apr1$",
+        "$5$rounds=",
+        "$6$",
+        "{SSHA}",
+        "{CRYPT}",
+        "$md5$pf=",
+        "$sha512$",
+        "md5$",
+        "$hmac-sha1$",
+        "sha256$",
+        "$prehash$",
+        "$wrapped$argon2id$v=19$",
+        "",
     ];
     let pieces = prop_oneof![
-        prop::sample::select(vec!["$", ":", "=", ",", "{", "}", "ln=4,r=8,p=1", "i=1,l=32", "m=8,t=1,p=1", "v=19", "rounds=1000$", "it=2"])
-            .prop_map(str::to_owned),
+        prop::sample::select(vec![
+            "$",
+            ":",
+            "=",
+            ",",
+            "{",
+            "}",
+            "ln=4,r=8,p=1",
+            "i=1,l=32",
+            "m=8,t=1,p=1",
+            "v=19",
+            "rounds=1000$",
+            "it=2"
+        ])
+        .prop_map(str::to_owned),
         "[A-Za-z0-9./+=]{0,90}",
         "\\PC{0,6}",
     ];

@@ -71,7 +71,8 @@ impl Wrapper {
     /// With these parameters; hashes are read under these terms.
     pub fn new(params: WrapParams, terms: Terms) -> Result<Self, WrapError> {
         let WrapParams { memory_kib, iterations, parallelism } = params;
-        let params = Params::new(memory_kib, iterations, parallelism, Some(TAG_BYTES)).map_err(|_| WrapError::Parameters)?;
+        let params =
+            Params::new(memory_kib, iterations, parallelism, Some(TAG_BYTES)).map_err(|_| WrapError::Parameters)?;
         Ok(Self { arena: Arena::new(params.block_count(), Allowance::new()), params, terms })
     }
 
@@ -150,7 +151,8 @@ fn read(encoded: &str, terms: &Terms) -> Result<Stored, Unusable> {
     let (outer, inner) = rest.split_at(at);
     let inner = inner.strip_prefix('$').unwrap_or_default();
     let outer = Parsed::without_key(outer, terms)?;
-    let is_ours = outer.algorithm == Algorithm::Argon2id && outer.version == Version::V0x13 && outer.params.data().is_empty();
+    let is_ours =
+        outer.algorithm == Algorithm::Argon2id && outer.version == Version::V0x13 && outer.params.data().is_empty();
     // One within the other would be computed one after the other, as often as fits into a text.
     let nests = [&WRAPPED, &prehash::PREHASH].iter().any(|format| (format.claims)(inner));
     if !is_ours || nests {
@@ -199,7 +201,9 @@ mod tests {
     fn what_is_hard_or_wrapped_already_is_left_as_it_is() {
         let once = wrapped("{SHA}qUqP5cyxm6YcTAhz05Hph5gvu9M=").expect("usable").expect("weak");
         let slow = "pbkdf2_sha256$1000000$salt$wREIWWhMdfNXr3RVTI6xlL2vRPVNNGqVtmSLMpBpe3k=";
-        for hard in [once.as_str(), super::super::bcrypt::tests::PASSWORD_2A, super::super::argon2::tests::ARGON2ID, slow] {
+        for hard in
+            [once.as_str(), super::super::bcrypt::tests::PASSWORD_2A, super::super::argon2::tests::ARGON2ID, slow]
+        {
             assert_eq!(wrapped(hard), Ok(None), "{hard}");
         }
         assert_eq!(wrapped("nonsense"), Err(WrapError::Unusable(Unusable::UnknownFormat)));
