@@ -253,11 +253,9 @@ fn read_phc(encoded: &str, terms: &Terms) -> Result<Stored, Unusable> {
     Pbkdf2::new(prf, text::number(cost), &salt, Spelling::Passlib)?.whole(&hash, terms)
 }
 
-fn both(
-    salt: &str,
-    hash: &str,
-    alphabet: &GeneralPurpose,
-) -> Result<(Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>), Unusable> {
+type Bytes = Zeroizing<Vec<u8>>;
+
+fn both(salt: &str, hash: &str, alphabet: &GeneralPurpose) -> Result<(Bytes, Bytes), Unusable> {
     let decoded = text::base64(salt, alphabet).zip(text::base64(hash, alphabet));
     decoded.ok_or(Unusable::Malformed)
 }

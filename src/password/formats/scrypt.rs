@@ -84,7 +84,7 @@ impl Cost {
         }
         within(r.max(p), terms.bounds.lanes)?;
         within(log_n, 31_u32)?;
-        let memory_kib = (128 * r << log_n) / 1024;
+        let memory_kib = ((128 * r) << log_n) / 1024;
         within(memory_kib, terms.bounds.memory_kib)?;
         within(memory_kib * p, terms.bounds.scrypt_kib)?;
         let [log_n, r, p] = [log_n, r, p].map(u32::try_from);
@@ -99,7 +99,7 @@ impl Cost {
     }
 
     pub(super) fn told(self) -> String {
-        format!("scrypt, N=2^{}, r={}, p={}, {} KiB", self.log_n, self.r, self.p, (128 * self.r << self.log_n) / 1024)
+        format!("scrypt, N=2^{}, r={}, p={}, {} KiB", self.log_n, self.r, self.p, ((128 * self.r) << self.log_n) / 1024)
     }
 
     pub(super) fn parameters(self) -> String {
