@@ -9,6 +9,7 @@ pub mod clock;
 pub mod coarse_name;
 pub mod credential;
 pub mod identifier;
+pub mod import;
 pub mod json;
 pub mod login;
 pub mod mode;

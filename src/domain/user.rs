@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::clock::UnixSeconds;
 use super::credential::Credential;
 use super::identifier::{Identifier, IdentifierKind};
+use super::portable::PortableRoster;
 
 /// Our own key of a user: a UUID version 7, so that keys are inserted in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -138,6 +139,8 @@ pub struct User {
     pub updated_at: UnixSeconds,
     /// When legacy last vouched for him; none if it never did.
     pub legacy_vouched_at: Option<UnixSeconds>,
+    /// What a roster said of him, kept when he has come over.
+    pub roster: Option<PortableRoster>,
     /// The rules that made the keys of `identifiers`.
     pub normalization_version: u16,
     /// For compare-and-set.

@@ -18,7 +18,7 @@ pub use self::format::{
     RowFault, Sample, Setting, Settings, WriteFormat, WriteOptions,
 };
 pub use self::mapping::Mapping;
-pub use crate::domain::portable::{PortableName, PortablePassword, PortableRoster, PortableUser};
+pub use crate::domain::portable::{Made, PortableName, PortablePassword, PortableRoster, PortableUser};
 
 /// Every format, one a line. A format is a file of its own with a `pub const FORMAT: Format`.
 pub static FORMATS: &[Format] = &[];

@@ -12,11 +12,13 @@ use tokio::sync::{RwLock, oneshot, watch};
 use tokio::time::timeout;
 
 use super::OpenError;
+use crate::domain::clock::UnixSeconds;
 use crate::domain::identifier::Candidates;
+use crate::domain::import::Imported;
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::ports::{
-    Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
+    ImportBatch, ImportKey, Inserted, Lookup, SavedCheckpoint, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
     UserQuery, UserStore,
 };
 
@@ -150,12 +152,33 @@ impl UserStore for HandoverStore {
         Box::pin(self.ask(move |store| async move { store.update(id, based_on, change).await }))
     }
 
+    fn import(&self, batch: ImportBatch) -> BoxFuture<'_, Result<Vec<Imported>, StoreError>> {
+        Box::pin(self.ask(|store| async move { store.import(batch).await }))
+    }
+
+    fn import_checkpoint(&self, key: ImportKey) -> BoxFuture<'_, Result<Option<SavedCheckpoint>, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.import_checkpoint(key).await }))
+    }
+
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {
         Box::pin(self.ask(|store| async move { store.list(query).await }))
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<UserCounts, StoreError>> {
         Box::pin(self.ask(|store| async move { store.counts().await }))
+    }
+
+    /// While the store is being put away or is elsewhere, nobody is logged in by it; a login that ended just before goes unnoted.
+    fn note_login(&self, id: UserId, at: UnixSeconds) {
+        if let Ok(place) = self.place.try_read()
+            && let Some(store) = place.as_ref()
+        {
+            store.note_login(id, at);
+        }
+    }
+
+    fn last_login<'a>(&'a self, ids: &'a [UserId]) -> BoxFuture<'a, Result<Vec<Option<UnixSeconds>>, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.last_login(ids).await }))
     }
 
     fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>> {
@@ -200,7 +223,7 @@ mod tests {
 
     fn place() -> (tempfile::TempDir, StoreSettings) {
         let directory = tempfile::tempdir().expect("a directory");
-        let settings = StoreSettings { path: directory.path().join("users.redb"), cache_bytes: 1 << 20 };
+        let settings = StoreSettings::without_keys(directory.path().join("users.redb"), 1 << 20);
         (directory, settings)
     }
 

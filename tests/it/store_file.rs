@@ -53,7 +53,7 @@ impl Place {
 }
 
 fn settings(path: &Path) -> StoreSettings {
-    StoreSettings { path: path.to_owned(), cache_bytes: 1 << 20 }
+    StoreSettings::without_keys(path.to_owned(), 1 << 20)
 }
 
 fn open(path: &Path) -> Result<Arc<dyn UserStore>, OpenError> {

@@ -98,8 +98,10 @@ impl From<CommitError> for Fault {
 impl From<BadRecord> for Fault {
     fn from(error: BadRecord) -> Self {
         match error {
-            BadRecord::TooLarge(_) => Self::Refused(error.into()),
-            BadRecord::UnknownFormat(_) | BadRecord::Length(_) | BadRecord::Value(_) => Self::Damage(error.into()),
+            BadRecord::TooLarge(_) | BadRecord::NotSealed => Self::Refused(error.into()),
+            BadRecord::UnknownFormat(_) | BadRecord::Length(_) | BadRecord::Value(_) | BadRecord::NotOpened => {
+                Self::Damage(error.into())
+            }
         }
     }
 }

@@ -2,15 +2,19 @@
 //!
 //! [`Migrated`] is made here alone, from [`OnDisk`], which [`super::writer`] makes alone, after the commit.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
+use super::activity::Activity;
 use super::fault::{Fault, SharedCause};
 use super::slot::Generation;
 use super::writes::{Batch, SaveWritten, Taken, UpdateWritten};
+use crate::domain::import::Imported;
 use crate::domain::mode::Mode;
 use crate::domain::proof::Migrated;
 use crate::domain::user::{UserId, Version};
-use crate::service::ports::{Inserted, NewUser, ProvenUser, Saved, StoreError, Updated, UserChange};
+use crate::service::ports::{ImportBatch, Inserted, NewUser, ProvenUser, Saved, StoreError, Updated, UserChange};
 
 /// Where an answer goes. Nobody may be there any more: the write goes on regardless (R91).
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -20,7 +24,10 @@ pub(super) enum Operation {
     SaveProven(Box<ProvenUser>, Reply<Saved>),
     InsertNew(Box<NewUser>, Reply<Inserted>),
     Update(UserId, Version, UserChange, Reply<Updated>),
+    Import(Box<ImportBatch>, Reply<Vec<Imported>>),
     SetMode(Mode, Reply<()>),
+    /// Writes times of logins that wait. Nobody waits for it.
+    WriteLogins(Arc<Activity>),
     /// Shows that the writer works.
     Probe(Reply<()>),
     /// A read found that the file cannot be used on.
@@ -114,9 +121,26 @@ impl Operation {
                     UpdateWritten::Missing => Updated::Missing,
                 })
             }
+            Self::Import(rows, reply) => {
+                let written = batch.import(*rows);
+                finish(batch, reply, written, |results, _on_disk| results)
+            }
             Self::SetMode(mode, reply) => {
                 let written = batch.keep_mode(mode);
                 finish(batch, reply, written, |(), _on_disk| ())
+            }
+            Self::WriteLogins(logins) => {
+                let taken = logins.take();
+                match batch.write_logins(&taken) {
+                    Ok(()) => Outcome::Applied(Applied(Box::new(move |fate| match fate {
+                        Fate::OnDisk(_) => logins.written(&taken),
+                        Fate::NotWritten(_) | Fate::Unknown(_) => {}
+                    }))),
+                    Err(fault) if batch.operation_wrote() || fault.needs_reopening() => {
+                        Outcome::Spoiled(fault.shared().1)
+                    }
+                    Err(_tried_again) => Outcome::FailedAlone,
+                }
             }
             Self::Probe(reply) => finish(batch, reply, Ok(()), |(), _on_disk| ()),
             Self::Reopen(generation) => Outcome::Reopen(generation),
@@ -130,8 +154,9 @@ impl Operation {
             Self::SaveProven(_, reply) => drop(reply.send(Err(error()))),
             Self::InsertNew(_, reply) => drop(reply.send(Err(error()))),
             Self::Update(_, _, _, reply) => drop(reply.send(Err(error()))),
+            Self::Import(_, reply) => drop(reply.send(Err(error()))),
             Self::SetMode(_, reply) | Self::Probe(reply) => drop(reply.send(Err(error()))),
-            Self::Reopen(_) => {}
+            Self::WriteLogins(_) | Self::Reopen(_) => {}
         }
     }
 }

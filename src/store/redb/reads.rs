@@ -73,7 +73,7 @@ fn list_all(snapshot: &Snapshot, after: Option<&str>, limit: usize) -> Result<Us
             break;
         }
         let id = UserId(Uuid::from_bytes(*id.value()));
-        page.users.push(super::record::decode(id, bytes.value())?);
+        page.users.push(snapshot.users.decode(id, bytes.value())?);
     }
     Ok(page)
 }

@@ -10,9 +10,9 @@ use ::redb::ReadableTable;
 use serde_json::Value;
 use uuid::{ContextV7, Timestamp, Uuid};
 
+use super::activity;
 use super::conflicts;
 use super::fault::Fault;
-use super::record;
 use super::schema::{Ledger, Tables, find_user, keep_mode, own_id, user_of};
 use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::credential::{AbsentBecause, Credential};
@@ -57,9 +57,9 @@ pub(super) struct Workshop {
 
 /// One write transaction at work.
 pub(super) struct Batch<'txn> {
-    tables: Tables<'txn>,
-    ledger: Ledger,
-    workshop: &'txn Workshop,
+    pub(super) tables: Tables<'txn>,
+    pub(super) ledger: Ledger,
+    pub(super) workshop: &'txn Workshop,
     changed: bool,
     operation_wrote: bool,
 }
@@ -85,7 +85,7 @@ impl<'txn> Batch<'txn> {
         self.operation_wrote
     }
 
-    fn about_to_write(&mut self) {
+    pub(super) fn about_to_write(&mut self) {
         self.changed = true;
         self.operation_wrote = true;
     }
@@ -199,6 +199,11 @@ impl<'txn> Batch<'txn> {
         Ok(UpdateWritten::Done(user.id, user.version))
     }
 
+    pub(super) fn write_logins(&mut self, taken: &activity::Taken) -> Result<(), Fault> {
+        let (changed, wrote) = (&mut self.changed, &mut self.operation_wrote);
+        activity::write(&mut self.tables, taken, || (*changed, *wrote) = (true, true))
+    }
+
     pub(super) fn keep_mode(&mut self, mode: Mode) -> Result<(), Fault> {
         self.about_to_write();
         keep_mode(&mut self.tables.meta, mode)
@@ -233,6 +238,7 @@ impl<'txn> Batch<'txn> {
         User {
             id: UserId(Uuid::new_v7(stamp)),
             legacy_vouched_at: legacy_id.is_some().then_some(at),
+            roster: None,
             legacy_id,
             identifiers: merged(identifiers, &[]),
             profile,
@@ -247,12 +253,12 @@ impl<'txn> Batch<'txn> {
     }
 
     /// Writes a record, its names and its legacy id, and counts it: the only place that does. Gives it back with its version.
-    fn put(&mut self, before: Option<&User>, mut after: User) -> Result<User, Fault> {
+    pub(super) fn put(&mut self, before: Option<&User>, mut after: User) -> Result<User, Fault> {
         let mut ledger = self.ledger;
         after.version = ledger.next_version();
         before.inspect(|before| ledger.count_out(before));
         ledger.count_in(&after);
-        let bytes = record::encode(&after)?;
+        let bytes = self.tables.users.encode(&after)?;
         let id = after.id.0.as_bytes();
 
         self.about_to_write();
@@ -264,6 +270,9 @@ impl<'txn> Batch<'txn> {
         }
         for lost in kept_before.iter().filter(|name| !has(&after.identifiers, name)) {
             self.tables.aliases.remove(lost.normalized.as_key())?;
+        }
+        if after.standing == Standing::Deleted {
+            self.tables.logins.remove(id)?;
         }
         let gained_id = after.legacy_id.as_ref().filter(|_| before.is_none_or(|before| before.legacy_id.is_none()));
         if let Some(gained) = gained_id {
@@ -299,6 +308,7 @@ fn refreshed(current: &User, proven: ProvenUser) -> User {
         created_at: current.created_at,
         updated_at: proven.at,
         legacy_vouched_at: Some(proven.at),
+        roster: current.roster,
         normalization_version: NORMALIZATION_VERSION,
         version: current.version,
     }
@@ -340,6 +350,7 @@ fn bury(user: &mut User) {
     user.standing = Standing::Deleted;
     user.credential = Credential::Absent(AbsentBecause::ResetAtLegacy);
     user.profile = Value::Null;
+    user.roster = None;
     for alias in &mut user.identifiers {
         alias.value = alias.normalized.text().into();
         alias.verified = None;
@@ -362,6 +373,7 @@ fn copy_of(user: &User) -> User {
         created_at: user.created_at,
         updated_at: user.updated_at,
         legacy_vouched_at: user.legacy_vouched_at,
+        roster: user.roster,
         normalization_version: user.normalization_version,
         version: user.version,
     }

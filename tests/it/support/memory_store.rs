@@ -7,12 +7,13 @@ use std::sync::Mutex;
 use authferry::domain::clock::UnixSeconds;
 use authferry::domain::credential::{AbsentBecause, Credential};
 use authferry::domain::identifier::{Candidates, Identifier, IdentifierKind, NORMALIZATION_VERSION};
+use authferry::domain::import::{self, Bearers, ImportDecision, Imported, Incoming, OnConflict, Skip};
 use authferry::domain::login::{Holder, SaveDecision, decide_save};
 use authferry::domain::mode::Mode;
 use authferry::domain::proof::Migrated;
 use authferry::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
 use authferry::service::ports::{
-    Found, Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts,
+    Found, ImportBatch, ImportKey, Inserted, Lookup, NewUser, ProvenUser, Saved, SavedCheckpoint, StoreError, StoreHealth, Updated, UserChange, UserCounts,
     UserPage, UserQuery, UserStore,
 };
 use futures_util::FutureExt;
@@ -30,6 +31,8 @@ struct State {
     taken: BTreeMap<String, UserId>,
     by_legacy_id: BTreeMap<String, UserId>,
     conflicts: BTreeSet<(String, UserId)>,
+    logins: BTreeMap<UserId, UnixSeconds>,
+    imports: BTreeMap<[u8; 32], SavedCheckpoint>,
     revision: u64,
     mode: Option<Mode>,
     health: StoreHealth,
@@ -43,6 +46,8 @@ impl Default for State {
             taken: BTreeMap::new(),
             by_legacy_id: BTreeMap::new(),
             conflicts: BTreeSet::new(),
+            logins: BTreeMap::new(),
+            imports: BTreeMap::new(),
             revision: 0,
             mode: None,
             health: StoreHealth::Ready,
@@ -146,6 +151,7 @@ impl State {
                     created_at: proven.at,
                     updated_at: proven.at,
                     legacy_vouched_at: Some(proven.at),
+                    roster: None,
                     normalization_version: NORMALIZATION_VERSION,
                     version,
                 };
@@ -196,6 +202,7 @@ impl State {
             created_at: new.at,
             updated_at: new.at,
             legacy_vouched_at: new.legacy.map(|_| new.at),
+            roster: None,
             normalization_version: NORMALIZATION_VERSION,
             version,
         };
@@ -217,11 +224,68 @@ impl State {
                 user.credential = Credential::Argon2id(hash.into_stored());
             }
             UserChange::DropPassword => user.credential = Credential::Absent(AbsentBecause::ResetAtLegacy),
-            UserChange::SetStanding(standing) => user.standing = standing,
+            UserChange::SetStanding(standing) => {
+                user.standing = standing;
+                if standing == Standing::Deleted {
+                    self.logins.remove(&id);
+                }
+            }
             UserChange::Vouched => user.legacy_vouched_at = Some(now),
         }
         user.version = version;
         Updated::Done(self.keep(user))
+    }
+
+    fn import(&mut self, batch: ImportBatch) -> Vec<Imported> {
+        let ImportBatch { rows, on_conflict, checkpoint, at } = batch;
+        let results: Vec<Imported> = rows.into_iter().map(|row| self.import_row(row, on_conflict, at)).collect();
+        if let Some(checkpoint) = checkpoint {
+            let saved = SavedCheckpoint { state: checkpoint.state, results: results.clone(), at };
+            self.imports.insert(checkpoint.key.0, saved);
+        }
+        results
+    }
+
+    fn import_row(&mut self, row: Incoming, on_conflict: OnConflict, at: UnixSeconds) -> Imported {
+        let known = |id: Option<&UserId>| id.and_then(|id| self.users.get(id));
+        let legacy = row.legacy_id.as_ref().map(|id| id.as_key().to_owned());
+        let as_ours = legacy.as_deref().and_then(import::own_id);
+        let names = row.identifiers.iter().filter_map(|alias| {
+            let holder = known(self.taken.get(alias.normalized.as_key()))?;
+            Some((alias.normalized.kind(), holder))
+        });
+        let bearers = Bearers {
+            of_legacy_id: known(legacy.as_ref().and_then(|id| self.by_legacy_id.get(id))),
+            of_id: known(row.id.as_ref()),
+            of_legacy_id_as_ours: known(as_ours.as_ref()).filter(|user| user.legacy_id.is_none()),
+            of_id_as_legacys: row
+                .id
+                .filter(|_| legacy.is_none())
+                .and_then(|id| self.by_legacy_id.get(&id.to_string()).copied()),
+            of_names: names.collect(),
+        };
+        let next = match import::decide(&row, &bearers, on_conflict) {
+            ImportDecision::Reject(rejection) => return Imported::Rejected(rejection),
+            ImportDecision::Skip(id, why) => return Imported::Skipped(id, why),
+            ImportDecision::Create => {
+                let id = row.id.unwrap_or_else(|| new_id(Version(self.revision + 1)));
+                row.into_user(id, at)
+            }
+            ImportDecision::Merge(id) => match import::merged(&self.users[&id], row, at) {
+                Err(rejection) => return Imported::Rejected(rejection),
+                Ok(None) => return Imported::Skipped(id, Skip::Unchanged),
+                Ok(Some(next)) => next,
+            },
+            ImportDecision::Replace(id) => match import::replaced(&self.users[&id], row, at) {
+                Err(rejection) => return Imported::Rejected(rejection),
+                Ok(next) => next,
+            },
+        };
+        let id = next.id;
+        let is_new = !self.users.contains_key(&id);
+        let version = self.next_version();
+        self.keep(User { version, ..next });
+        if is_new { Imported::Created(id) } else { Imported::Updated(id) }
     }
 
     fn find(&self, candidates: &Candidates) -> Lookup {
@@ -312,12 +376,33 @@ impl UserStore for MemoryStore {
         async move { self.write(|state| state.update(id, based_on, change)) }.boxed()
     }
 
+    fn import(&self, batch: ImportBatch) -> BoxFuture<'_, Result<Vec<Imported>, StoreError>> {
+        async move { self.write(|state| state.import(batch)) }.boxed()
+    }
+
+    fn import_checkpoint(&self, key: ImportKey) -> BoxFuture<'_, Result<Option<SavedCheckpoint>, StoreError>> {
+        async move { self.read(|state| state.imports.get(&key.0).cloned()) }.boxed()
+    }
+
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {
         async move { self.read(|state| state.list(&query)) }.boxed()
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<UserCounts, StoreError>> {
         async { self.read(State::counts) }.boxed()
+    }
+
+    fn note_login(&self, id: UserId, at: UnixSeconds) {
+        let mut state = self.state();
+        let is_here = state.users.get(&id).is_some_and(|user| user.standing != Standing::Deleted);
+        if is_here {
+            let last = state.logins.entry(id).or_insert(at);
+            *last = at.max(*last);
+        }
+    }
+
+    fn last_login<'a>(&'a self, ids: &'a [UserId]) -> BoxFuture<'a, Result<Vec<Option<UnixSeconds>>, StoreError>> {
+        async move { self.read(|state| ids.iter().map(|id| state.logins.get(id).copied()).collect()) }.boxed()
     }
 
     fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>> {
@@ -358,6 +443,7 @@ fn copy(user: &User) -> User {
         created_at: user.created_at,
         updated_at: user.updated_at,
         legacy_vouched_at: user.legacy_vouched_at,
+        roster: user.roster,
         normalization_version: user.normalization_version,
         version: user.version,
     }
@@ -377,6 +463,7 @@ pub(crate) fn user(number: u64, identifiers: Vec<Identifier>, credential: Creden
         created_at: at,
         updated_at: at,
         legacy_vouched_at: Some(at),
+        roster: None,
         normalization_version: NORMALIZATION_VERSION,
         version: Version(0),
     }
