@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::fields::{Names, Node, base64_bytes, blank, hex_bytes, is_e164, object, quoted};
+use super::fields::{Names, Node, base64_bytes, hex_bytes, is_e164, object, quoted};
 use super::giving::{self, JsonFile, Person, put};
 use super::stored_hash::{Digest, PASSWORD_ALONE, PASSWORD_FIRST, SALT_FIRST, Stored, log_of_cost};
 use super::taking::{self, Beyond, Found};
@@ -60,7 +60,7 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
     names.add(IdentifierKind::Phone, record.text("phone_number")?, record.flag("phone_verified")?);
     let factors = !record.list("mfa_factors")?.is_empty() || !record.list("multifactor")?.is_empty();
     let beyond = Beyond { second_factor: factors, ..Beyond::NOTHING };
-    let mut user = blank(Value::Null);
+    let mut user = PortableUser::default();
     user.legacy_id = legacy_id(record)?;
     user.names = names.or_fault("email", "is missing, and so are `username` and `phone_number`")?;
     user.password = taking::password(context, hash(record), beyond)?;

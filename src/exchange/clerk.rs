@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::fields::{Names, Node, base64_bytes, blank, hex_bytes, hex_text, object, quoted, rfc3339};
+use super::fields::{Names, Node, base64_bytes, hex_bytes, hex_text, object, quoted, rfc3339};
 use super::giving::{self, JsonFile, Person, put};
 use super::stored_hash::{Digest, PASSWORD_ALONE, Stored};
 use super::taking::{self, Beyond, Found};
@@ -66,7 +66,7 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
         || record.text("totp_secret")?.is_some();
     let beyond = Beyond { second_factor, ..Beyond::NOTHING };
     let is_shut_out = record.flag("banned")? == Some(true) || record.flag("locked")? == Some(true);
-    let mut user = blank(Value::Null);
+    let mut user = PortableUser::default();
     user.legacy_id = match record.id("id")? {
         Some(id) => Some(id),
         None => record.id("external_id")?,

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use super::fields::{Names, Node, blank, kind_of_name, object};
+use super::fields::{Names, Node, kind_of_name, object};
 use super::giving::{self, Person};
 use super::{
     Carried, CarriesHashes, Context, FileLimit, Format, Framing, PortableName, PortableUser, RecordWriter, RowFault, Sample,
@@ -71,7 +71,7 @@ fn from_json(raw: &[u8]) -> Result<PortableUser, RowFault> {
             return Err(attribute.fault("Name", "appears twice"));
         }
     }
-    let mut user = blank(Value::Null);
+    let mut user = PortableUser::default();
     user.standing = standing(&root)?;
     user.created_at = created(&root)?;
     let username = root.needed_text("Username")?.to_owned();
@@ -131,7 +131,7 @@ fn from_line(raw: &[u8], context: &Context) -> Result<PortableUser, RowFault> {
         filled.map(|(name, field)| (name.trim().to_owned(), Value::String(field))).collect();
     let root = Node::root(&attributes);
     let username = root.needed_text("cognito:username")?.to_owned();
-    let mut user = blank(Value::Null);
+    let mut user = PortableUser::default();
     read(&mut user, &root, &username)?;
     user.profile = Value::Object(attributes);
     Ok(user)

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::fields::{Names, Node, blank, moment, object, quoted, rfc3339};
+use super::fields::{Names, Node, moment, object, quoted, rfc3339};
 use super::giving::{self, JsonFile, Person, put};
 use super::stored_hash::{Digest, Stored};
 use super::taking::{self, Beyond, Found};
@@ -106,7 +106,7 @@ fn read(row: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> {
     let mut names = Names::default();
     names.add(IdentifierKind::Username, row.text("username")?, None);
     names.add(IdentifierKind::Email, row.text("email")?.filter(|_| with_email), None);
-    let mut user = blank(Value::Null);
+    let mut user = PortableUser::default();
     user.legacy_id = row.id("id")?;
     user.names = names.or_fault("username", "is missing, and so is `email`")?;
     user.password = taking::password(context, hash(row), Beyond::NOTHING)?;

@@ -17,10 +17,10 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
-use super::{PortableName, PortableUser, RowFault};
+use super::{PortableName, RowFault};
 use crate::domain::clock::UnixSeconds;
 use crate::domain::identifier::IdentifierKind;
-use crate::domain::user::{LegacyId, MAX_LEGACY_ID_BYTES, Standing};
+use crate::domain::user::{LegacyId, MAX_LEGACY_ID_BYTES};
 
 /// The object that a raw record is. A key that appears twice, at any depth, is a fault.
 pub(super) fn object(raw: &[u8]) -> Result<Map<String, Value>, RowFault> {
@@ -227,24 +227,6 @@ pub(super) fn moment(text: &str) -> Result<UnixSeconds, &'static str> {
 pub(super) fn rfc3339(at: UnixSeconds) -> String {
     let timestamp = i64::try_from(at.0).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     timestamp.unwrap_or(Timestamp::MAX).to_string()
-}
-
-/// A user of whom nothing is known yet but the profile.
-pub(super) fn blank(profile: Value) -> PortableUser {
-    PortableUser {
-        id: None,
-        legacy_id: None,
-        names: Vec::new(),
-        profile,
-        password: None,
-        standing: Standing::Active,
-        origin: None,
-        created_at: None,
-        updated_at: None,
-        legacy_vouched_at: None,
-        last_login_at: None,
-        roster: None,
-    }
 }
 
 /// The names of a user, each once.

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use super::fields::{Names, Node, base64_bytes, blank, object};
+use super::fields::{Names, Node, base64_bytes, object};
 use super::giving::{self, JsonFile, Person, put};
 use super::stored_hash::Stored;
 use super::taking::{self, Beyond, Found};
@@ -115,7 +115,7 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
     names.add(IdentifierKind::Email, record.text("email")?, record.flag("emailVerified")?);
     names.add(IdentifierKind::Phone, record.text("phoneNumber")?, None);
     let beyond = Beyond { second_factor: !record.list("mfaInfo")?.is_empty(), ..Beyond::NOTHING };
-    let mut user = blank(Value::Null);
+    let mut user = PortableUser::default();
     user.legacy_id = Some(record.id("localId")?.ok_or_else(|| record.fault("localId", "is missing"))?);
     user.names = names.or_fault("email", "is missing, and so is `phoneNumber`: he is anonymous")?;
     user.password = taking::password(context, hash(record, &context.settings), beyond)?;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::fields::{Names, Node, base64_bytes, blank, hex_bytes, object, quoted};
+use super::fields::{Names, Node, base64_bytes, hex_bytes, object, quoted};
 use super::giving::{self, JsonFile, Person, put};
 use super::stored_hash::{Digest, PASSWORD_FIRST, Stored, log_of_cost};
 use super::taking::{self, Beyond, Found};
@@ -75,7 +75,7 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
         // Whether an account has expired is a question of the day, which an import cannot answer for every day to come.
         pending_action: record.flag("passwordChangeRequired")? == Some(true) || record.number("expiry")?.is_some(),
     };
-    let mut user = blank(Value::Null);
+    let mut user = PortableUser::default();
     user.legacy_id = record.id("id")?;
     user.names = names.or_fault("email", "is missing, and so are `username` and `phoneNumber`")?;
     user.password = taking::password(context, hash(record), beyond)?;

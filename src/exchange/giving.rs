@@ -213,12 +213,15 @@ pub(super) fn put(item: &mut Map<String, Value>, key: &str, value: Option<impl I
 mod tests {
     use serde_json::json;
 
-    use super::super::fields::blank;
     use super::*;
+
+    fn of_profile(profile: Value) -> PortableUser {
+        PortableUser { profile, ..PortableUser::default() }
+    }
 
     #[test]
     fn what_somebody_said_of_himself_is_no_privilege() {
-        let mut user = blank(json!({"is_superuser": true, "first_name": "Eve"}));
+        let mut user = of_profile(json!({"is_superuser": true, "first_name": "Eve"}));
         assert_eq!(Person::of(&user).own("is_superuser"), Some(&json!(true)));
         user.origin = Some(Origin::Registered);
         let person = Person::of(&user);
@@ -239,13 +242,13 @@ mod tests {
             (json!({"given_name": 5}), None),
             (json!("Ann"), None),
         ] {
-            assert_eq!(Person::of(&blank(profile.clone())).text(GIVEN_NAME), given, "{profile}");
+            assert_eq!(Person::of(&of_profile(profile.clone())).text(GIVEN_NAME), given, "{profile}");
         }
     }
 
     #[test]
     fn names_without_a_place_are_left_as_data() {
-        let mut user = blank(json!({}));
+        let mut user = of_profile(json!({}));
         let name = |kind, value: &str, verified| PortableName { kind, value: value.into(), verified };
         user.names = vec![
             name(IdentifierKind::Email, "a@example.com", Some(true)),

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::fields::{Names, Node, base64_bytes, blank, object, object_in_text, quoted};
+use super::fields::{Names, Node, base64_bytes, object, object_in_text, quoted};
 use super::giving::{self, JsonFile, Person, put};
 use super::stored_hash::{Digest, Stored};
 use super::taking::{self, Beyond, Found};
@@ -70,7 +70,7 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
         second_factor: has_second_factor(record, &credentials)?,
         pending_action: !record.list("requiredActions")?.is_empty(),
     };
-    let mut user = blank(Value::Null);
+    let mut user = PortableUser::default();
     user.legacy_id = record.id("id")?;
     user.names = names.or_fault("username", "is missing")?;
     user.password = taking::password(context, hash(record, &credentials), beyond)?;

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::fields::{Names, Node, blank, kind_of_name, object};
+use super::fields::{Names, Node, kind_of_name, object};
 use super::giving::{self, JsonFile, Person, put};
 use super::stored_hash::{Digest, Stored};
 use super::taking::{self, Beyond, Found};
@@ -72,7 +72,7 @@ fn read(identity: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault
     };
     let is_two_step = identity.text("available_aal")? == Some("aal2");
     let beyond = Beyond { second_factor: second_factor || is_two_step, ..Beyond::NOTHING };
-    let mut user = blank(Value::Null);
+    let mut user = PortableUser::default();
     user.legacy_id = match identity.id("id")? {
         Some(id) => Some(id),
         None => identity.id("external_id")?,

@@ -9,9 +9,22 @@
 //! A record is a pure function of its own bytes, so that records are read in parallel, and one that cannot be read is one line
 //! of the rejects file, in the very bytes it came in.
 
+mod auth0;
+mod clerk;
+mod cognito;
+mod django;
+mod fields;
+mod firebase;
 pub mod format;
 mod framing;
+mod fusionauth;
+mod giving;
+mod keycloak;
+mod kratos;
 pub mod mapping;
+mod stored_hash;
+mod supertokens;
+mod taking;
 
 pub use self::format::{
     Carried, CarriesHashes, Context, FileLimit, Format, Framing, HEAD_BYTES, Hashes, MAX_RECORD_BYTES, RecordWriter,
@@ -21,7 +34,17 @@ pub use self::mapping::Mapping;
 pub use crate::domain::portable::{Made, PortableName, PortablePassword, PortableRoster, PortableUser};
 
 /// Every format, one a line. A format is a file of its own with a `pub const FORMAT: Format`.
-pub static FORMATS: &[Format] = &[];
+pub static FORMATS: &[Format] = &[
+    auth0::FORMAT,
+    keycloak::FORMAT,
+    kratos::FORMAT,
+    fusionauth::FORMAT,
+    firebase::FORMAT,
+    cognito::FORMAT,
+    clerk::FORMAT,
+    supertokens::FORMAT,
+    django::FORMAT,
+];
 
 /// The format of a name.
 #[must_use]

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::fields::{Names, Node, base64_bytes, blank, object, quoted};
+use super::fields::{Names, Node, base64_bytes, object, quoted};
 use super::giving::{self, JsonFile, Person, put};
 use super::stored_hash::Stored;
 use super::taking::{self, Beyond, Found};
@@ -69,7 +69,7 @@ fn from_row(raw: &[u8], context: &Context) -> Result<PortableUser, RowFault> {
     let root = Node::root(&row);
     let mut names = Names::default();
     names.add(IdentifierKind::Email, root.text("email")?, None);
-    let mut user = blank(Value::Null);
+    let mut user = PortableUser::default();
     user.legacy_id = root.id("user_id")?;
     user.names = names.or_fault("email", "is missing")?;
     let found = match root.text("password_hash")? {
@@ -112,7 +112,7 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
         _several => Err(record.fault("loginMethods", "has more than one password; a user here has one")),
     };
     let beyond = Beyond { second_factor: !record.list("totpDevices")?.is_empty(), ..Beyond::NOTHING };
-    let mut user = blank(Value::Null);
+    let mut user = PortableUser::default();
     user.legacy_id = match record.id("externalUserId")? {
         Some(id) => Some(id),
         None => record.id("id")?,

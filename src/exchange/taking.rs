@@ -6,7 +6,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{Context, PortablePassword, RowFault, Setting};
+use super::{Context, Made, PortablePassword, RowFault, Setting};
 
 /// What is done about a hash that cannot be carried over.
 pub(super) const UNUSABLE_HASH: Setting = Setting {
@@ -59,7 +59,11 @@ pub(super) fn password(
     };
     let stays_with_legacy = (beyond.second_factor && !ignore_factor) || (beyond.pending_action && !ignore_action);
     let encoded = encoded.filter(|_| !stays_with_legacy);
-    Ok(encoded.map(|encoded| PortablePassword { encoded, normalization: context.normalization }))
+    Ok(encoded.map(|encoded| PortablePassword {
+        encoded,
+        normalization: context.normalization,
+        made: Made::Elsewhere,
+    }))
 }
 
 /// Whether a setting was said. It has one possible value; another is a mistake, and no row is taken before it is mended.
