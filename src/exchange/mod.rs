@@ -12,6 +12,8 @@
 mod auth0;
 mod clerk;
 mod cognito;
+mod csv;
+mod detect;
 mod django;
 mod fields;
 mod firebase;
@@ -19,6 +21,7 @@ pub mod format;
 mod framing;
 mod fusionauth;
 mod giving;
+pub mod jsonl;
 mod keycloak;
 mod kratos;
 pub mod mapping;
@@ -26,11 +29,13 @@ mod stored_hash;
 mod supertokens;
 mod taking;
 
+pub use self::detect::{Head, Recognised, Unrecognised, detect, framing_of};
 pub use self::format::{
     Carried, CarriesHashes, Context, FileLimit, Format, Framing, HEAD_BYTES, Hashes, MAX_RECORD_BYTES, RecordWriter,
     RowFault, Sample, Setting, Settings, WriteFormat, WriteOptions,
 };
-pub use self::mapping::Mapping;
+pub use self::framing::{Broken, Piece, Place, Problem, Splitter};
+pub use self::mapping::{BadMapping, Mapping};
 pub use crate::domain::portable::{Made, PortableName, PortablePassword, PortableRoster, PortableUser};
 
 /// Every format, one a line. A format is a file of its own with a `pub const FORMAT: Format`.
@@ -44,7 +49,14 @@ pub static FORMATS: &[Format] = &[
     clerk::FORMAT,
     supertokens::FORMAT,
     django::FORMAT,
+    csv::FORMAT,
+    jsonl::FORMAT,
 ];
+
+/// The header of a CSV file as fields.
+pub fn header_fields(raw: &[u8]) -> Result<Vec<String>, RowFault> {
+    framing::csv_fields(raw)
+}
 
 /// The format of a name.
 #[must_use]

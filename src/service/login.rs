@@ -263,6 +263,7 @@ impl Service {
                 Credential::Argon2id(_) | Credential::Absent(_) => drop(self.background.run(rehash)),
             }
         }
+        self.store.note_login(user.id, self.clock.wall());
         let who = Box::new(Authenticated::from(verified));
         Verdict { reply: Reply::ours(Ours::Ok(who), Source::Local), counts: AttemptOutcome::Succeeded }
     }
@@ -284,6 +285,7 @@ impl Service {
     fn reply_by_legacy(self: &Arc<Self>, told: &Told, verified: Option<&VerifiedUser>) -> Reply {
         if let (AfterLegacy::SaveAndAccept, Some(verified)) = (told.decision, verified) {
             let (service, id, version) = (Arc::clone(self), verified.user().id, verified.user().version);
+            self.store.note_login(id, self.clock.wall());
             drop(self.background.run(async move { service.change_record(id, version, UserChange::Vouched).await }));
         }
         if let (AfterLegacy::Deny, Some(verified)) = (told.decision, verified) {
@@ -296,7 +298,10 @@ impl Service {
         match told.decision {
             AfterLegacy::SaveAndAccept | AfterLegacy::AcceptUnsaved(_) => accepted(told),
             AfterLegacy::AcceptLocally => match verified {
-                Some(verified) => Reply::ours(Ours::Ok(Box::new(Authenticated::from(verified))), Source::Local),
+                Some(verified) => {
+                    self.store.note_login(verified.user().id, self.clock.wall());
+                    Reply::ours(Ours::Ok(Box::new(Authenticated::from(verified))), Source::Local)
+                }
                 None => self.unavailable(Source::Legacy).reply,
             },
             AfterLegacy::Deny => denied(told),
@@ -366,6 +371,10 @@ impl Service {
         let (standing, revision) =
             lookup.as_ref().map_or((Known::Nobody, Version(0)), |lookup| (known(&lookup.found), lookup.revision));
         let account = lookup.as_ref().map(|lookup| account_key(&lookup.found, &attempt.names));
+        let here = lookup.as_ref().and_then(|lookup| match &lookup.found {
+            Found::One(user) => user.legacy_id.clone().map(|legacy_id| (user.id, legacy_id)),
+            Found::Nobody | Found::Ambiguous => None,
+        });
         let local = self.compare_locally(attempt, lookup).await;
         let side = match (standing, local) {
             (Known::Disabled | Known::Deleted, _) => LocalSide::Closed,
@@ -375,6 +384,13 @@ impl Service {
         let told = self.put_to_legacy(attempt.question(side, revision, SaveReason::Login), None).await?;
         if let (AfterLegacy::SaveAndAccept, Some(account)) = (told.decision, &account) {
             self.accounts.welcome(account, attempt.client);
+        }
+        // Whoever is saved is noted with the save.
+        if let (AfterLegacy::SaveAndAccept, LocalSide::Verified, Some((id, legacy_id)), Some(accepted)) =
+            (told.decision, side, &here, &told.accepted)
+            && accepted.identity().id == *legacy_id
+        {
+            self.store.note_login(*id, self.clock.wall());
         }
         self.metrics.comparison(&attempt.route_name, local.as_str(), legacy_cell(told.word));
         Some(told)

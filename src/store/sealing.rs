@@ -65,7 +65,7 @@ impl SealingKeys {
     /// Several keys to open with, and the one to seal with; without one, what is written from now on is not sealed.
     pub fn new(keys: &[NamedKey], seal_with: Option<&KeyId>) -> Result<Self, SealingSetupError> {
         let keys = keys.iter().map(SealingKey::new).collect::<Option<Vec<_>>>().ok_or(SealingSetupError::Unusable)?;
-        let place = |id| keys.iter().position(|key| key.id == *id).ok_or(SealingSetupError::NoSuchKey);
+        let place = |id: &KeyId| keys.iter().position(|key| key.id == *id).ok_or(SealingSetupError::NoSuchKey);
         let current = seal_with.map(place).transpose()?;
         Ok(Self { keys, current })
     }

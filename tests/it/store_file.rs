@@ -221,11 +221,11 @@ fn r101_a_store_of_a_newer_schema_is_refused() {
     drop(place.open().expect("a new store"));
     let database = Database::open(place.path()).expect("the database");
     let transaction = database.begin_write().expect("a transaction");
-    transaction.open_table(META).expect("a table").insert("schema", 2).expect("a row");
+    transaction.open_table(META).expect("a table").insert("schema", 3).expect("a row");
     transaction.commit().expect("a commit");
     drop(database);
     let error = refusal(place.open());
-    assert!(matches!(error, OpenError::NewerSchema { found: 2, known: 1, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::NewerSchema { found: 3, known: 2, .. }), "{error:?}");
 }
 
 #[test]

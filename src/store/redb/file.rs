@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use ::redb::Database;
 use uuid::Uuid;
 
+use super::keys::{KeyRefused, NotAdmitted, Refusal};
 use super::medium::{FileMedium, Opener, Unopened};
 use super::schema::Ledger;
 use crate::store::{OpenError, StoreSettings};
@@ -51,6 +52,20 @@ fn at(path: &Path, action: &'static str, unopened: Unopened) -> OpenError {
         Unopened::Foreign(found) => OpenError::Foreign { path, found },
         Unopened::NewerSchema(found) => OpenError::NewerSchema { path, found, known: super::schema::SCHEMA },
         Unopened::Io(cause) => OpenError::Io { path, action, cause },
+    }
+}
+
+/// Why a store is refused with the keys that were given.
+pub(super) fn not_admitted(path: &Path, refused: NotAdmitted) -> OpenError {
+    match refused {
+        NotAdmitted::Key(KeyRefused { used_for, id, users, why }) => {
+            let path = path.to_owned();
+            match why {
+                Refusal::Missing => OpenError::MissingKey { path, used_for, id, users },
+                Refusal::Wrong => OpenError::WrongKey { path, used_for, id, users },
+            }
+        }
+        NotAdmitted::Fault(fault) => at(path, "opened", fault.into()),
     }
 }
 

@@ -424,6 +424,7 @@ fn insert_names<'k>(
                 Err(CursorError::UnorderedKey) if inserted => break,
                 Err(CursorError::UnorderedKey) => return Err(Fault::damage("a name is in the table that was not found there")),
                 Err(CursorError::Storage(error)) => return Err(error.into()),
+                Err(other) => return Err(Fault::Storage(other.into())),
             }
         }
         cursor.close()?;
@@ -449,6 +450,7 @@ fn insert_records(
                 Err(CursorError::UnorderedKey) if inserted => break,
                 Err(CursorError::UnorderedKey) => return Err(Fault::damage("a record is in the table that was not found there")),
                 Err(CursorError::Storage(error)) => return Err(error.into()),
+                Err(other) => return Err(Fault::Storage(other.into())),
             }
         }
         cursor.close()?;

@@ -5,7 +5,7 @@
 //! writer    group commit, recovery                 operation        a write and its answer
 //! writes    what each write does                   readers, reads   what each read does
 //! import    rows in bulk
-//! schema    tables and counts                      record, conflicts, activity, fault
+//! schema    tables and counts                      record, conflicts, activity, keys, renew, fault
 //! ```
 //!
 //! Never decides about a login (it asks [`crate::domain::login::decide_save`]), never sees a password. A future that is dropped
@@ -16,12 +16,14 @@ mod conflicts;
 mod fault;
 mod file;
 mod import;
+mod keys;
 mod medium;
 mod operation;
 mod overlay;
 mod readers;
 mod reads;
 mod record;
+mod renew;
 mod schema;
 mod slot;
 mod writer;
@@ -30,16 +32,39 @@ mod writes;
 /// What `crate::fuzzing` needs to see.
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed {
-    use super::{User, UserId, conflicts, record};
+    use std::sync::Arc;
+
+    use zeroize::Zeroizing;
+
+    use super::record::Codec;
+    use super::{User, UserId, conflicts};
+    use crate::keys::{KEY_BYTES, NamedKey};
+    use crate::store::SealingKeys;
 
     /// The bytes of a record.
     pub(crate) fn encode(user: &User) -> Option<Vec<u8>> {
-        record::Codec::default().encode(user).ok()
+        Codec::default().encode(user).ok()
     }
 
     /// A record of these bytes.
     pub(crate) fn decode(id: UserId, bytes: &[u8]) -> Option<User> {
-        record::Codec::default().decode(id, bytes).ok()
+        Codec::default().decode(id, bytes).ok()
+    }
+
+    /// The bytes of a record that is sealed with a key that everybody knows.
+    pub(crate) fn encode_sealed(user: &User) -> Option<Vec<u8>> {
+        sealing()?.encode(user).ok()
+    }
+
+    /// A record of these bytes, opened with that key.
+    pub(crate) fn decode_sealed(id: UserId, bytes: &[u8]) -> Option<User> {
+        sealing()?.decode(id, bytes).ok()
+    }
+
+    fn sealing() -> Option<Codec> {
+        let key = NamedKey::new("fuzz".parse().ok()?, Zeroizing::new([7; KEY_BYTES]));
+        let id = key.id().clone();
+        Some(Codec::new(Some(Arc::new(SealingKeys::new(&[key], Some(&id)).ok()?))))
     }
 
     /// A conflict, read and written.
@@ -80,6 +105,7 @@ use crate::telemetry::Metrics;
 
 pub use self::conflicts::{Conflict, MAX_CONFLICTS};
 pub use self::medium::{Medium, Unopened};
+pub use self::renew::Renewed;
 pub use self::writes::MAX_ALIASES;
 
 /// How many writes may wait. At a few hundred commits a second, each of up to [`writer::MAX_BATCH`], they wait for well under a
@@ -100,6 +126,7 @@ impl RedbStore {
     /// Opens the file of the settings, making it at the first start; see [`super::open`].
     pub fn open(settings: &StoreSettings, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let (opener, database, ledger) = file::open(settings)?;
+        keys::admit(&database, &settings.keys).map_err(|refused| file::not_admitted(&settings.path, refused))?;
         let codec = Codec::new(settings.keys.sealing.clone());
         Self::start(opener, database, ledger, codec, metrics, clock).map_err(|cause| OpenError::Io {
             path: settings.path.clone(),
@@ -129,6 +156,12 @@ impl RedbStore {
     pub async fn conflicts(&self, limit: usize) -> Result<Vec<Conflict>, StoreError> {
         let limit = limit.min(usize::try_from(MAX_CONFLICTS).unwrap_or(usize::MAX));
         self.read(move |snapshot| conflicts::newest(snapshot, limit)).await
+    }
+
+    /// Writes records anew that are not as they would be written today, some of those after this user; see
+    /// [`Renewed::next`]. What a record says is not changed.
+    pub async fn renew(&self, after: Option<UserId>) -> Result<Renewed, StoreError> {
+        self.write(move |reply| Operation::Renew(after, reply)).await
     }
 
     fn start<M: Medium>(

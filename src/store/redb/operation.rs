@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::activity::Activity;
 use super::fault::{Fault, SharedCause};
+use super::renew::Renewed;
 use super::slot::Generation;
 use super::writes::{Batch, SaveWritten, Taken, UpdateWritten};
 use crate::domain::import::Imported;
@@ -26,6 +27,8 @@ pub(super) enum Operation {
     Update(UserId, Version, UserChange, Reply<Updated>),
     Import(Box<ImportBatch>, Reply<Vec<Imported>>),
     SetMode(Mode, Reply<()>),
+    /// Writes records anew, some of those after this one.
+    Renew(Option<UserId>, Reply<Renewed>),
     /// Writes times of logins that wait. Nobody waits for it.
     WriteLogins(Arc<Activity>),
     /// Shows that the writer works.
@@ -129,6 +132,10 @@ impl Operation {
                 let written = batch.keep_mode(mode);
                 finish(batch, reply, written, |(), _on_disk| ())
             }
+            Self::Renew(after, reply) => {
+                let written = batch.renew(after);
+                finish(batch, reply, written, |renewed, _on_disk| renewed)
+            }
             Self::WriteLogins(logins) => {
                 let taken = logins.take();
                 match batch.write_logins(&taken) {
@@ -155,6 +162,7 @@ impl Operation {
             Self::InsertNew(_, reply) => drop(reply.send(Err(error()))),
             Self::Update(_, _, _, reply) => drop(reply.send(Err(error()))),
             Self::Import(_, reply) => drop(reply.send(Err(error()))),
+            Self::Renew(_, reply) => drop(reply.send(Err(error()))),
             Self::SetMode(_, reply) | Self::Probe(reply) => drop(reply.send(Err(error()))),
             Self::WriteLogins(_) | Self::Reopen(_) => {}
         }

@@ -73,6 +73,11 @@ impl<T> Users<T> {
         self.codec.decode(id, bytes)
     }
 
+    /// A record as it would be written today; `None` if it is that already.
+    pub(super) fn renewed(&self, id: UserId, bytes: &[u8]) -> Result<Option<Vec<u8>>, BadRecord> {
+        self.codec.renewed(id, bytes)
+    }
+
     /// Makes the bytes of a record.
     pub(super) fn encode(&self, user: &User) -> Result<Vec<u8>, BadRecord> {
         self.codec.encode(user)

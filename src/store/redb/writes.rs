@@ -13,6 +13,7 @@ use uuid::{ContextV7, Timestamp, Uuid};
 use super::activity;
 use super::conflicts;
 use super::fault::Fault;
+use super::renew::{self, Renewed};
 use super::schema::{Ledger, Tables, find_user, keep_mode, own_id, user_of};
 use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::credential::{AbsentBecause, Credential};
@@ -197,6 +198,11 @@ impl<'txn> Batch<'txn> {
         let next = changed(&current, change, self.workshop.clock.wall());
         let user = self.put(Some(&current), next)?;
         Ok(UpdateWritten::Done(user.id, user.version))
+    }
+
+    pub(super) fn renew(&mut self, after: Option<UserId>) -> Result<Renewed, Fault> {
+        let (changed, wrote) = (&mut self.changed, &mut self.operation_wrote);
+        renew::step(&mut self.tables, after, || (*changed, *wrote) = (true, true))
     }
 
     pub(super) fn write_logins(&mut self, taken: &activity::Taken) -> Result<(), Fault> {

@@ -15,7 +15,7 @@ use authferry::domain::mode::{LocalShare, Mode};
 use authferry::domain::password::{PasswordNormalization, PasswordPolicy};
 use authferry::limits::Limits;
 use authferry::limits::settings::{Backoff, CountedAttempts, LimitSettings, Quota};
-use authferry::password::HashPool;
+use authferry::password::{HashPool, Peppers};
 use authferry::password::settings::PasswordSettings;
 use authferry::service::login::LoginRequest;
 use authferry::service::mode::ModeCell;
@@ -86,6 +86,7 @@ pub(crate) async fn rig(double: &LegacyDouble, revalidate_after: Option<Duration
         queue: NonZeroUsize::new(64).expect("not zero"),
         queue_deadline: Duration::from_secs(20),
         normalization: PasswordNormalization::None,
+        peppers: Peppers::default(),
     };
     let service = Service::new(Parts {
         store,
