@@ -11,14 +11,14 @@ use super::giving::{self, JsonFile, Person, put};
 use super::stored_hash::{Digest, PASSWORD_ALONE, PASSWORD_FIRST, SALT_FIRST, Stored, log_of_cost};
 use super::taking::{self, Beyond, Found};
 use super::{
-    Carried, CarriesHashes, Context, FileLimit, Format, Framing, PortableUser, RecordWriter, RowFault, Sample, WriteFormat,
-    WriteOptions,
+    Carried, CarriesHashes, Context, FileLimit, Format, Framing, PortableUser, RecordWriter, RowFault, Sample,
+    WriteFormat, WriteOptions,
 };
 use crate::domain::identifier::IdentifierKind;
 use crate::domain::user::{LegacyId, Standing};
 
 /// The row for it.
-pub const FORMAT: Format = Format {
+pub(super) const FORMAT: Format = Format {
     name: "auth0",
     title: "Auth0, users import or export",
     framings: &[Framing::JsonItems { path: "" }, Framing::Lines],

@@ -14,14 +14,14 @@ use super::giving::{self, JsonFile, Person, put};
 use super::stored_hash::{Digest, PASSWORD_ALONE, Stored};
 use super::taking::{self, Beyond, Found};
 use super::{
-    Carried, CarriesHashes, Context, Format, Framing, PortableName, PortableUser, RecordWriter, RowFault, Sample, WriteFormat,
-    WriteOptions,
+    Carried, CarriesHashes, Context, Format, Framing, PortableName, PortableUser, RecordWriter, RowFault, Sample,
+    WriteFormat, WriteOptions,
 };
 use crate::domain::identifier::IdentifierKind;
 use crate::domain::user::{LegacyId, Standing};
 
 /// The row for it.
-pub const FORMAT: Format = Format {
+pub(super) const FORMAT: Format = Format {
     name: "clerk",
     title: "Clerk, users export or backend API",
     framings: &[Framing::JsonItems { path: "" }, Framing::JsonItems { path: "data" }, Framing::Csv, Framing::Lines],
@@ -236,16 +236,26 @@ fn firebase(text: &str) -> Option<Zeroizing<String>> {
 }
 
 fn open(options: &WriteOptions) -> Box<dyn RecordWriter> {
-    Box::new(
-        JsonFile::new("[".into(), "\n]\n", item, options)
-            .remark("Clerk: run its migration tool (github.com/clerk/migration-tool) on the file with the transformer `clerk`"),
-    )
+    Box::new(JsonFile::new("[".into(), "\n]\n", item, options).remark(
+        "Clerk: run its migration tool (github.com/clerk/migration-tool) on the file with the transformer `clerk`",
+    ))
 }
 
 const KNOWN: &[&[&str]] = &[
     giving::GIVEN_NAME,
     giving::FAMILY_NAME,
-    &["id", "external_id", "username", "email", "email_verified", "created_at", "createdAt", "last_sign_in_at", "banned", "locked"],
+    &[
+        "id",
+        "external_id",
+        "username",
+        "email",
+        "email_verified",
+        "created_at",
+        "createdAt",
+        "last_sign_in_at",
+        "banned",
+        "locked",
+    ],
     &["primary_email_address", "primary_email_address_id", "verified_email_addresses", "unverified_email_addresses"],
     &["email_addresses", "email_address", "primary_phone_number", "primary_phone_number_id", "verified_phone_numbers"],
     &["unverified_phone_numbers", "phone_numbers", "phone_number"],
@@ -268,7 +278,11 @@ fn item(user: &PortableUser, options: &WriteOptions) -> Result<(Value, Carried),
     let person = Person::of(user);
     let mut item = Map::new();
     let id = user.legacy_id.as_ref().map(|id| id.as_key().to_owned()).or(user.id.map(|id| id.to_string()));
-    put(&mut item, "id", Some(id.ok_or_else(|| RowFault::new("id", "Clerk's migration tool takes no user without one"))?));
+    put(
+        &mut item,
+        "id",
+        Some(id.ok_or_else(|| RowFault::new("id", "Clerk's migration tool takes no user without one"))?),
+    );
     put(&mut item, "username", names.take(IdentifierKind::Username).map(|name| name.value.as_str()));
     put(&mut item, "first_name", person.text(giving::GIVEN_NAME));
     put(&mut item, "last_name", person.text(giving::FAMILY_NAME));

@@ -9,15 +9,15 @@ use serde_json::{Map, Value};
 use super::fields::{Names, Node, kind_of_name, object};
 use super::giving::{self, Person};
 use super::{
-    Carried, CarriesHashes, Context, FileLimit, Format, Framing, PortableName, PortableUser, RecordWriter, RowFault, Sample,
-    Setting, WriteFormat, WriteOptions,
+    Carried, CarriesHashes, Context, FileLimit, Format, Framing, PortableName, PortableUser, RecordWriter, RowFault,
+    Sample, Setting, WriteFormat, WriteOptions,
 };
 use crate::domain::clock::UnixSeconds;
 use crate::domain::identifier::IdentifierKind;
 use crate::domain::user::Standing;
 
 /// The row for it.
-pub const FORMAT: Format = Format {
+pub(super) const FORMAT: Format = Format {
     name: "cognito",
     title: "Amazon Cognito, list-users or import CSV",
     framings: &[Framing::Csv, Framing::JsonItems { path: "Users" }, Framing::Lines],
@@ -95,7 +95,11 @@ fn standing(root: &Node<'_>) -> Result<Standing, RowFault> {
 fn created(root: &Node<'_>) -> Result<Option<UnixSeconds>, RowFault> {
     match root.value("UserCreateDate") {
         Some(Value::Number(number)) => match number.as_f64().filter(|seconds| *seconds >= 0.0) {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is not negative; beyond u64 it saturates")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "it is not negative; beyond u64 it saturates"
+            )]
             Some(seconds) => Ok(Some(UnixSeconds(seconds as u64))),
             None => Err(root.fault("UserCreateDate", "is a time before 1970")),
         },
@@ -196,7 +200,8 @@ impl Writer {
         let (email, phone) = (names.take(IdentifierKind::Email), names.take_e164());
         let is_verified = |name: Option<&PortableName>| name.is_some_and(|name| name.verified == Some(true));
         if !is_verified(email) && !is_verified(phone) {
-            let problem = "Cognito takes no user without a verified email or phone number: he could not reset his password";
+            let problem =
+                "Cognito takes no user without a verified email or phone number: he could not reset his password";
             return Err(RowFault::new("email_verified", problem));
         }
         let username = self.username(user, &mut names, email, phone)?;

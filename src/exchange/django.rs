@@ -13,14 +13,14 @@ use super::giving::{self, JsonFile, Person, put};
 use super::stored_hash::{Digest, Stored};
 use super::taking::{self, Beyond, Found};
 use super::{
-    Carried, CarriesHashes, Context, Format, Framing, PortableUser, RecordWriter, RowFault, Sample, Setting, WriteFormat,
-    WriteOptions,
+    Carried, CarriesHashes, Context, Format, Framing, PortableUser, RecordWriter, RowFault, Sample, Setting,
+    WriteFormat, WriteOptions,
 };
 use crate::domain::identifier::IdentifierKind;
 use crate::domain::user::{LegacyId, Standing};
 
 /// The row for it.
-pub const FORMAT: Format = Format {
+pub(super) const FORMAT: Format = Format {
     name: "django",
     title: "Django, dumpdata or auth_user as CSV",
     framings: &[Framing::JsonItems { path: "" }, Framing::Lines, Framing::Csv],
@@ -42,7 +42,8 @@ fn detect(sample: &Sample<'_>) -> bool {
         return ["password", "is_active", "date_joined"].iter().all(|column| sample.has_column(column));
     }
     sample.items.iter().any(|item| {
-        item.get("model").is_some_and(Value::is_string) && item.get("fields").is_some_and(|fields| fields.get("password").is_some())
+        item.get("model").is_some_and(Value::is_string)
+            && item.get("fields").is_some_and(|fields| fields.get("password").is_some())
     })
 }
 

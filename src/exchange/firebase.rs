@@ -20,7 +20,7 @@ use crate::domain::identifier::IdentifierKind;
 use crate::domain::user::Standing;
 
 /// The row for it.
-pub const FORMAT: Format = Format {
+pub(super) const FORMAT: Format = Format {
     name: "firebase",
     title: "Firebase Authentication, auth:export",
     framings: &[Framing::JsonItems { path: "users" }, Framing::CsvWithoutHeader],
@@ -34,7 +34,8 @@ const SIGNER_KEY: Setting =
     Setting { name: "signer-key", help: "`base64_signer_key` of the project's password hash parameters" };
 const SALT_SEPARATOR: Setting =
     Setting { name: "salt-separator", help: "`base64_salt_separator` of the project's password hash parameters" };
-const ROUNDS: Setting = Setting { name: "rounds", help: "`rounds` of the project's password hash parameters; usually 8" };
+const ROUNDS: Setting =
+    Setting { name: "rounds", help: "`rounds` of the project's password hash parameters; usually 8" };
 const MEM_COST: Setting =
     Setting { name: "mem-cost", help: "`mem_cost` of the project's password hash parameters; usually 14" };
 const ALGORITHM: Setting = Setting {
@@ -57,7 +58,8 @@ const COLUMNS: [(usize, &str); 12] = [
     (26, "disabled"),
     (27, "customAttributes"),
 ];
-const PROVIDERS: [(usize, &str); 4] = [(7, "google.com"), (11, "facebook.com"), (15, "twitter.com"), (19, "github.com")];
+const PROVIDERS: [(usize, &str); 4] =
+    [(7, "google.com"), (11, "facebook.com"), (15, "twitter.com"), (19, "github.com")];
 const FEWEST_COLUMNS: usize = 26;
 const MOST_COLUMNS: usize = 29;
 
@@ -82,7 +84,8 @@ fn parse(raw: &[u8], context: &Context) -> Result<PortableUser, RowFault> {
 /// A line of the CSV as the object that the JSON would have for it.
 fn columns(fields: &[String]) -> Result<Map<String, Value>, RowFault> {
     if !(FEWEST_COLUMNS..=MOST_COLUMNS).contains(&fields.len()) {
-        let problem = format!("it has {} fields, and auth:export writes {FEWEST_COLUMNS} to {MOST_COLUMNS}", fields.len());
+        let problem =
+            format!("it has {} fields, and auth:export writes {FEWEST_COLUMNS} to {MOST_COLUMNS}", fields.len());
         return Err(RowFault::new("record", problem));
     }
     let field = |at: usize| fields.get(at).filter(|field| !field.is_empty()).cloned();
@@ -130,7 +133,8 @@ fn hash(record: &Node<'_>, settings: &Settings) -> Found {
     let hash = base64_bytes(text).ok_or_else(|| record.fault("passwordHash", "is not base64"))?;
     match settings.of(ALGORITHM.name).unwrap_or("SCRYPT") {
         "SCRYPT" => {
-            let salt = base64_bytes(record.needed_text("salt")?).ok_or_else(|| record.fault("salt", "is not base64"))?;
+            let salt =
+                base64_bytes(record.needed_text("salt")?).ok_or_else(|| record.fault("salt", "is not base64"))?;
             scrypt(salt, hash, settings).map(|stored| Some(stored.encoded()))
         }
         "BCRYPT" => match String::from_utf8(hash).map(|text| Stored::read(&text)) {
@@ -172,9 +176,10 @@ fn number_setting(settings: &Settings, setting: Setting, most: u32) -> Result<u3
 fn open(options: &WriteOptions) -> Box<dyn RecordWriter> {
     let (algorithm, parameters) = match options.settings.of(ALGORITHM.name) {
         Some("BCRYPT") => ("BCRYPT", ""),
-        Some(_) | None => {
-            ("SCRYPT", " --hash-key=… --salt-separator=… --rounds=… --mem-cost=…, those of the project that the hashes come from")
-        }
+        Some(_) | None => (
+            "SCRYPT",
+            " --hash-key=… --salt-separator=… --rounds=… --mem-cost=…, those of the project that the hashes come from",
+        ),
     };
     let command = format!("Firebase: run `firebase auth:import FILE --hash-algo={algorithm}`");
     let remark = if parameters.is_empty() { command } else { format!("{command}, with{parameters}") };

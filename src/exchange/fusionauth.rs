@@ -15,15 +15,15 @@ use super::giving::{self, JsonFile, Person, put};
 use super::stored_hash::{Digest, PASSWORD_FIRST, Stored, log_of_cost};
 use super::taking::{self, Beyond, Found};
 use super::{
-    Carried, CarriesHashes, Context, FileLimit, Format, Framing, PortableUser, RecordWriter, RowFault, Sample, WriteFormat,
-    WriteOptions,
+    Carried, CarriesHashes, Context, FileLimit, Format, Framing, PortableUser, RecordWriter, RowFault, Sample,
+    WriteFormat, WriteOptions,
 };
 use crate::domain::clock::UnixSeconds;
 use crate::domain::identifier::IdentifierKind;
 use crate::domain::user::{LegacyId, Standing};
 
 /// The row for it.
-pub const FORMAT: Format = Format {
+pub(super) const FORMAT: Format = Format {
     name: "fusionauth",
     title: "FusionAuth, users import or search",
     framings: &[Framing::JsonItems { path: "users" }, Framing::JsonItems { path: "" }, Framing::Lines],
@@ -89,7 +89,9 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
 fn hash(record: &Node<'_>) -> Found {
     let Some(password) = record.text("password")? else { return Ok(None) };
     let Some(scheme) = record.text("encryptionScheme")? else {
-        return Err(record.fault("password", "has no `encryptionScheme`, so it is in plain text; only hashes are taken"));
+        return Err(
+            record.fault("password", "has no `encryptionScheme`, so it is in plain text; only hashes are taken")
+        );
     };
     let factor = || record.small_number("factor")?.ok_or_else(|| record.fault("factor", "is missing"));
     let stored = match scheme {

@@ -6,22 +6,21 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
-use zeroize::Zeroizing;
 
 use super::fields::{Names, Node, base64_bytes, object, object_in_text, quoted};
 use super::giving::{self, JsonFile, Person, put};
 use super::stored_hash::{Digest, Stored};
 use super::taking::{self, Beyond, Found};
 use super::{
-    Carried, CarriesHashes, Context, Format, Framing, PortableUser, RecordWriter, RowFault, Sample, Setting, WriteFormat,
-    WriteOptions,
+    Carried, CarriesHashes, Context, Format, Framing, PortableUser, RecordWriter, RowFault, Sample, Setting,
+    WriteFormat, WriteOptions,
 };
 use crate::domain::clock::UnixSeconds;
 use crate::domain::identifier::IdentifierKind;
 use crate::domain::user::{LegacyId, Standing};
 
 /// The row for it.
-pub const FORMAT: Format = Format {
+pub(super) const FORMAT: Format = Format {
     name: "keycloak",
     title: "Keycloak, users of a realm",
     framings: &[Framing::JsonItems { path: "users" }, Framing::JsonItems { path: "" }, Framing::Lines],
@@ -40,7 +39,8 @@ fn detect(sample: &Sample<'_>) -> bool {
     });
     sample.has_key("realm")
         || (sample.any_has("username")
-            && (has_credential || ["createdTimestamp", "requiredActions", "notBefore"].iter().any(|key| sample.any_has(key))))
+            && (has_credential
+                || ["createdTimestamp", "requiredActions", "notBefore"].iter().any(|key| sample.any_has(key))))
 }
 
 fn parse(raw: &[u8], context: &Context) -> Result<PortableUser, RowFault> {
@@ -60,7 +60,9 @@ fn holds_a_password(credential: &Value) -> bool {
 
 fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> {
     if let Some(client) = record.text("serviceAccountClientId")? {
-        return Err(record.fault("serviceAccountClientId", format!("this is the account of the client {}", quoted(client))));
+        return Err(
+            record.fault("serviceAccountClientId", format!("this is the account of the client {}", quoted(client)))
+        );
     }
     let mut names = Names::default();
     names.add(IdentifierKind::Username, record.text("username")?, None);
@@ -128,7 +130,8 @@ fn stored(credential: &Node<'_>) -> Result<Stored, RowFault> {
 fn parts_in_texts<'a>(credential: &'a Node<'a>, data: &str) -> Result<Parts<'a>, RowFault> {
     let data = object_in_text(data, credential.at("credentialData"))?;
     let secret = object_in_text(credential.needed_text("secretData")?, credential.at("secretData"))?;
-    let (data, secret) = (Node::within(&data, credential.at("credentialData")), Node::within(&secret, credential.at("secretData")));
+    let (data, secret) =
+        (Node::within(&data, credential.at("credentialData")), Node::within(&secret, credential.at("secretData")));
     let additional = data.object("additionalParameters")?.or(data.object("algorithmData")?);
     Ok(Parts {
         credential,
@@ -278,7 +281,12 @@ fn item(user: &PortableUser, options: &WriteOptions) -> Result<(Value, Carried),
 }
 
 /// Attributes are lists of texts; what is neither is written as JSON.
-fn attributes(user: &PortableUser, person: &Person<'_>, names: &mut giving::Names<'_>, with_id: bool) -> Map<String, Value> {
+fn attributes(
+    user: &PortableUser,
+    person: &Person<'_>,
+    names: &mut giving::Names<'_>,
+    with_id: bool,
+) -> Map<String, Value> {
     let mut attributes = person.own_object("attributes").unwrap_or_default();
     if let Some(phone) = names.take(IdentifierKind::Phone) {
         attributes.insert("phoneNumber".into(), json!([phone.value]));

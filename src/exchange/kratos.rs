@@ -14,14 +14,14 @@ use super::giving::{self, JsonFile, Person, put};
 use super::stored_hash::{Digest, Stored};
 use super::taking::{self, Beyond, Found};
 use super::{
-    Carried, CarriesHashes, Context, FileLimit, Format, Framing, PortableName, PortableUser, RecordWriter, RowFault, Sample,
-    Setting, WriteFormat, WriteOptions,
+    Carried, CarriesHashes, Context, FileLimit, Format, Framing, PortableName, PortableUser, RecordWriter, RowFault,
+    Sample, Setting, WriteFormat, WriteOptions,
 };
 use crate::domain::identifier::IdentifierKind;
 use crate::domain::user::Standing;
 
 /// The row for it.
-pub const FORMAT: Format = Format {
+pub(super) const FORMAT: Format = Format {
     name: "kratos",
     title: "Ory Kratos, identities",
     framings: &[Framing::JsonItems { path: "identities" }, Framing::JsonItems { path: "" }, Framing::Lines],
@@ -122,17 +122,21 @@ fn names(identity: &Node<'_>, password: Option<&Node<'_>>) -> Result<Vec<Portabl
         let (value, verified) = (address.needed_text("value")?, address.flag("verified")?);
         names.add_folded(kind, value, verified);
     }
-    for (index, value) in password.map(|node| node.list("identifiers")).transpose()?.unwrap_or_default().iter().enumerate() {
-        let value = value.as_str().ok_or_else(|| {
-            RowFault::new(format!("credentials.password.identifiers[{index}]"), "must be a text")
-        })?;
+    for (index, value) in
+        password.map(|node| node.list("identifiers")).transpose()?.unwrap_or_default().iter().enumerate()
+    {
+        let value = value
+            .as_str()
+            .ok_or_else(|| RowFault::new(format!("credentials.password.identifiers[{index}]"), "must be a text"))?;
         names.add_folded(kind_of_name(value), value, None);
     }
     names.or_fault("traits", "holds no email, username or phone, and there are no addresses")
 }
 
 fn hash(password: Option<&Node<'_>>) -> Found {
-    let Some(config) = password.map(|password| password.object("config")).transpose()?.flatten() else { return Ok(None) };
+    let Some(config) = password.map(|password| password.object("config")).transpose()?.flatten() else {
+        return Ok(None);
+    };
     if config.text("password")?.is_some() {
         return Err(config.fault("password", "is a password in plain text; only hashes are taken"));
     }
@@ -157,14 +161,23 @@ fn is_ssha(text: &str) -> bool {
 
 fn open(options: &WriteOptions) -> Box<dyn RecordWriter> {
     Box::new(
-        JsonFile::new("{\"identities\":[".into(), "\n]}\n", item, options)
-            .remark("Kratos: send each file to PATCH /admin/identities, and look for `\"action\":\"error\"` in the answer"),
+        JsonFile::new("{\"identities\":[".into(), "\n]}\n", item, options).remark(
+            "Kratos: send each file to PATCH /admin/identities, and look for `\"action\":\"error\"` in the answer",
+        ),
     )
 }
 
 const KNOWN: &[&[&str]] = &[
     &["id", "external_id", "schema_id", "schema_url", "state", "state_changed_at", "traits", "verifiable_addresses"],
-    &["recovery_addresses", "metadata_public", "metadata_admin", "created_at", "updated_at", "available_aal", "credentials"],
+    &[
+        "recovery_addresses",
+        "metadata_public",
+        "metadata_admin",
+        "created_at",
+        "updated_at",
+        "available_aal",
+        "credentials",
+    ],
     &["organization_id"],
 ];
 
@@ -226,7 +239,11 @@ fn traits(
             addresses.push(json!({"value": name.value, "verified": true, "via": via, "status": "completed"}));
         }
     }
-    if is_found_by { Ok((traits, addresses)) } else { Err(RowFault::new("traits", "he has none of the names that are written")) }
+    if is_found_by {
+        Ok((traits, addresses))
+    } else {
+        Err(RowFault::new("traits", "he has none of the names that are written"))
+    }
 }
 
 fn put_name(traits: &mut Map<String, Value>, person: &Person<'_>) {
@@ -250,14 +267,22 @@ fn hashed_password(encoded: &str) -> Option<String> {
     match &stored {
         Stored::Argon2 { variant: "id" | "i", version: 19, .. } => Some(stored.encoded().to_string()),
         Stored::Bcrypt { version, .. } if version != "2x" => Some(stored.encoded().to_string()),
-        Stored::Pbkdf2 { digest: Digest::Sha1 | Digest::Sha256 | Digest::Sha512, .. } => Some(stored.encoded().to_string()),
+        Stored::Pbkdf2 { digest: Digest::Sha1 | Digest::Sha256 | Digest::Sha512, .. } => {
+            Some(stored.encoded().to_string())
+        }
         Stored::Scrypt { log_cost, block_size, lanes, salt, hash } => {
             let (cost, salt, hash) = (1_u64.checked_shl(*log_cost)?, STANDARD.encode(salt), STANDARD.encode(hash));
             Some(format!("$scrypt$ln={cost},r={block_size},p={lanes}${salt}${hash}"))
         }
         Stored::Firescrypt { .. } => Some(stored.encoded().to_string()),
         Stored::Plain { digest: Digest::Md5, iterations: 1, .. } => Some(stored.encoded().to_string()),
-        Stored::Plain { digest: digest @ (Digest::Sha1 | Digest::Sha256 | Digest::Sha512), template, iterations: 1, salt, hash } => {
+        Stored::Plain {
+            digest: digest @ (Digest::Sha1 | Digest::Sha256 | Digest::Sha512),
+            template,
+            iterations: 1,
+            salt,
+            hash,
+        } => {
             let (template, salt, hash) = (STANDARD.encode(template), STANDARD.encode(salt), STANDARD.encode(hash));
             Some(format!("${}$pf={template}${salt}${hash}", digest.name()))
         }
@@ -266,6 +291,10 @@ fn hashed_password(encoded: &str) -> Option<String> {
             Some(format!("$hmac-{}${hash}${}", digest.name(), STANDARD.encode(key)))
         }
         Stored::Other if is_ssha(encoded) => Some(encoded.to_owned()),
-        Stored::Argon2 { .. } | Stored::Bcrypt { .. } | Stored::Pbkdf2 { .. } | Stored::Plain { .. } | Stored::Other => None,
+        Stored::Argon2 { .. }
+        | Stored::Bcrypt { .. }
+        | Stored::Pbkdf2 { .. }
+        | Stored::Plain { .. }
+        | Stored::Other => None,
     }
 }

@@ -270,8 +270,7 @@ pub(super) fn log_of_cost(cost: u32) -> Option<u32> {
 mod tests {
     use super::*;
 
-    const ARGON2ID: &str =
-        "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+    const ARGON2ID: &str = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
     const BCRYPT: &str = "$2a$04$UuTkLRZZ6QofpDOlMz32MuuxEHA43WOemOYHPz6.SjsVsyO1tDU96";
 
     #[test]
@@ -299,10 +298,7 @@ mod tests {
         same("pbkdf2_sha256$600000$salt$aGFzaA==", "$pbkdf2-sha256$i=600000,l=4$c2FsdA$aGFzaA");
         same("pbkdf2:sha256:600000$salt$68617368", "$pbkdf2-sha256$i=600000,l=4$c2FsdA$aGFzaA");
         same("$md5$pf=e1BBU1NXT1JEfQ==$$aGFzaA==", "$md5$aGFzaA==");
-        same(
-            "$hmac-md5$NWVkZTdhM2E0ZTE5NmE1ZTdmMzQ0N2FhZTcyYTEwN2M=$a2V5",
-            "$hmac-md5$Xt56Ok4Zal5/NEeq5yoQfA==$a2V5",
-        );
+        same("$hmac-md5$NWVkZTdhM2E0ZTE5NmE1ZTdmMzQ0N2FhZTcyYTEwN2M=$a2V5", "$hmac-md5$Xt56Ok4Zal5/NEeq5yoQfA==$a2V5");
         same("$scrypt$ln=16384,r=8,p=1$c2FsdA==$aGFzaA==", "$scrypt$ln=14,r=8,p=1$c2FsdA$aGFzaA");
         same("scrypt:32768:8:1$salt$68617368", "$scrypt$ln=15,r=8,p=1$c2FsdA$aGFzaA");
         same(&format!("argon2{ARGON2ID}"), ARGON2ID);

@@ -12,15 +12,15 @@ use super::giving::{self, JsonFile, Person, put};
 use super::stored_hash::Stored;
 use super::taking::{self, Beyond, Found};
 use super::{
-    Carried, CarriesHashes, Context, FileLimit, Format, Framing, PortableUser, RecordWriter, RowFault, Sample, Setting, Settings,
-    WriteFormat, WriteOptions,
+    Carried, CarriesHashes, Context, FileLimit, Format, Framing, PortableUser, RecordWriter, RowFault, Sample, Setting,
+    Settings, WriteFormat, WriteOptions,
 };
 use crate::domain::clock::UnixSeconds;
 use crate::domain::identifier::IdentifierKind;
 use crate::domain::user::LegacyId;
 
 /// The row for it.
-pub const FORMAT: Format = Format {
+pub(super) const FORMAT: Format = Format {
     name: "supertokens",
     title: "SuperTokens, bulk import or list of users",
     framings: &[Framing::JsonItems { path: "users" }, Framing::JsonItems { path: "" }, Framing::Csv, Framing::Lines],
@@ -134,7 +134,9 @@ fn hash(method: &Node<'_>, settings: &Settings) -> Found {
         Stored::Bcrypt { .. } => algorithm == "bcrypt",
         Stored::Argon2 { .. } => algorithm == "argon2",
         Stored::Firescrypt { .. } => algorithm == "firebase_scrypt",
-        Stored::Pbkdf2 { .. } | Stored::Scrypt { .. } | Stored::Plain { .. } | Stored::Hmac { .. } | Stored::Other => false,
+        Stored::Pbkdf2 { .. } | Stored::Scrypt { .. } | Stored::Plain { .. } | Stored::Hmac { .. } | Stored::Other => {
+            false
+        }
     };
     if is_right {
         Ok(Some(stored.encoded()))
@@ -187,8 +189,11 @@ fn open(options: &WriteOptions) -> Box<dyn RecordWriter> {
     )
 }
 
-const KNOWN: &[&[&str]] =
-    &[&["id", "externalUserId", "email", "email_verified", "user_id", "time_joined", "timeJoined"], OWN, &["loginMethods", "userMetadata"]];
+const KNOWN: &[&[&str]] = &[
+    &["id", "externalUserId", "email", "email_verified", "user_id", "time_joined", "timeJoined"],
+    OWN,
+    &["loginMethods", "userMetadata"],
+];
 
 /// What is SuperTokens' own, and taken over as it is if it was SuperTokens that said it.
 const OWN: &[&str] = &["userRoles", "totpDevices"];
@@ -201,7 +206,8 @@ fn item(user: &PortableUser, options: &WriteOptions) -> Result<(Value, Carried),
     giving::refuse_disabled(user)?;
     let mut names = giving::Names::of(user);
     let email = names.take(IdentifierKind::Email);
-    let email = email.ok_or_else(|| RowFault::new("email", "SuperTokens takes no password without an email address"))?;
+    let email =
+        email.ok_or_else(|| RowFault::new("email", "SuperTokens takes no password without an email address"))?;
     let hash = giving::encoded(user, options).and_then(password_fields);
     let hash = hash.ok_or_else(|| {
         RowFault::new("passwordHash", "SuperTokens takes no such user without a bcrypt, Argon2 or Firebase hash")

@@ -44,11 +44,7 @@ impl Beyond {
 pub(super) type Found = Result<Option<Zeroizing<String>>, RowFault>;
 
 /// The password that a user comes with.
-pub(super) fn password(
-    context: &Context,
-    found: Found,
-    beyond: Beyond,
-) -> Result<Option<PortablePassword>, RowFault> {
+pub(super) fn password(context: &Context, found: Found, beyond: Beyond) -> Result<Option<PortablePassword>, RowFault> {
     let drop_unusable = is_set(context, UNUSABLE_HASH, "drop")?;
     let ignore_factor = is_set(context, SECOND_FACTOR, "ignore")?;
     let ignore_action = is_set(context, PENDING_ACTION, "ignore")?;
@@ -59,11 +55,7 @@ pub(super) fn password(
     };
     let stays_with_legacy = (beyond.second_factor && !ignore_factor) || (beyond.pending_action && !ignore_action);
     let encoded = encoded.filter(|_| !stays_with_legacy);
-    Ok(encoded.map(|encoded| PortablePassword {
-        encoded,
-        normalization: context.normalization,
-        made: Made::Elsewhere,
-    }))
+    Ok(encoded.map(|encoded| PortablePassword { encoded, normalization: context.normalization, made: Made::Elsewhere }))
 }
 
 /// Whether a setting was said. It has one possible value; another is a mistake, and no row is taken before it is mended.

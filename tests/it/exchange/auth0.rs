@@ -138,7 +138,9 @@ fn what_is_wrong_with_a_record_is_said_by_field() {
         "custom_password_hash.password.encoding: `utf16le` is not supported"
     );
     assert_eq!(
-        hash(json!({"algorithm": "scrypt", "hash": {"value": "abcd", "encoding": "hex"}, "salt": {"value": "x"}, "keylen": 3})),
+        hash(
+            json!({"algorithm": "scrypt", "hash": {"value": "abcd", "encoding": "hex"}, "salt": {"value": "x"}, "keylen": 3})
+        ),
         "custom_password_hash.hash.value: is not as long as `keylen` says"
     );
     assert_eq!(
@@ -223,7 +225,11 @@ fn a_user_is_written_field_by_field() {
 fn what_cannot_be_written_is_said() {
     let nameless = PortableUser { names: vec![name(IdentifierKind::Username, "ann", None)], ..a_user() };
     assert_eq!(refusal("auth0", &nameless), "email: Auth0 takes no user without an email address");
-    for unknown in ["$P$B12345678", "$firescrypt$ln=14,r=8,p=1$c2FsdA==$aGFzaA==$Bw==$a2V5", "$sha512$pf=e1BBU1NXT1JEfQ==,it=9$$aGFzaA=="] {
+    for unknown in [
+        "$P$B12345678",
+        "$firescrypt$ln=14,r=8,p=1$c2FsdA==$aGFzaA==$Bw==$a2V5",
+        "$sha512$pf=e1BBU1NXT1JEfQ==,it=9$$aGFzaA==",
+    ] {
         assert_eq!(write("auth0", &[with_hash(unknown)]).carried, [Ok(Carried::WithoutPassword)], "{unknown}");
     }
     assert_eq!(format("auth0").write.and_then(|write| write.limit).map(|limit| limit.bytes), Some(500_000));
@@ -231,7 +237,8 @@ fn what_cannot_be_written_is_said() {
 
 #[test]
 fn what_somebody_said_of_himself_goes_where_only_he_is_believed() {
-    let user = item("auth0", &self_made(json!({"app_metadata": {"roles": ["admin"]}, "is_admin": true, "name": "Eve"})), "");
+    let user =
+        item("auth0", &self_made(json!({"app_metadata": {"roles": ["admin"]}, "is_admin": true, "name": "Eve"})), "");
     assert_eq!(user.get("app_metadata"), None);
     assert_eq!(user["user_metadata"], json!({"registration": {"is_admin": true}}));
     assert_eq!(user["name"], "Eve");
