@@ -7,6 +7,7 @@
 //! probes    /metrics and /health, without a token        api       /api/v1, JSON, behind the token
 //! operate   what both doors do                           console   HTML, behind a session
 //! view      the wire structs, read by the CLI too        problem   errors as problem+json
+//! import    rows of an import: hashes come in, and never go out
 //! ```
 //!
 //! Never reads a hash, never changes a user, never speaks to legacy. Made by `app`, which serves [`router`] with [`serve`].
@@ -15,6 +16,7 @@ mod api;
 mod attempts;
 mod console;
 mod gate;
+pub mod import;
 mod operate;
 mod permit;
 mod probes;

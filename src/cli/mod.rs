@@ -3,6 +3,7 @@
 //! ```text
 //! run        serves until a signal            status  users  mode    ask the running proxy, or the store itself
 //! check      judges proxy.toml offline        demo    everything in one process, nothing left behind
+//! hash       what a stored hash is, and whether a known password is its own
 //! config     its JSON schema                  version  completions      (both in `configuration`)
 //!
 //! terminal   where everything is printed      operator   the admin API, over HTTP or in this process
@@ -17,9 +18,12 @@ mod configuration;
 mod demo;
 mod doors;
 mod failure;
+mod hash;
+mod import;
 mod mode;
 mod operator;
 mod options;
+mod progress;
 mod run;
 pub mod schema;
 mod status;
@@ -57,7 +61,9 @@ enum Command {
     Config(configuration::ConfigCommand),
     Status(status::StatusCommand),
     Users(users::Users),
+    Import(import::Import),
     Mode(mode::ModeCommand),
+    Hash(hash::HashCommand),
     Demo(demo::Demo),
     Version(version::VersionCommand),
     Completions(completions::Completions),
@@ -80,7 +86,9 @@ fn dispatch(command: &Command, terminal: &mut Terminal) -> Ended {
         Command::Config(config) => config.execute(terminal),
         Command::Status(status) => status.execute(terminal),
         Command::Users(users) => users.execute(terminal),
+        Command::Import(import) => import.execute(terminal),
         Command::Mode(mode) => mode.execute(terminal),
+        Command::Hash(hash) => hash.execute(terminal),
         Command::Demo(demo) => demo.execute(terminal),
         Command::Version(version) => version.execute(terminal),
         Command::Completions(completions) => completions.execute(terminal),

@@ -21,7 +21,7 @@ use crate::domain::password::PasswordNormalization;
 use crate::domain::user::{LegacyId, Origin, Standing};
 
 /// The row of the table.
-pub const FORMAT: Format = Format {
+pub(super) const FORMAT: Format = Format {
     name: "csv",
     title: "CSV: our own, or any with --map",
     framings: &[Framing::Csv],
@@ -371,7 +371,8 @@ mod tests {
 
     #[test]
     fn r112_a_formula_in_a_cell_is_inert_and_comes_back_as_it_was() {
-        for text in ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "'=1", "'", "''", "\u{ff1d}1", "it's"] {
+        for text in ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "'=1", "'", "''", "\u{ff1d}1", "it's"]
+        {
             let mut cell = Vec::new();
             append_cell(text, &mut cell);
             let shown = csv_fields(&cell).expect("one cell").concat();
@@ -412,7 +413,10 @@ mod tests {
             (",a@x.y,active,,{,", "profile"),
             (",a@x.y,active,,,much", "value"),
         ] {
-            assert_eq!(parse(row.as_bytes(), &context).err().map(|fault| fault.field.into_owned()), Some(field.to_owned()));
+            assert_eq!(
+                parse(row.as_bytes(), &context).err().map(|fault| fault.field.into_owned()),
+                Some(field.to_owned())
+            );
         }
     }
 

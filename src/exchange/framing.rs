@@ -177,8 +177,9 @@ pub struct Splitter<R> {
     input: R,
     cutter: Cutter,
     buffer: Vec<u8>,
-    /// Where the unread bytes begin in `buffer`.
+    /// Where the unread bytes begin in `buffer`, and where they end.
     begin: usize,
+    end: usize,
     /// Whether `input` is at its end.
     ended: bool,
     /// Of the first unread byte.
@@ -203,6 +204,7 @@ impl<R: Read> Splitter<R> {
             cutter,
             buffer: Vec::new(),
             begin: 0,
+            end: 0,
             ended: false,
             place: Place::START,
             digest: Digest::new(&SHA256),
@@ -217,10 +219,10 @@ impl<R: Read> Splitter<R> {
         let mut splitter = Self::new(input, framing);
         let mut left = at.byte;
         while left > 0 {
-            if splitter.begin == splitter.buffer.len() && !splitter.fill()? {
+            if splitter.unread().is_empty() && !splitter.fill()? {
                 return Err(Broken::Changed(at.byte));
             }
-            let here = splitter.buffer.len() - splitter.begin;
+            let here = splitter.unread().len();
             let count = usize::try_from(left).unwrap_or(usize::MAX).min(here);
             splitter.consume(count);
             left -= count as u64;
@@ -268,7 +270,7 @@ impl<R: Read> Splitter<R> {
             self.skip_byte_order_mark()?;
         }
         let (start, end, line) = loop {
-            let unread = self.buffer.get(self.begin..).unwrap_or_default();
+            let unread = self.buffer.get(self.begin..self.end).unwrap_or_default();
             let cut = self.cutter.cut(unread, self.ended);
             match cut.map_err(|Trouble(offset, problem)| self.broken(offset, problem))? {
                 Cut::Skip(count) => self.consume(count),
@@ -296,9 +298,13 @@ impl<R: Read> Splitter<R> {
         Ok(Some(Piece { bytes, number: self.place.records, line }))
     }
 
+    fn unread(&self) -> &[u8] {
+        self.buffer.get(self.begin..self.end).unwrap_or_default()
+    }
+
     fn skip_byte_order_mark(&mut self) -> Result<(), Broken> {
-        while self.buffer.len() < BYTE_ORDER_MARK.len() && self.fill()? {}
-        if self.buffer.starts_with(BYTE_ORDER_MARK) {
+        while self.unread().len() < BYTE_ORDER_MARK.len() && self.fill()? {}
+        if self.unread().starts_with(BYTE_ORDER_MARK) {
             self.consume(BYTE_ORDER_MARK.len());
         }
         Ok(())
@@ -319,20 +325,21 @@ impl<R: Read> Splitter<R> {
             return Ok(false);
         }
         // What was read is dropped only when it is the larger part: each byte is moved once on average.
-        if self.begin > self.buffer.len() / 2 {
-            self.buffer.drain(..self.begin);
-            self.begin = 0;
+        if self.begin > self.end / 2 {
+            self.buffer.copy_within(self.begin..self.end, 0);
+            (self.begin, self.end) = (0, self.end - self.begin);
         }
-        let length = self.buffer.len();
-        self.buffer.resize(length + BLOCK, 0);
+        if self.buffer.len() - self.end < BLOCK / 2 {
+            self.buffer.resize(self.buffer.len() + BLOCK, 0);
+        }
         let read = loop {
-            match self.input.read(self.buffer.get_mut(length..).unwrap_or_default()) {
+            match self.input.read(self.buffer.get_mut(self.end..).unwrap_or_default()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => break other,
             }
         };
         let count = *read.as_ref().unwrap_or(&0);
-        self.buffer.truncate(length + count);
+        self.end += count;
         self.ended = count == 0;
         read.map(|count| count > 0).map_err(Broken::Read)
     }

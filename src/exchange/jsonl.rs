@@ -24,7 +24,7 @@ use crate::domain::password::PasswordNormalization;
 use crate::domain::user::{LegacyId, Origin, Standing};
 
 /// The row of the table.
-pub const FORMAT: Format = Format {
+pub(super) const FORMAT: Format = Format {
     name: "jsonl",
     title: "JSON lines: our own, or any with --map",
     framings: &[Framing::Lines],
@@ -41,7 +41,8 @@ const VERSION: u8 = 1;
 const MARK: &str = "authferry";
 
 fn detect(sample: &Sample<'_>) -> bool {
-    let names = |item: &Value| item.as_object().is_some_and(|fields| mapping::is_telling(fields.keys().map(String::as_str)));
+    let names =
+        |item: &Value| item.as_object().is_some_and(|fields| mapping::is_telling(fields.keys().map(String::as_str)));
     sample.first_has(MARK) || sample.items.iter().any(names)
 }
 
@@ -147,7 +148,10 @@ fn is_ours(raw: &[u8]) -> bool {
 pub fn parse_ours(raw: &[u8]) -> Result<PortableUser, RowFault> {
     let line: Line<'_> = serde_json::from_slice(raw).map_err(|error| RowFault::json(&error))?;
     if line.authferry != VERSION {
-        return Err(RowFault::new(MARK, "the line is of a later version of this format; import it with a newer authferry"));
+        return Err(RowFault::new(
+            MARK,
+            "the line is of a later version of this format; import it with a newer authferry",
+        ));
     }
     let legacy_id = match line.legacy_id {
         None => None,
@@ -291,9 +295,17 @@ mod tests {
     fn a_line_of_ours_loses_nothing() {
         let line = written(&whole(), Hashes::Included);
         assert_eq!(written(&read(&line).expect("our own"), Hashes::Included), line);
-        for field in
-            ["\"id\"", "4711", "Ann@x.y", "$argon2id$", "nfkc", "here", "disabled", "registered", "\"roster\":{\"last_seen\":5,\"value\":6}"]
-        {
+        for field in [
+            "\"id\"",
+            "4711",
+            "Ann@x.y",
+            "$argon2id$",
+            "nfkc",
+            "here",
+            "disabled",
+            "registered",
+            "\"roster\":{\"last_seen\":5,\"value\":6}",
+        ] {
             assert!(line.contains(field), "{field} is not in {line}");
         }
         let gone = PortableUser {

@@ -247,9 +247,12 @@ impl Mapping {
                 return Err(BadMapping::NoColumn(field.clone(), header.join(", ")));
             }
         }
-        let mapped = self.pairs.iter().any(|(target, _)| matches!(target, Target::Name(_) | Target::Id | Target::IdText));
-        let guessed =
-            header.iter().filter_map(|column| guess(column)).any(|(_, target)| matches!(target, Target::Name(_) | Target::Id));
+        let mapped =
+            self.pairs.iter().any(|(target, _)| matches!(target, Target::Name(_) | Target::Id | Target::IdText));
+        let guessed = header
+            .iter()
+            .filter_map(|column| guess(column))
+            .any(|(_, target)| matches!(target, Target::Name(_) | Target::Id));
         if mapped || guessed { Ok(()) } else { Err(BadMapping::NoName(header.first().cloned().unwrap_or_default())) }
     }
 
@@ -326,7 +329,10 @@ impl Mapping {
             // A hash that is one text has its salt in it; a salt beside it says that this one has not.
             (None, Some(_)) if hash.starts_with(['$', '{']) || hash.contains('$') => hash,
             (None, Some(_)) => {
-                return Err(RowFault::new("password", "there is a salt beside the hash; say how they belong together with --hash-template"));
+                return Err(RowFault::new(
+                    "password",
+                    "there is a salt beside the hash; say how they belong together with --hash-template",
+                ));
             }
         };
         Ok(Some(PortablePassword::new(encoded, normalization)))
@@ -427,14 +433,15 @@ pub(super) fn time(field: &'static str, value: &Value) -> Result<Option<UnixSeco
         return Ok(Some(UnixSeconds(if number >= 100_000_000_000 { number / 1_000 } else { number })));
     }
     let in_utc = |local: DateTime| local.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp()).ok();
-    let at = text
-        .parse::<Timestamp>()
-        .ok()
-        .or_else(|| text.parse::<DateTime>().ok().and_then(in_utc))
-        .or_else(|| text.parse::<Date>().ok().and_then(|date| in_utc(date.to_datetime(jiff::civil::Time::midnight()))));
+    let at =
+        text.parse::<Timestamp>().ok().or_else(|| text.parse::<DateTime>().ok().and_then(in_utc)).or_else(|| {
+            text.parse::<Date>().ok().and_then(|date| in_utc(date.to_datetime(jiff::civil::Time::midnight())))
+        });
     match at {
         Some(at) => Ok(Some(UnixSeconds(u64::try_from(at.as_second()).unwrap_or(0)))),
-        None => Err(RowFault::new(field, "it is no time that is known; write 2026-01-31T12:00:00Z, or seconds since 1970")),
+        None => {
+            Err(RowFault::new(field, "it is no time that is known; write 2026-01-31T12:00:00Z, or seconds since 1970"))
+        }
     }
 }
 
@@ -443,7 +450,9 @@ impl HashTemplate {
         let bad = || BadMapping::Template { text: text.to_owned() };
         let (head, template) = text.split_once(':').ok_or_else(bad)?;
         let (algorithm, iterations) = match head.split_once(",it=") {
-            Some((algorithm, count)) => (algorithm, Some(count.parse::<u32>().ok().filter(|n| *n > 0).ok_or_else(bad)?)),
+            Some((algorithm, count)) => {
+                (algorithm, Some(count.parse::<u32>().ok().filter(|n| *n > 0).ok_or_else(bad)?))
+            }
             None => (head, None),
         };
         let algorithm = ALGORITHMS.into_iter().find(|known| *known == algorithm).ok_or_else(bad)?;
@@ -489,7 +498,8 @@ fn bytes_of(text: &str, length: usize) -> Option<Vec<u8>> {
             })
             .collect();
     }
-    let decoded = [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].iter().find_map(|engine| engine.decode(text).ok());
+    let decoded =
+        [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].iter().find_map(|engine| engine.decode(text).ok());
     decoded.filter(|bytes| bytes.len() == length)
 }
 

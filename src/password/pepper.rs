@@ -75,9 +75,8 @@ pub(super) mod tests {
     use crate::keys::KEY_BYTES;
 
     pub(in super::super) fn peppers(all: &[(&str, u8)], hash_with: Option<&str>) -> Peppers {
-        let key = |(id, byte): &(&str, u8)| {
-            NamedKey::new(id.parse().expect("an id"), Zeroizing::new([*byte; KEY_BYTES]))
-        };
+        let key =
+            |(id, byte): &(&str, u8)| NamedKey::new(id.parse().expect("an id"), Zeroizing::new([*byte; KEY_BYTES]));
         let hash_with: Option<KeyId> = hash_with.map(|id| id.parse().expect("an id"));
         Peppers::new(all.iter().map(key).collect(), hash_with.as_ref()).expect("peppers")
     }

@@ -18,8 +18,8 @@ use crate::domain::import::Imported;
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::ports::{
-    ImportBatch, ImportKey, Inserted, Lookup, SavedCheckpoint, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
-    UserQuery, UserStore,
+    ImportBatch, ImportKey, Inserted, Lookup, NewUser, ProvenUser, Saved, SavedCheckpoint, StoreError, StoreHealth,
+    Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
 
 /// The store, wherever it is.

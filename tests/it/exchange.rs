@@ -17,13 +17,16 @@ use std::path::{Path, PathBuf};
 
 use authferry::domain::clock::UnixSeconds;
 use authferry::domain::identifier::IdentifierKind;
-use authferry::domain::password::PasswordNormalization;
+use authferry::domain::password::{Password, PasswordNormalization};
 use authferry::domain::user::{LegacyId, Origin, Standing};
 use authferry::exchange::{
     Carried, Context, Format, Framing, Hashes, PortableName, PortablePassword, PortableUser, RecordWriter, Settings,
     Splitter, WriteOptions, format_named,
 };
+use authferry::password::formats::Terms;
+use authferry::password::trial::Trial;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 /// The password of every user in these files.
 const PASSWORD: &str = "correct horse battery staple";
@@ -285,7 +288,9 @@ fn truncated_and_doubled_records_are_faults_in_every_format() {
 const PRODUCTS: [&str; 9] =
     ["auth0", "keycloak", "kratos", "fusionauth", "firebase", "cognito", "clerk", "supertokens", "django"];
 
-/// PLACEHOLDER
-fn verify(_encoded: &str, password: &str) -> Result<bool, String> {
-    Ok(password == PASSWORD)
+/// Whether a stored hash is that of a password, as an import that was given known credentials finds out.
+fn verify(encoded: &str, password: &str) -> Result<bool, String> {
+    let password = Password::new(Zeroizing::new(password.to_owned())).expect("a password");
+    let matched = Trial::new(Terms::default()).matches(encoded, &password, PasswordNormalization::None);
+    matched.map_err(|error| error.to_string())
 }

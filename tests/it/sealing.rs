@@ -110,7 +110,10 @@ async fn r102_a_sealed_store_shows_no_profile_and_no_name_as_it_is_written() {
     let bytes = files(folder.path());
     assert!(!holds(&bytes, &format!("{CANARY} ")), "a profile");
     assert!(!holds(&bytes, "User7@"), "a name as he writes it");
-    assert!(holds(&bytes, &format!("user7@{CANARY}.example")), "the name as a key stays: it is what he is looked up by");
+    assert!(
+        holds(&bytes, &format!("user7@{CANARY}.example")),
+        "the name as a key stays: it is what he is looked up by"
+    );
     assert_whole(&*open(&settings).expect("it opens again"), 30).await;
 }
 
@@ -170,7 +173,10 @@ async fn r102_a_missing_key_and_a_wrong_one_are_refused_and_the_right_one_opens_
     assert!(matches!(&missing, OpenError::MissingKey { used_for: KeyUse::Seal, users: 3, .. }), "{missing:?}");
     for error in [wrong, missing] {
         let text = error.to_string();
-        assert!(text.contains("\"2026\"") && text.contains("store.encryption.keys") && text.contains("users.redb"), "{text}");
+        assert!(
+            text.contains("\"2026\"") && text.contains("store.encryption.keys") && text.contains("users.redb"),
+            "{text}"
+        );
     }
     let users = |bytes: &[u8]| holds(bytes, &format!("user1@{CANARY}.example"));
     assert!(users(&before) && users(&fs::read(folder.path().join("users.redb")).expect("the file")));

@@ -51,8 +51,11 @@ fn a_known_user_is_treated_as_the_operator_said() {
     let known = user(1, "a@x.y", Some(1), Origin::Migrated);
     let by_id = Bearers { of_legacy_id: Some(&known), ..Bearers::default() };
     let by_name = Bearers { of_names: vec![(IdentifierKind::Email, &known)], ..Bearers::default() };
-    let expected =
-        [ImportDecision::Skip(known.id, Skip::Exists), ImportDecision::Merge(known.id), ImportDecision::Replace(known.id)];
+    let expected = [
+        ImportDecision::Skip(known.id, Skip::Exists),
+        ImportDecision::Merge(known.id),
+        ImportDecision::Replace(known.id),
+    ];
     assert_eq!(decided(&row("new@x.y", Some(1), None), &by_id), expected, "renamed at legacy");
     assert_eq!(decided(&row("a@x.y", None, None), &by_name), expected, "a file without ids");
 }

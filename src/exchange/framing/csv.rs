@@ -46,7 +46,8 @@ impl CsvCutter {
                 self.looked_at = unread.len();
                 return Ok(Cut::More);
             }
-            None if self.at == At::Quoted => return Err(Trouble(unread.len(), Problem::OpenQuote)),
+            // The place of the record: its open quote may have swallowed half the file.
+            None if self.at == At::Quoted => return Err(Trouble(0, Problem::OpenQuote)),
             None if unread.is_empty() && !self.goes_on => return Ok(Cut::End),
             None => (unread.len(), unread.len()),
         };

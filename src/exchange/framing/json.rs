@@ -299,7 +299,9 @@ pub(in crate::exchange) fn keys(head: &[u8]) -> Vec<String> {
         let Some(value) = behind.trim_ascii_start().strip_prefix(b":") else { return keys };
         let mut reader = Value::default();
         let Ok(Some(end)) = reader.read(value, 0) else { return keys };
-        let Some(next) = value.get(end..).unwrap_or_default().trim_ascii_start().strip_prefix(b",") else { return keys };
+        let Some(next) = value.get(end..).unwrap_or_default().trim_ascii_start().strip_prefix(b",") else {
+            return keys;
+        };
         rest = next;
     }
 }

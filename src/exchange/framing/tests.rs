@@ -107,7 +107,11 @@ fn what_is_wrong_between_items_is_told_with_its_place() {
         ("{\"users\":[],\"users\":[]}", USERS, "line 1, byte 19: the file's object has the key `users` twice"),
         ("{\"users\":[1]", USERS, "line 1, byte 12: the file ends in the middle: it was cut short"),
         ("{\"users\":[1],}", USERS, "line 1, byte 13: the file's object is malformed"),
-        ("a,\"b\nc", Framing::Csv, "line 1, byte 6: the file ends inside a quoted field: a quote is missing, or the file was cut short"),
+        (
+            "a,\"b\nc",
+            Framing::Csv,
+            "line 1, byte 0: the file ends inside a quoted field: a quote is missing, or the file was cut short",
+        ),
     ] {
         assert_eq!(trouble(text, framing), expected, "{text:?}");
     }
@@ -186,12 +190,7 @@ fn reading_goes_on_at_a_place_only_if_everything_before_it_is_what_it_was() {
 }
 
 fn framings() -> impl Strategy<Value = Framing> {
-    prop_oneof![
-        Just(Framing::Lines),
-        Just(ARRAY),
-        Just(USERS),
-        Just(Framing::CsvWithoutHeader),
-    ]
+    prop_oneof![Just(Framing::Lines), Just(ARRAY), Just(USERS), Just(Framing::CsvWithoutHeader),]
 }
 
 proptest! {

@@ -54,14 +54,16 @@ fn what_is_said_counts_before_what_is_guessed() {
 fn a_password_and_its_salt_stay_out_of_the_profile_wherever_they_lie() {
     let mapping = mapping(&["password=a.b", "salt=c", "nothing=note"], Some("md5:{SALT}{PASSWORD}"));
     let hash = "5f4dcc3b5aa765d61d8327deb882cf99";
-    let user = read(&mapping, json!({"email": "a@x.y", "a": {"b": hash, "k": 1}, "c": "salty", "note": "x"})).expect("a row");
+    let user =
+        read(&mapping, json!({"email": "a@x.y", "a": {"b": hash, "k": 1}, "c": "salty", "note": "x"})).expect("a row");
     assert_eq!(user.profile, json!({"email": "a@x.y", "a": {"k": 1}}));
 }
 
 #[test]
 fn a_digest_becomes_one_text_by_its_template() {
     let mapping = mapping(&[], Some("md5,it=2:{SALT}{PASSWORD}"));
-    let user = read(&mapping, json!({"email": "a@x.y", "password": "5f4dcc3b5aa765d61d8327deb882cf99", "salt": "NaCl"}));
+    let user =
+        read(&mapping, json!({"email": "a@x.y", "password": "5f4dcc3b5aa765d61d8327deb882cf99", "salt": "NaCl"}));
     let encoded = user.ok().and_then(|user| user.password).map(|password| password.encoded.to_string());
     assert_eq!(encoded.as_deref(), Some("$md5$pf=e1NBTFR9e1BBU1NXT1JEfQ==,it=2$TmFDbA==$X03MO1qnZdYdgyfeuILPmQ=="));
     let short = read(&mapping, json!({"email": "a@x.y", "password": "5f4dcc3b", "salt": "NaCl"}));

@@ -44,7 +44,7 @@ pub(super) fn open(settings: &StoreSettings) -> Result<(Opener<FileMedium>, Data
     Ok((opener, database, ledger))
 }
 
-fn at(path: &Path, action: &'static str, unopened: Unopened) -> OpenError {
+pub(super) fn at(path: &Path, action: &'static str, unopened: Unopened) -> OpenError {
     let path = path.to_owned();
     match unopened {
         Unopened::Locked => OpenError::Locked(path),

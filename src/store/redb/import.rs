@@ -269,9 +269,7 @@ impl Batch<'_> {
 
     /// The record of a user who is new here, with our own key that he had elsewhere, or the next one.
     fn new_record(&self, row: Incoming, at: UnixSeconds) -> User {
-        let id = row.id.unwrap_or_else(|| {
-            UserId(Uuid::new_v7(Timestamp::from_unix(&self.workshop.keys, at.0, 0)))
-        });
+        let id = row.id.unwrap_or_else(|| UserId(Uuid::new_v7(Timestamp::from_unix(&self.workshop.keys, at.0, 0))));
         row.into_user(id, at)
     }
 
@@ -337,12 +335,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn keep_checkpoint(
-        &mut self,
-        checkpoint: &Checkpoint,
-        results: &[Imported],
-        at: UnixSeconds,
-    ) -> Result<(), Fault> {
+    fn keep_checkpoint(&mut self, checkpoint: &Checkpoint, results: &[Imported], at: UnixSeconds) -> Result<(), Fault> {
         if checkpoint.state.len() > MAX_CHECKPOINT_BYTES {
             return Err(Fault::Refused("the checkpoint of an import is too large".into()));
         }
@@ -406,10 +399,7 @@ impl<'a, 'txn> Lookup<'a, 'txn> {
 }
 
 /// Inserts keys in ascending order that are not in the table. Runs that fall between the same two neighbours are written page by page.
-fn insert_names<'k>(
-    table: &mut Names<'_>,
-    pairs: impl Iterator<Item = (&'k str, &'k IdBytes)>,
-) -> Result<(), Fault> {
+fn insert_names<'k>(table: &mut Names<'_>, pairs: impl Iterator<Item = (&'k str, &'k IdBytes)>) -> Result<(), Fault> {
     let mut pairs = pairs.peekable();
     while let Some((first, _)) = pairs.peek() {
         let mut cursor = table.lower_bound_mut(Bound::Included(*first))?;
@@ -418,11 +408,13 @@ fn insert_names<'k>(
             match cursor.insert_before(*key, *id) {
                 Ok(()) => {
                     inserted = true;
-                    drop(pairs.next());
+                    pairs.next();
                 }
                 // It belongs behind the next key that the table has.
                 Err(CursorError::UnorderedKey) if inserted => break,
-                Err(CursorError::UnorderedKey) => return Err(Fault::damage("a name is in the table that was not found there")),
+                Err(CursorError::UnorderedKey) => {
+                    return Err(Fault::damage("a name is in the table that was not found there"));
+                }
                 Err(CursorError::Storage(error)) => return Err(error.into()),
                 Err(other) => return Err(Fault::Storage(other.into())),
             }
@@ -448,7 +440,9 @@ fn insert_records(
                     records.next();
                 }
                 Err(CursorError::UnorderedKey) if inserted => break,
-                Err(CursorError::UnorderedKey) => return Err(Fault::damage("a record is in the table that was not found there")),
+                Err(CursorError::UnorderedKey) => {
+                    return Err(Fault::damage("a record is in the table that was not found there"));
+                }
                 Err(CursorError::Storage(error)) => return Err(error.into()),
                 Err(other) => return Err(Fault::Storage(other.into())),
             }

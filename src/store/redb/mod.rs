@@ -25,6 +25,7 @@ mod reads;
 mod record;
 mod renew;
 mod schema;
+mod scratch;
 mod slot;
 mod writer;
 mod writes;
@@ -88,6 +89,7 @@ use self::operation::{Operation, Reply};
 use self::readers::Readers;
 use self::record::Codec;
 use self::schema::Ledger;
+use self::scratch::Scratch;
 use self::slot::Slot;
 use self::writer::Writer;
 use self::writes::Workshop;
@@ -133,6 +135,26 @@ impl RedbStore {
             action: "given its threads",
             cause: cause.into(),
         })
+    }
+
+    /// Opens a view of the file of the settings, or of a new store if there is none; see [`super::open_scratch`].
+    pub fn open_scratch(
+        settings: &StoreSettings,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OpenError> {
+        let path = &settings.path;
+        let failed =
+            |cause: std::io::Error| OpenError::Io { path: path.clone(), action: "viewed", cause: cause.into() };
+        let scratch = Scratch::of(path).map_err(failed)?;
+        let opener = Opener { medium: scratch.clone(), cache_bytes: settings.cache_bytes };
+        if !scratch.shows_a_file() {
+            opener.create().map_err(|unopened| file::at(path, "viewed", unopened))?;
+        }
+        let (database, ledger) = opener.open().map_err(|unopened| file::at(path, "viewed", unopened))?;
+        keys::admit(&database, &settings.keys).map_err(|refused| file::not_admitted(path, refused))?;
+        let codec = Codec::new(settings.keys.sealing.clone());
+        Self::start(opener, database, ledger, codec, metrics, clock).map_err(failed)
     }
 
     /// Makes a store on an empty medium other than a file.

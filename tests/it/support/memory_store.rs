@@ -13,8 +13,8 @@ use authferry::domain::mode::Mode;
 use authferry::domain::proof::Migrated;
 use authferry::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
 use authferry::service::ports::{
-    Found, ImportBatch, ImportKey, Inserted, Lookup, NewUser, ProvenUser, Saved, SavedCheckpoint, StoreError, StoreHealth, Updated, UserChange, UserCounts,
-    UserPage, UserQuery, UserStore,
+    Found, ImportBatch, ImportKey, Inserted, Lookup, NewUser, ProvenUser, Saved, SavedCheckpoint, StoreError,
+    StoreHealth, Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;

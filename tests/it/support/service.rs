@@ -15,8 +15,8 @@ use authferry::domain::mode::{LocalShare, Mode};
 use authferry::domain::password::{PasswordNormalization, PasswordPolicy};
 use authferry::limits::Limits;
 use authferry::limits::settings::{Backoff, CountedAttempts, LimitSettings, Quota};
-use authferry::password::{HashPool, Peppers};
 use authferry::password::settings::PasswordSettings;
+use authferry::password::{HashPool, Peppers};
 use authferry::service::login::LoginRequest;
 use authferry::service::mode::ModeCell;
 use authferry::service::ports::{RouteIndex, UserStore};
@@ -87,6 +87,7 @@ pub(crate) async fn rig(double: &LegacyDouble, revalidate_after: Option<Duration
         queue_deadline: Duration::from_secs(20),
         normalization: PasswordNormalization::None,
         peppers: Peppers::default(),
+        prehash_keys: Default::default(),
     };
     let service = Service::new(Parts {
         store,
