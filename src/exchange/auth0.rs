@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::fields::{Names, Node, base64_bytes, hex_bytes, is_e164, object, quoted};
+use super::fields::{Names, Node, base64_bytes, hex_bytes, object, quoted};
 use super::giving::{self, JsonFile, Person, put};
 use super::stored_hash::{Digest, PASSWORD_ALONE, PASSWORD_FIRST, SALT_FIRST, Stored, log_of_cost};
 use super::taking::{self, Beyond, Found};
@@ -275,7 +275,7 @@ fn item(user: &PortableUser, options: &WriteOptions) -> Result<(Value, Carried),
     put(&mut item, "email_verified", email.verified);
     put(&mut item, "user_id", user.legacy_id.as_ref().map(|id| own_part(id.as_key()).to_owned()));
     put(&mut item, "username", names.take(IdentifierKind::Username).map(|name| name.value.as_str()));
-    if let Some(phone) = names.take_e164().filter(|name| is_e164(&name.value)) {
+    if let Some(phone) = names.take_e164() {
         put(&mut item, "phone_number", Some(phone.value.as_str()));
         put(&mut item, "phone_verified", phone.verified);
     }

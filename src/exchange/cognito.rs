@@ -95,11 +95,7 @@ fn standing(root: &Node<'_>) -> Result<Standing, RowFault> {
 fn created(root: &Node<'_>) -> Result<Option<UnixSeconds>, RowFault> {
     match root.value("UserCreateDate") {
         Some(Value::Number(number)) => match number.as_f64().filter(|seconds| *seconds >= 0.0) {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "it is not negative; beyond u64 it saturates"
-            )]
+            // A conversion of floats saturates.
             Some(seconds) => Ok(Some(UnixSeconds(seconds as u64))),
             None => Err(root.fault("UserCreateDate", "is a time before 1970")),
         },
@@ -285,6 +281,9 @@ fn birthdate(person: &Person<'_>) -> Result<String, RowFault> {
 fn push_escaped(line: &mut String, column: &str, value: &str) -> Result<(), RowFault> {
     if value.contains(['\n', '\r']) {
         return Err(RowFault::new(column.to_owned(), "has a line break, which Cognito's file has no way to write"));
+    }
+    if value.ends_with('\\') {
+        return Err(RowFault::new(column.to_owned(), "ends in a backslash, which would escape the comma after it"));
     }
     line.push_str(&value.replace(',', "\\,"));
     Ok(())

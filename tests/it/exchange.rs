@@ -9,6 +9,7 @@ mod firebase;
 mod fusionauth;
 mod keycloak;
 mod kratos;
+mod originals;
 mod round_trip;
 mod supertokens;
 
@@ -20,8 +21,8 @@ use authferry::domain::identifier::IdentifierKind;
 use authferry::domain::password::{Password, PasswordNormalization};
 use authferry::domain::user::{LegacyId, Origin, Standing};
 use authferry::exchange::{
-    Carried, Context, Format, Framing, Hashes, PortableName, PortablePassword, PortableUser, RecordWriter, Settings,
-    Splitter, WriteOptions, format_named,
+    Carried, Context, Format, Framing, Hashes, Head, PortableName, PortablePassword, PortableUser, RecordWriter,
+    Settings, Splitter, WriteOptions, detect, format_named,
 };
 use authferry::password::formats::Terms;
 use authferry::password::trial::Trial;
@@ -281,6 +282,48 @@ fn truncated_and_doubled_records_are_faults_in_every_format() {
         assert_eq!(fault_of(name, twice), "record: the key `email` appears twice", "{name}");
         assert_eq!(fault_of(name, "[]"), "record: it is no JSON object", "{name}");
         assert_eq!(fault_of(name, "ann@example.com"), "record: no valid JSON, at column 1", "{name}");
+    }
+}
+
+#[test]
+fn each_file_is_told_for_what_it_is() {
+    let array = Framing::JsonItems { path: "" };
+    let users = Framing::JsonItems { path: "users" };
+    for (file, name, framing) in [
+        ("auth0/import.json", "auth0", array),
+        ("auth0/export.ndjson", "auth0", Framing::Lines),
+        ("auth0/hashes.ndjson", "auth0", Framing::Lines),
+        ("keycloak/realm.json", "keycloak", users),
+        ("kratos/identities.json", "kratos", array),
+        ("kratos/batch.json", "kratos", Framing::JsonItems { path: "identities" }),
+        ("fusionauth/import.json", "fusionauth", users),
+        ("fusionauth/search.json", "fusionauth", users),
+        ("firebase/users.json", "firebase", users),
+        ("firebase/users.csv", "firebase", Framing::CsvWithoutHeader),
+        ("cognito/list-users.json", "cognito", Framing::JsonItems { path: "Users" }),
+        ("cognito/import.csv", "cognito", Framing::Csv),
+        ("clerk/export.csv", "clerk", Framing::Csv),
+        ("clerk/api.json", "clerk", array),
+        ("supertokens/bulk.json", "supertokens", users),
+        ("supertokens/users.json", "supertokens", users),
+        ("supertokens/emailpassword_users.csv", "supertokens", Framing::Csv),
+        ("django/dumpdata.json", "django", array),
+        ("django/dumpdata.jsonl", "django", Framing::Lines),
+        ("django/auth_user.postgres.csv", "django", Framing::Csv),
+    ] {
+        let bytes = std::fs::read(path(file)).expect("the file");
+        let told = detect(Head { bytes: &bytes, whole: true }).unwrap_or_else(|why| panic!("{file}: {why}"));
+        assert_eq!((told.format.name, told.framing), (name, framing), "{file}");
+    }
+}
+
+#[test]
+fn what_is_written_is_told_for_what_it_is() {
+    let users = [a_user(), with_hash(BCRYPT)];
+    for name in PRODUCTS {
+        let text = write(name, &users).text;
+        let told = detect(Head { bytes: text.as_bytes(), whole: true }).unwrap_or_else(|why| panic!("{name}: {why}"));
+        assert_eq!((told.format.name, told.framing), (name, format(name).framings[0]));
     }
 }
 

@@ -139,6 +139,8 @@ fn what_cannot_be_written_is_said() {
     assert_eq!(refusal("cognito", &disabled), "standing: he is disabled here, and would be let in there");
     let broken = PortableUser { profile: json!({"address": "1 Main St\nSpringfield"}), ..a_user() };
     assert_eq!(refusal("cognito", &broken), "address: has a line break, which Cognito's file has no way to write");
+    let escaping = PortableUser { profile: json!({"address": "C:\\"}), ..a_user() };
+    assert_eq!(refusal("cognito", &escaping), "address: ends in a backslash, which would escape the comma after it");
     let born = PortableUser { profile: json!({"birthdate": "in May"}), ..a_user() };
     assert_eq!(refusal("cognito", &born), "birthdate: must be a date as in 1985-02-01");
     let long = PortableUser { profile: json!({"address": "x".repeat(16_000)}), ..a_user() };

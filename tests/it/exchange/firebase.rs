@@ -80,7 +80,7 @@ fn what_is_wrong_with_a_record_is_said_by_field() {
         "email: is missing, and so is `phoneNumber`: he is anonymous"
     );
     assert_eq!(
-        fault("firebase", &json!({"localId": "x", "email": "a@b", "createdAt": "2019"})),
+        fault("firebase", &json!({"localId": "x", "email": "a@b", "createdAt": "May 2019"})),
         "createdAt: must be a time in milliseconds since 1970"
     );
     assert_eq!(
