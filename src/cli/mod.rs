@@ -4,6 +4,7 @@
 //! run        serves until a signal            status  users  mode    ask the running proxy, or the store itself
 //! check      judges proxy.toml offline        demo    everything in one process, nothing left behind
 //! hash       what a stored hash is, and whether a known password is its own
+//! import  export                              users in files            
 //! config     its JSON schema                  version  completions      (both in `configuration`)
 //!
 //! terminal   where everything is printed      operator   the admin API, over HTTP or in this process
@@ -17,6 +18,7 @@ mod completions;
 mod configuration;
 mod demo;
 mod doors;
+mod export;
 mod failure;
 mod hash;
 mod import;
@@ -62,6 +64,7 @@ enum Command {
     Status(status::StatusCommand),
     Users(users::Users),
     Import(import::Import),
+    Export(export::Export),
     Mode(mode::ModeCommand),
     Hash(hash::HashCommand),
     Demo(demo::Demo),
@@ -87,6 +90,7 @@ fn dispatch(command: &Command, terminal: &mut Terminal) -> Ended {
         Command::Status(status) => status.execute(terminal),
         Command::Users(users) => users.execute(terminal),
         Command::Import(import) => import.execute(terminal),
+        Command::Export(export) => export.execute(terminal),
         Command::Mode(mode) => mode.execute(terminal),
         Command::Hash(hash) => hash.execute(terminal),
         Command::Demo(demo) => demo.execute(terminal),

@@ -25,6 +25,7 @@ mod h2;
 mod hostile_bodies;
 mod hostile_requests;
 mod house;
+mod import;
 mod imported;
 mod interception;
 mod kill;

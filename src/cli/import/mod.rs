@@ -26,6 +26,7 @@ use self::destination::{Destination, Measure, Prepared, Preparing};
 use self::journal::{Counts, Journal, JournalError, Outcome, State};
 use self::pipeline::{Chunk, Mark, ReadThrough, Record};
 use self::source::{Reading, Records, Source, Unreadable};
+pub(super) use self::source::settings;
 use super::failure::{Ended, Failure};
 use super::operator::{Found, Operator, block_on, say_opened, unopened};
 use super::options::Reach;
