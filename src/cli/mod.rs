@@ -5,6 +5,7 @@
 //! conflicts  explain                          ask, and change users, in the same way
 //! check      judges proxy.toml offline        demo    everything in one process, nothing left behind
 //! hash       what a stored hash is, and whether a known password is its own
+//! import  export                              users in files            
 //! config     its JSON schema                  version  completions      (both in `configuration`)
 //! store      the file: check, compact, backup, restore
 //!
@@ -21,6 +22,7 @@ mod conflicts;
 mod demo;
 mod doors;
 mod explain;
+mod export;
 mod failure;
 mod hash;
 mod import;
@@ -71,6 +73,7 @@ enum Command {
     Explain(explain::Explain),
     Roster(roster::Roster),
     Import(import::Import),
+    Export(export::Export),
     Mode(mode::ModeCommand),
     Hash(hash::HashCommand),
     Store(store::StoreCommand),
@@ -100,6 +103,7 @@ fn dispatch(command: &Command, terminal: &mut Terminal) -> Ended {
         Command::Explain(explain) => explain.execute(terminal),
         Command::Roster(roster) => roster.execute(terminal),
         Command::Import(import) => import.execute(terminal),
+        Command::Export(export) => export.execute(terminal),
         Command::Mode(mode) => mode.execute(terminal),
         Command::Hash(hash) => hash.execute(terminal),
         Command::Store(store) => store.execute(terminal),

@@ -17,6 +17,7 @@ pub(crate) struct Terminal {
     err_style: Style,
     /// Whether standard error is a terminal, where a line can be written over.
     err_is_terminal: bool,
+    out_is_terminal: bool,
     person: Person,
 }
 
@@ -44,6 +45,7 @@ impl Terminal {
             input: Box::new(io::BufReader::new(io::stdin())),
             out_style: style(out_is_terminal),
             err_style: style(io::stderr().is_terminal()),
+            out_is_terminal,
             err_is_terminal: io::stderr().is_terminal() && set("TERM").is_none_or(|term| term != "dumb"),
             person: if both { Person::Present } else { Person::Absent },
         }
@@ -58,12 +60,26 @@ impl Terminal {
         person: Person,
     ) -> Self {
         let (out, err, input) = (Box::new(out), Box::new(err), Box::new(input));
-        Self { out, err, input, out_style: Style::Plain, err_style: Style::Plain, err_is_terminal: false, person }
+        Self {
+            out,
+            err,
+            input,
+            out_style: Style::Plain,
+            err_style: Style::Plain,
+            err_is_terminal: false,
+            out_is_terminal: false,
+            person,
+        }
     }
 
     /// A part of the result.
     pub(crate) fn print(&mut self, text: impl fmt::Display) -> io::Result<()> {
         write!(self.out, "{text}")
+    }
+
+    /// A part of a result that is a file rather than text.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.write_all(bytes)
     }
 
     /// A line of the result.
@@ -135,6 +151,12 @@ impl Terminal {
     #[must_use]
     pub(crate) fn remark_style(&self) -> Style {
         self.err_style
+    }
+
+    /// Whether results end up before somebody's eyes rather than in a file or a pipe.
+    #[must_use]
+    pub(crate) fn shows_results(&self) -> bool {
+        self.out_is_terminal
     }
 
     /// Whether a bar can be drawn on standard error.

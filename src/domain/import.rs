@@ -12,11 +12,12 @@
 
 use serde_json::Value;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::clock::UnixSeconds;
 use super::credential::{AbsentBecause, Credential, StoredHash};
 use super::identifier::{Identifier, IdentifierKind, IdentifierRules, InvalidIdentifier, NORMALIZATION_VERSION};
-use super::portable::{Made, PortableRoster, PortableUser};
+use super::portable::{Made, PortableName, PortablePassword, PortableRoster, PortableUser};
 use super::roster::is_only_listed;
 use super::user::{LegacyId, Origin, Standing, User, UserId, Version};
 
@@ -140,6 +141,43 @@ impl Incoming {
             Standing::Active | Standing::Disabled => {}
         }
         user
+    }
+}
+
+impl PortableUser {
+    /// A user as he leaves a store. [`Incoming::new`] and [`Incoming::into_user`] make the same user of him again.
+    #[must_use]
+    pub fn of(user: User, last_login_at: Option<UnixSeconds>) -> Self {
+        let portable = |hash: &StoredHash, made| PortablePassword {
+            encoded: Zeroizing::new(hash.expose().to_owned()),
+            normalization: hash.normalization(),
+            made,
+        };
+        let (password, without_password) = match &user.credential {
+            Credential::Argon2id(hash) => (Some(portable(hash, Made::Here)), None),
+            Credential::Imported(hash) => (Some(portable(hash, Made::Elsewhere)), None),
+            Credential::Absent(because) => (None, Some(*because)),
+        };
+        let names = user.identifiers.into_iter().map(|name| PortableName {
+            kind: name.normalized.kind(),
+            value: name.value.into(),
+            verified: name.verified,
+        });
+        Self {
+            id: Some(user.id.0),
+            legacy_id: user.legacy_id,
+            names: names.collect(),
+            profile: user.profile,
+            password,
+            without_password,
+            standing: user.standing,
+            origin: Some(user.origin),
+            created_at: Some(user.created_at),
+            updated_at: Some(user.updated_at),
+            legacy_vouched_at: user.legacy_vouched_at,
+            last_login_at,
+            roster: user.roster,
+        }
     }
 }
 

@@ -29,6 +29,7 @@ use self::destination::{Destination, Measure, Prepared, Preparing};
 use self::journal::{Counts, Journal, JournalError, Outcome, State};
 use self::list::List;
 use self::pipeline::{Chunk, Mark, ReadThrough, Record};
+pub(super) use self::source::settings;
 use self::source::{Reading, Records, Source, Unreadable};
 use super::failure::{Ended, Failure};
 use super::operator::{Found, Operator, block_on, say_opened, unopened};

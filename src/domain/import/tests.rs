@@ -2,7 +2,6 @@ use serde_json::json;
 
 use super::*;
 use crate::domain::password::PasswordNormalization;
-use crate::domain::portable::{PortableName, PortablePassword};
 
 const AT: UnixSeconds = UnixSeconds(1_790_000_000);
 
@@ -231,4 +230,43 @@ fn what_a_row_brings_says_where_it_comes_from() {
     };
     let incoming = Incoming::new(user, IdentifierRules::default()).expect("a good row");
     assert_eq!(origin(incoming), (Origin::Registered, "argon2id"));
+}
+
+#[test]
+fn a_user_who_leaves_a_store_and_comes_back_is_the_same() {
+    let mut known = user(7, "Ann@x.y", Some(1), Origin::Registered);
+    known.identifiers[0].verified = Some(true);
+    known.legacy_vouched_at = Some(UnixSeconds(3));
+    known.standing = Standing::Disabled;
+    for credential in [
+        Credential::Argon2id(StoredHash::new("$argon2id$x".to_owned(), PasswordNormalization::Nfkc)),
+        Credential::Imported(StoredHash::new("$2b$04$x".to_owned(), PasswordNormalization::None)),
+        Credential::Absent(AbsentBecause::ResetAtLegacy),
+        Credential::Absent(AbsentBecause::Roster),
+    ] {
+        known.credential = credential;
+        let left = PortableUser::of(User { identifiers: known.identifiers.clone(), ..copy(&known) }, Some(AT));
+        let row = Incoming::new(left, IdentifierRules::default()).expect("a good row");
+        assert_eq!((row.id, row.last_login_at), (Some(known.id), Some(AT)));
+        let back = row.into_user(known.id, UnixSeconds(9));
+        assert_eq!((back.identifiers, back.legacy_id), (known.identifiers.clone(), known.legacy_id.clone()));
+        assert_eq!((back.profile, back.standing, back.origin), (known.profile.clone(), known.standing, known.origin));
+        assert_eq!((back.created_at, back.updated_at), (known.created_at, known.updated_at));
+        assert_eq!(back.legacy_vouched_at, known.legacy_vouched_at);
+        assert_eq!(back.credential.kind(), known.credential.kind());
+    }
+}
+
+fn copy(user: &User) -> User {
+    let row = row("a@x.y", Some(1), None);
+    User {
+        id: user.id,
+        legacy_id: user.legacy_id.clone(),
+        profile: user.profile.clone(),
+        credential: copy_of(&user.credential),
+        standing: user.standing,
+        origin: user.origin,
+        legacy_vouched_at: user.legacy_vouched_at,
+        ..row.into_user(user.id, AT)
+    }
 }
