@@ -21,6 +21,7 @@ mod forward;
 mod forward_faults;
 mod framing;
 mod h2;
+mod histories;
 mod hostile_bodies;
 mod hostile_requests;
 mod house;
