@@ -164,6 +164,7 @@ fn user(stored: StoredHash) -> Box<User> {
         created_at: UnixSeconds(0),
         updated_at: UnixSeconds(0),
         legacy_vouched_at: None,
+        roster: None,
         normalization_version: 1,
         version: Version(1),
     })

@@ -48,7 +48,7 @@ fn proven(n: u64) -> ProvenUser {
 
 fn fresh() -> (Arc<dyn UserStore>, TempDir) {
     let directory = TempDir::new().expect("a temporary directory");
-    let settings = StoreSettings { path: directory.path().join("users.redb"), cache_bytes: 64 << 20 };
+    let settings = StoreSettings::without_keys(directory.path().join("users.redb"), 64 << 20);
     let store = store::open(&settings, Arc::new(Metrics::new()), Arc::new(SystemClock)).expect("a new store");
     (store, directory)
 }
@@ -111,7 +111,7 @@ fn benches(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(bytes));
     group.sample_size(10);
     group.bench_function("opening 100,000 users, every page checked", |bencher| {
-        let settings = StoreSettings { path: path.clone(), cache_bytes: 64 << 20 };
+        let settings = StoreSettings::without_keys(path.clone(), 64 << 20);
         bencher.iter(|| store::open(&settings, Arc::new(Metrics::new()), Arc::new(SystemClock)).expect("the store"));
     });
     group.finish();

@@ -59,10 +59,10 @@ fn sameness(user: &User) -> String {
         Credential::Absent(because) => format!("{because:?}"),
     };
     let User { id, legacy_id, identifiers, profile, credential: _, standing, origin, .. } = user;
-    let User { created_at, updated_at, legacy_vouched_at, normalization_version, version, .. } = user;
+    let User { created_at, updated_at, legacy_vouched_at, roster, normalization_version, version, .. } = user;
     format!(
         "{id} {legacy_id:?} {identifiers:?} {profile} {hash} {standing:?} {origin:?} {created_at:?} {updated_at:?} \
-         {legacy_vouched_at:?} {normalization_version} {version:?}"
+         {legacy_vouched_at:?} {roster:?} {normalization_version} {version:?}"
     )
 }
 

@@ -11,7 +11,7 @@ use super::formats::{self, Bounds, NoAnswer, ParsedArgon2};
 use super::settings::PasswordSettings;
 use crate::domain::credential::{Credential, StoredHash};
 use crate::domain::password::{Password, PasswordNormalization};
-use crate::service::ports::HashUnavailable;
+use crate::service::ports::{HashLook, HashUnavailable};
 
 const SALT_BYTES: usize = 16;
 const TAG_BYTES: usize = 32;
@@ -86,6 +86,18 @@ impl Policy {
             Credential::Argon2id(stored) => !self.is_current(stored),
             Credential::Imported(_) => true,
             Credential::Absent(_) => false,
+        }
+    }
+
+    /// What a credential is, for operators.
+    pub(super) fn look(&self, credential: &Credential) -> HashLook {
+        let stored = match credential {
+            Credential::Argon2id(stored) | Credential::Imported(stored) => stored,
+            Credential::Absent(_) => return HashLook::Absent,
+        };
+        match formats::recognise(stored.expose(), &self.bounds) {
+            Ok(format) => HashLook::Usable { format: format.to_owned(), outdated: self.is_outdated(credential) },
+            Err(why) => HashLook::Unusable { why: why.to_string() },
         }
     }
 

@@ -6,12 +6,14 @@
 mod arena;
 mod argon2id;
 pub mod formats;
+mod look;
 mod pool;
 mod queue;
 pub mod settings;
 
 pub use arena::STORED_MEMORY_BYTES;
 pub use argon2id::PolicyError;
+pub use look::Inspector;
 pub use pool::{HashPool, Progress, StartError};
 pub use settings::PasswordSettings;
 

@@ -12,12 +12,14 @@ use tokio::sync::{RwLock, oneshot, watch};
 use tokio::time::timeout;
 
 use super::OpenError;
-use crate::domain::identifier::Candidates;
+use crate::domain::clock::UnixSeconds;
+use crate::domain::conflict::{Conflict, Resolution};
+use crate::domain::identifier::{Candidates, NormalizedIdentifier};
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::ports::{
-    Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
-    UserQuery, UserStore,
+    ConflictQuery, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved, StoreError, StoreHealth, Updated,
+    UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
 
 /// The store, wherever it is.
@@ -138,6 +140,10 @@ impl UserStore for HandoverStore {
         Box::pin(self.ask(move |store| async move { store.find_public(id).await }))
     }
 
+    fn user(&self, id: UserId) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.user(id).await }))
+    }
+
     fn save_proven(&self, proven: ProvenUser) -> BoxFuture<'_, Result<Saved, StoreError>> {
         Box::pin(self.ask(|store| async move { store.save_proven(proven).await }))
     }
@@ -150,12 +156,44 @@ impl UserStore for HandoverStore {
         Box::pin(self.ask(move |store| async move { store.update(id, based_on, change).await }))
     }
 
+    fn holders<'a>(
+        &'a self,
+        names: &'a [NormalizedIdentifier],
+    ) -> BoxFuture<'a, Result<Vec<Option<NameHolder>>, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.holders(names).await }))
+    }
+
+    fn conflicts(&self, query: ConflictQuery) -> BoxFuture<'_, Result<Vec<Conflict>, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.conflicts(query).await }))
+    }
+
+    fn conflict(&self, number: u64) -> BoxFuture<'_, Result<Option<Conflict>, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.conflict(number).await }))
+    }
+
+    fn resolve(&self, number: u64, resolution: Resolution) -> BoxFuture<'_, Result<Resolved, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.resolve(number, resolution).await }))
+    }
+
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {
         Box::pin(self.ask(|store| async move { store.list(query).await }))
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<UserCounts, StoreError>> {
         Box::pin(self.ask(|store| async move { store.counts().await }))
+    }
+
+    /// While the store is being put away or is elsewhere, nobody is logged in by it; a login that ended just before goes unnoted.
+    fn note_login(&self, id: UserId, at: UnixSeconds) {
+        if let Ok(place) = self.place.try_read()
+            && let Some(store) = place.as_ref()
+        {
+            store.note_login(id, at);
+        }
+    }
+
+    fn last_login<'a>(&'a self, ids: &'a [UserId]) -> BoxFuture<'a, Result<Vec<Option<UnixSeconds>>, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.last_login(ids).await }))
     }
 
     fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>> {
@@ -200,7 +238,7 @@ mod tests {
 
     fn place() -> (tempfile::TempDir, StoreSettings) {
         let directory = tempfile::tempdir().expect("a directory");
-        let settings = StoreSettings { path: directory.path().join("users.redb"), cache_bytes: 1 << 20 };
+        let settings = StoreSettings::without_keys(directory.path().join("users.redb"), 1 << 20);
         (directory, settings)
     }
 

@@ -2,6 +2,7 @@
 
 pub mod handover;
 pub mod redb;
+pub mod sealing;
 pub mod settings;
 
 use std::path::PathBuf;
@@ -12,7 +13,8 @@ use crate::service::ports::{Cause, UserStore};
 use crate::telemetry::Metrics;
 
 pub use handover::HandoverStore;
-pub use settings::StoreSettings;
+pub use sealing::SealingKeys;
+pub use settings::{StoreKeys, StoreSettings};
 
 /// Opens the configured store, creating it at the first start. A store that was there and is damaged, missing or somebody
 /// else's is refused: an empty one is never put in its place (R96, R97).

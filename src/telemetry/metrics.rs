@@ -186,6 +186,7 @@ pub struct Metrics {
     alarms: Tally<1>,
     panics: Counter,
     log_lines_dropped: Counter,
+    login_times_dropped: Counter,
     store_ready: Gauge,
     store_commit_duration: Histogram,
     mode: Family<Labels<1>, Gauge>,
@@ -228,6 +229,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_alarms", "Things that an operator has to look at"),
     ("authferry_panics", "Bugs that ended one request with 500"),
     ("authferry_log_lines_dropped", "Lines of the log that nobody read fast enough"),
+    ("authferry_login_times_dropped", "Logins whose time was not kept, since too many waited for the store"),
     ("authferry_store_ready", "1 while the store takes writes"),
     ("authferry_store_commit_duration_seconds", "How long a durable commit took"),
     ("authferry_mode", "1 for the migration mode in force"),
@@ -302,6 +304,7 @@ impl Metrics {
             alarms: tally!(registry, "authferry_alarms"),
             panics: register!(registry, "authferry_panics", Counter::default()),
             log_lines_dropped: register!(registry, "authferry_log_lines_dropped", Counter::default()),
+            login_times_dropped: register!(registry, "authferry_login_times_dropped", Counter::default()),
             store_ready: register!(registry, "authferry_store_ready", Gauge::default()),
             store_commit_duration: register!(registry, "authferry_store_commit_duration_seconds", seconds()),
             mode: register!(registry, "authferry_mode", Family::default()),
@@ -522,6 +525,17 @@ impl Metrics {
     /// A bug ended one request.
     pub fn panic(&self) {
         self.panics.inc();
+    }
+
+    /// The time of one login was not kept.
+    pub fn login_time_dropped(&self) {
+        self.login_times_dropped.inc();
+    }
+
+    /// How many times of logins were not kept so far.
+    #[must_use]
+    pub fn login_times_dropped_so_far(&self) -> u64 {
+        self.login_times_dropped.get()
     }
 
     /// Whether the store takes writes.

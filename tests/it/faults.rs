@@ -184,7 +184,7 @@ async fn a_disabled_user_is_denied_in_every_way_and_legacy_is_not_asked() {
     let token = first.json::<serde_json::Value>()["token"].as_str().expect("a token").to_owned();
     let folder = proxy.stop().await;
     {
-        let settings = StoreSettings { path: folder.path().join("users.redb"), cache_bytes: 8 << 20 };
+        let settings = StoreSettings::without_keys(folder.path().join("users.redb"), 8 << 20);
         let store = store::open(&settings, Arc::new(Metrics::new()), Arc::new(SystemClock)).expect("the store");
         let name = RawIdentifier::new(ANN).expect("an identifier");
         let found = store.find(&IdentifierRules::default().candidates(&name)).await.expect("a look-up").found;

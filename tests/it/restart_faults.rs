@@ -86,7 +86,7 @@ async fn r25_a_store_that_another_process_keeps_for_a_while_is_waited_for() {
     let mut process = tokio::task::block_in_place(|| Process::start(folder.path(), &text));
     let load = Load::begin(process.public(), &double).await;
     let link = soon("the newcomer", newcomer(folder.path(), Gets::ToTheStore)).await;
-    let settings = StoreSettings { path: folder.path().join("users.redb"), cache_bytes: 1 << 20 };
+    let settings = StoreSettings::without_keys(folder.path().join("users.redb"), 1 << 20);
     let held = open(&settings, Arc::new(Metrics::new()), Arc::new(SystemClock)).expect("it is free");
     held.set_mode(Mode::Migrate).await.expect("written");
     drop(link);
@@ -113,7 +113,7 @@ async fn r25_a_process_that_is_stopped_while_it_hands_over_finishes_the_handover
         if gets == Gets::Accepting {
             link.expect(&Message::StoreClosed, PATIENCE).await.expect("closed");
         }
-        let settings = StoreSettings { path: folder.path().join("users.redb"), cache_bytes: 1 << 20 };
+        let settings = StoreSettings::without_keys(folder.path().join("users.redb"), 1 << 20);
         open(&settings, Arc::new(Metrics::new()), Arc::new(SystemClock)).expect("it is free");
         link.send(&Message::Serving).await.expect("sent");
         link.expect(&Message::Farewell, PATIENCE).await.expect("let go");
@@ -225,7 +225,7 @@ async fn r25_a_new_process_that_cannot_have_the_store_says_who_has_it_and_ends()
     let folder = TempDir::new().expect("a folder");
     let text = format!("[upstream]\nurl = \"http://127.0.0.1:1\"\n{}", own(folder.path(), "127.0.0.1:0"));
     // This test is the old process: it says that the store is closed, and it is not.
-    let settings = StoreSettings { path: folder.path().join("users.redb"), cache_bytes: 1 << 20 };
+    let settings = StoreSettings::without_keys(folder.path().join("users.redb"), 1 << 20);
     let held = open(&settings, Arc::new(Metrics::new()), Arc::new(SystemClock)).expect("opened");
     let door = Door::open(&folder.path().join("takeover.sock")).expect("open");
     let path = folder.path().to_owned();

@@ -24,7 +24,7 @@ type Fresh = (Arc<dyn UserStore>, TempDir);
 
 fn redb() -> Fresh {
     let directory = TempDir::new().expect("a temporary directory");
-    let settings = StoreSettings { path: directory.path().join("users.redb"), cache_bytes: 1 << 20 };
+    let settings = StoreSettings::without_keys(directory.path().join("users.redb"), 1 << 20);
     let store = store::open(&settings, Arc::new(Metrics::new()), Arc::new(SystemClock)).expect("a new store");
     (store, directory)
 }

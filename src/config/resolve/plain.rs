@@ -16,7 +16,7 @@ use crate::domain::mode::LocalShare;
 use crate::domain::password::PasswordPolicy;
 use crate::limits::{Backoff, LimitSettings, Quota};
 use crate::password::PasswordSettings;
-use crate::store::StoreSettings;
+use crate::store::{StoreKeys, StoreSettings};
 use crate::telemetry::logging::{LogSettings, check_level};
 
 /// OWASP's Password Storage Cheat Sheet: Argon2id with 19 MiB and 2 passes, or 46 MiB and 1.
@@ -147,6 +147,7 @@ pub(super) fn store(raw: &RawStore, resolver: &mut Resolver<'_>) -> StoreSetting
     StoreSettings {
         path: PathBuf::from(&raw.path),
         cache_bytes: resolver.size("store.cache", &raw.cache, "1MiB", "1024GiB"),
+        keys: StoreKeys::default(),
     }
 }
 

@@ -86,6 +86,7 @@ fn user(credential: Credential) -> Box<User> {
         created_at: UnixSeconds(0),
         updated_at: UnixSeconds(0),
         legacy_vouched_at: None,
+        roster: None,
         normalization_version: 1,
         version: Version(1),
     })

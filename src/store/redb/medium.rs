@@ -14,7 +14,8 @@ use ::redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend,
 
 use super::fault::{Fault, panic_cause};
 use super::overlay::Overlay;
-use super::schema::{Ledger, SCHEMA, Snapshot, initialise, schema_of};
+use super::record::Codec;
+use super::schema::{Ledger, OLDEST_SCHEMA, SCHEMA, Snapshot, initialise, schema_of, upgrade};
 use super::writer::begin;
 use crate::service::ports::Cause;
 
@@ -146,12 +147,21 @@ impl<M: Medium> Opener<M> {
             let database = self.builder(check).create_with_backend(backend)?;
             let transaction = database.begin_read().map_err(Fault::from)?;
             let schema = schema_of(&transaction)?.ok_or(Unopened::Foreign("a redb file of another program"))?;
+            transaction.close().map_err(Fault::from)?;
             match schema.cmp(&SCHEMA) {
                 Ordering::Equal => {}
                 Ordering::Greater => return Err(Unopened::NewerSchema(schema)),
-                Ordering::Less => return Err(Fault::damage("its schema is none that ever was").into()),
+                Ordering::Less if schema < OLDEST_SCHEMA => {
+                    return Err(Fault::damage("its schema is none that ever was").into());
+                }
+                Ordering::Less => {
+                    let upgrading = begin(Some(&database))?;
+                    upgrade(&upgrading)?;
+                    upgrading.commit().map_err(Fault::from)?;
+                }
             }
-            let ledger = Ledger::load(&Snapshot::of(&transaction)?.meta)?;
+            let transaction = database.begin_read().map_err(Fault::from)?;
+            let ledger = Ledger::load(&Snapshot::of(&transaction, &Codec::default())?.meta)?;
             transaction.close().map_err(Fault::from)?;
             Ok((database, ledger))
         });

@@ -4,18 +4,21 @@
 //! file      making and finding the file            medium, overlay  opening the database on it
 //! writer    group commit, recovery                 operation        a write and its answer
 //! writes    what each write does                   readers, reads   what each read does
-//! schema    tables and counts                      record, conflicts, fault
+//! schema    tables and counts                      record, conflicts, activity, fault
+//! people    what an operator does beyond a login
 //! ```
 //!
 //! Never decides about a login (it asks [`crate::domain::login::decide_save`]), never sees a password. A future that is dropped
 //! halfway leaves a whole write or none (R91): the threads do not depend on it.
 
+mod activity;
 mod conflicts;
 mod fault;
 mod file;
 mod medium;
 mod operation;
 mod overlay;
+mod people;
 mod readers;
 mod reads;
 mod record;
@@ -31,17 +34,17 @@ pub(crate) mod fuzzed {
 
     /// The bytes of a record.
     pub(crate) fn encode(user: &User) -> Option<Vec<u8>> {
-        record::encode(user).ok()
+        record::Codec::default().encode(user).ok()
     }
 
     /// A record of these bytes.
     pub(crate) fn decode(id: UserId, bytes: &[u8]) -> Option<User> {
-        record::decode(id, bytes).ok()
+        record::Codec::default().decode(id, bytes).ok()
     }
 
     /// A conflict, read and written.
     pub(crate) fn reencoded_conflict(bytes: &[u8]) -> Option<Vec<u8>> {
-        conflicts::decode(bytes).ok().map(|conflict| conflicts::encode(&conflict))
+        conflicts::decode(0, bytes).ok().map(|conflict| conflicts::encode(&conflict))
     }
 }
 
@@ -54,25 +57,28 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use uuid::ContextV7;
 
+use self::activity::{Activity, Noted};
 use self::medium::Opener;
 use self::operation::{Operation, Reply};
 use self::readers::Readers;
+use self::record::Codec;
 use self::schema::Ledger;
 use self::slot::Slot;
 use self::writer::Writer;
 use self::writes::Workshop;
 use super::{OpenError, StoreSettings};
-use crate::domain::clock::Clock;
-use crate::domain::identifier::Candidates;
+use crate::domain::clock::{Clock, UnixSeconds};
+use crate::domain::conflict::{Conflict, Resolution};
+use crate::domain::identifier::{Candidates, NormalizedIdentifier};
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::ports::{
-    Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
-    UserQuery, UserStore,
+    ConflictQuery, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved, StoreError, StoreHealth, Updated,
+    UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
 use crate::telemetry::Metrics;
 
-pub use self::conflicts::{Conflict, MAX_CONFLICTS};
+pub use self::conflicts::MAX_CONFLICTS;
 pub use self::medium::{Medium, Unopened};
 pub use self::writes::MAX_ALIASES;
 
@@ -83,6 +89,7 @@ const QUEUE: usize = 1_024;
 /// The store. Dropping it waits for the writes under way, and closes the file.
 pub struct RedbStore {
     slot: Arc<Slot>,
+    logins: Arc<Activity>,
     // In the order in which they must go: the readers hold a sender of the writer's queue too.
     readers: Option<Readers>,
     queue: Option<SyncSender<Operation>>,
@@ -93,7 +100,8 @@ impl RedbStore {
     /// Opens the file of the settings, making it at the first start; see [`super::open`].
     pub fn open(settings: &StoreSettings, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let (opener, database, ledger) = file::open(settings)?;
-        Self::start(opener, database, ledger, metrics, clock).map_err(|cause| OpenError::Io {
+        let codec = Codec::new(settings.keys.sealing.clone());
+        Self::start(opener, database, ledger, codec, metrics, clock).map_err(|cause| OpenError::Io {
             path: settings.path.clone(),
             action: "given its threads",
             cause: cause.into(),
@@ -114,32 +122,36 @@ impl RedbStore {
     ) -> Result<Self, Unopened> {
         let opener = Opener { medium, cache_bytes };
         let (database, ledger) = opener.open()?;
-        Self::start(opener, database, ledger, metrics, clock).map_err(Unopened::from)
-    }
-
-    /// The newest conflicts first, at most `limit`.
-    pub async fn conflicts(&self, limit: usize) -> Result<Vec<Conflict>, StoreError> {
-        let limit = limit.min(usize::try_from(MAX_CONFLICTS).unwrap_or(usize::MAX));
-        self.read(move |snapshot| conflicts::newest(snapshot, limit)).await
+        Self::start(opener, database, ledger, Codec::default(), metrics, clock).map_err(Unopened::from)
     }
 
     fn start<M: Medium>(
         opener: Opener<M>,
         database: Database,
         ledger: Ledger,
+        codec: Codec,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<Self> {
         writer::show_counts(&metrics, &ledger);
-        let slot = Arc::new(Slot::new(database, Arc::clone(&metrics)));
+        let slot = Arc::new(Slot::new(database, Arc::clone(&metrics), codec));
+        let logins = Arc::new(Activity::new(Arc::clone(&clock), Arc::clone(&metrics)));
         let (queue, operations) = sync_channel(QUEUE);
         let workshop = Workshop { clock, keys: ContextV7::new() };
-        let writer = Writer { queue: operations, slot: Arc::clone(&slot), opener, workshop, metrics, failures: 0 };
+        let writer = Writer {
+            queue: operations,
+            slot: Arc::clone(&slot),
+            opener,
+            workshop,
+            logins: Arc::clone(&logins),
+            metrics,
+            failures: 0,
+        };
         let writer = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run())?;
         let nudge = queue.clone();
         // If the queue is full, the writer is about to find the same.
         let readers = Readers::start(&slot, move |generation| drop(nudge.try_send(Operation::Reopen(generation))));
-        let mut store = Self { slot, readers: None, queue: Some(queue), writer: Some(writer) };
+        let mut store = Self { slot, logins, readers: None, queue: Some(queue), writer: Some(writer) };
         store.readers = Some(readers?);
         Ok(store)
     }
@@ -185,6 +197,10 @@ impl UserStore for RedbStore {
         Box::pin(self.read(move |snapshot| reads::find_public(snapshot, &id)))
     }
 
+    fn user(&self, id: UserId) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
+        Box::pin(self.read(move |snapshot| schema::find_user(&snapshot.users, id.0.as_bytes())))
+    }
+
     fn save_proven(&self, proven: ProvenUser) -> BoxFuture<'_, Result<Saved, StoreError>> {
         Box::pin(self.write(move |reply| Operation::SaveProven(Box::new(proven), reply)))
     }
@@ -197,12 +213,49 @@ impl UserStore for RedbStore {
         Box::pin(self.write(move |reply| Operation::Update(id, based_on, change, reply)))
     }
 
+    fn holders<'a>(
+        &'a self,
+        names: &'a [NormalizedIdentifier],
+    ) -> BoxFuture<'a, Result<Vec<Option<NameHolder>>, StoreError>> {
+        let names = names.to_vec();
+        Box::pin(self.read(move |snapshot| reads::holders(snapshot, &names)))
+    }
+
+    fn conflicts(&self, query: ConflictQuery) -> BoxFuture<'_, Result<Vec<Conflict>, StoreError>> {
+        Box::pin(self.read(move |snapshot| conflicts::list(snapshot, &query)))
+    }
+
+    fn conflict(&self, number: u64) -> BoxFuture<'_, Result<Option<Conflict>, StoreError>> {
+        Box::pin(self.read(move |snapshot| conflicts::find(&snapshot.conflicts, number)))
+    }
+
+    fn resolve(&self, number: u64, resolution: Resolution) -> BoxFuture<'_, Result<Resolved, StoreError>> {
+        Box::pin(self.write(move |reply| Operation::Resolve(number, resolution, reply)))
+    }
+
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {
         Box::pin(self.read(move |snapshot| reads::list(snapshot, &query)))
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<UserCounts, StoreError>> {
         Box::pin(self.read(|snapshot| Ok(Ledger::load(&snapshot.meta)?.counts)))
+    }
+
+    fn note_login(&self, id: UserId, at: UnixSeconds) {
+        if let (Noted::Wake, Some(queue)) = (self.logins.note(id, at), &self.queue) {
+            // A probe that nobody waits for. If the queue is full, the writer is awake.
+            drop(queue.try_send(Operation::Probe(oneshot::channel().0)));
+        }
+    }
+
+    fn last_login<'a>(&'a self, ids: &'a [UserId]) -> BoxFuture<'a, Result<Vec<Option<UnixSeconds>>, StoreError>> {
+        Box::pin(async move {
+            // First those that wait: they are struck off only when they are on disk.
+            let waiting = self.logins.of(ids);
+            let ids = ids.to_vec();
+            let written = self.read(move |snapshot| activity::last_login(snapshot, &ids)).await?;
+            Ok(waiting.into_iter().zip(written).map(|(waiting, written)| waiting.max(written)).collect())
+        })
     }
 
     fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>> {

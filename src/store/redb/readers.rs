@@ -14,6 +14,7 @@ use ::redb::{Database, ReadableDatabase};
 use tokio::sync::oneshot;
 
 use super::fault::{Fault, panic_cause};
+use super::record::Codec;
 use super::schema::Snapshot;
 use super::slot::{Generation, Slot};
 use crate::service::ports::StoreError;
@@ -38,6 +39,7 @@ enum Aftermath {
 /// The pool. Dropping it waits for the reads under way.
 pub(super) struct Readers {
     queue: Option<SyncSender<Job>>,
+    codec: Codec,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -50,7 +52,7 @@ impl Readers {
         let (queue, jobs) = sync_channel::<Job>(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         let reopen = Arc::new(reopen);
-        let mut pool = Self { queue: Some(queue), threads: Vec::with_capacity(READERS) };
+        let mut pool = Self { queue: Some(queue), codec: slot.codec().clone(), threads: Vec::with_capacity(READERS) };
         for number in 0..READERS {
             let (slot, jobs, reopen) = (Arc::clone(slot), Arc::clone(&jobs), Arc::clone(&reopen));
             let thread = thread::Builder::new().name(format!("store-read-{number}")).spawn(move || {
@@ -76,8 +78,9 @@ impl Readers {
         work: impl FnOnce(&Snapshot) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
+        let codec = self.codec.clone();
         let job: Job = Box::new(move |database| {
-            let result = run(database, work);
+            let result = run(database, &codec, work);
             let aftermath = match &result {
                 Err(fault) if fault.needs_reopening() && database.is_some() => Aftermath::ReopenFile,
                 Ok(_) | Err(_) => Aftermath::Fine,
@@ -103,11 +106,15 @@ fn next(jobs: &Mutex<Receiver<Job>>) -> Option<Job> {
     jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
-fn run<T>(database: Option<&Database>, work: impl FnOnce(&Snapshot) -> Result<T, Fault>) -> Result<T, Fault> {
+fn run<T>(
+    database: Option<&Database>,
+    codec: &Codec,
+    work: impl FnOnce(&Snapshot) -> Result<T, Fault>,
+) -> Result<T, Fault> {
     let Some(database) = database else {
         return Err(Fault::Storage("the store's file is closed after a failure".into()));
     };
-    let read = || work(&Snapshot::of(&database.begin_read()?)?);
+    let read = || work(&Snapshot::of(&database.begin_read()?, codec)?);
     // A page that went bad after the start makes redb panic in places; such a panic may also leave its locks poisoned.
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(Fault::Storage(panic_cause(panic))))
 }

@@ -4,6 +4,8 @@
 //! Disk format and domain type are kept apart: a change of [`User`] does not change what is on disk. Bytes that this version
 //! did not write in every detail are refused, never guessed at.
 
+use std::sync::Arc;
+
 use serde_json::{Number, Value};
 
 use crate::domain::clock::UnixSeconds;
@@ -12,6 +14,7 @@ use crate::domain::identifier::{Identifier, NormalizedIdentifier};
 use crate::domain::json;
 use crate::domain::password::PasswordNormalization;
 use crate::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
+use crate::store::SealingKeys;
 
 /// The first byte of every record that this version writes, and the only one that it reads.
 const FORMAT: u8 = 1;
@@ -34,6 +37,41 @@ pub(super) enum BadRecord {
     /// It would be larger than [`MAX_RECORD_BYTES`].
     #[error("a record would be {0} bytes long, over the limit of {MAX_RECORD_BYTES}")]
     TooLarge(usize),
+}
+
+/// Reads and writes records.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Codec {
+    sealing: Option<Arc<SealingKeys>>,
+}
+
+impl Codec {
+    /// With the keys that profiles are sealed with, if they are.
+    pub(super) fn new(sealing: Option<Arc<SealingKeys>>) -> Self {
+        Self { sealing }
+    }
+
+    /// Encodes everything but the id, which is the key.
+    pub(super) fn encode(&self, user: &User) -> Result<Vec<u8>, BadRecord> {
+        encode(user)
+    }
+
+    /// Reads back what [`Self::encode`] gave.
+    pub(super) fn decode(&self, id: UserId, bytes: &[u8]) -> Result<User, BadRecord> {
+        decode(id, bytes)
+    }
+}
+
+/// Whether the user of a record may log in, without reading all of it.
+pub(super) fn standing_of(bytes: &[u8]) -> Result<Standing, BadRecord> {
+    let mut input = Decoder(bytes);
+    let _format = input.byte("format")?;
+    match input.byte("standing")? {
+        0 => Ok(Standing::Active),
+        1 => Ok(Standing::Disabled),
+        2 => Ok(Standing::Deleted),
+        _ => Err(BadRecord::Value("standing")),
+    }
 }
 
 /// Encodes everything but the id, which is the key.

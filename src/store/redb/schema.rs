@@ -1,17 +1,35 @@
 //! The tables, what each maps to what, and the few numbers that every commit keeps up to date. Called by the other files of
 //! this store; decides nothing.
+//!
+//! | table | defined in | maps |
+//! | --- | --- | --- |
+//! | `users`, `aliases`, `legacy_ids`, `authferry` | here | records, names, legacy ids, numbers |
+//! | `logins` | here, kept by [`super::activity`] | user to when he last logged in |
+//! | `keys` | here, kept by [`super::keys`] | use and id of a key to its check value |
+//! | `conflicts`, `conflict_pairs` | here, kept by [`super::conflicts`] | what an operator has to look at |
+//!
+//! A file that needs a table of its own defines it, adds its row here, and has [`Tables::of`] open it, so that every store has
+//! every table from the first commit of a new schema on.
+
+use std::ops::{Deref, DerefMut};
 
 use ::redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 use uuid::Uuid;
 
 use super::fault::Fault;
+use super::record::{BadRecord, Codec};
 use crate::domain::credential::Credential;
 use crate::domain::mode::Mode;
 use crate::domain::user::{Origin, Standing, User, UserId, Version};
 use crate::service::ports::UserCounts;
 
 /// The schema that this version writes. An older authferry refuses a store with a later one (R101).
-pub(super) const SCHEMA: u64 = 1;
+///
+/// Schema 1 has neither `logins` nor `keys`, and its records are of format 1.
+pub(super) const SCHEMA: u64 = 2;
+
+/// The oldest schema that [`upgrade`] knows.
+pub(super) const OLDEST_SCHEMA: u64 = 1;
 
 /// A user's own key, as bytes: UUIDs of version 7 sort by age.
 pub(super) type IdBytes = [u8; 16];
@@ -26,6 +44,10 @@ pub(super) const LEGACY_IDS: TableDefinition<'_, &str, &IdBytes> = TableDefiniti
 pub(super) const CONFLICTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("conflicts");
 /// Holder and legacy id of a conflict -> its running number, so that one that comes up daily is one row.
 pub(super) const CONFLICT_PAIRS: TableDefinition<'_, &[u8], u64> = TableDefinition::new("conflict_pairs");
+/// [`UserId`] -> when he last logged in, seconds since the epoch. Kept apart from the record: a login changes nothing else.
+pub(super) const LOGINS: TableDefinition<'_, &IdBytes, u64> = TableDefinition::new("logins");
+/// Use and id of a key, as `seal/2026` -> its check value, as long as records may need it.
+pub(super) const KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("keys");
 /// Name -> number: the [`Ledger`], the schema and the mode.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("authferry");
 
@@ -33,21 +55,59 @@ const SCHEMA_KEY: &str = "schema";
 const MODE_KEY: &str = "mode";
 const REVISION_KEY: &str = "revision";
 
+/// The table of users, and what it takes to read and write its records.
+pub(super) struct Users<T> {
+    rows: T,
+    codec: Codec,
+}
+
+impl<T> Users<T> {
+    pub(super) fn new(rows: T, codec: &Codec) -> Self {
+        Self { rows, codec: codec.clone() }
+    }
+
+    /// Reads a record.
+    pub(super) fn decode(&self, id: UserId, bytes: &[u8]) -> Result<User, BadRecord> {
+        self.codec.decode(id, bytes)
+    }
+
+    /// Makes the bytes of a record.
+    pub(super) fn encode(&self, user: &User) -> Result<Vec<u8>, BadRecord> {
+        self.codec.encode(user)
+    }
+}
+
+impl<T> Deref for Users<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.rows
+    }
+}
+
+impl<T> DerefMut for Users<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.rows
+    }
+}
+
 /// One committed state.
 pub(super) struct Snapshot {
-    pub(super) users: ReadOnlyTable<&'static IdBytes, &'static [u8]>,
+    pub(super) users: Users<ReadOnlyTable<&'static IdBytes, &'static [u8]>>,
     pub(super) aliases: ReadOnlyTable<&'static str, &'static IdBytes>,
     pub(super) legacy_ids: ReadOnlyTable<&'static str, &'static IdBytes>,
+    pub(super) logins: ReadOnlyTable<&'static IdBytes, u64>,
     pub(super) conflicts: ReadOnlyTable<u64, &'static [u8]>,
     pub(super) meta: ReadOnlyTable<&'static str, u64>,
 }
 
 impl Snapshot {
-    pub(super) fn of(transaction: &ReadTransaction) -> Result<Self, Fault> {
+    pub(super) fn of(transaction: &ReadTransaction, codec: &Codec) -> Result<Self, Fault> {
         Ok(Self {
-            users: transaction.open_table(USERS)?,
+            users: Users::new(transaction.open_table(USERS)?, codec),
             aliases: transaction.open_table(ALIASES)?,
             legacy_ids: transaction.open_table(LEGACY_IDS)?,
+            logins: transaction.open_table(LOGINS)?,
             conflicts: transaction.open_table(CONFLICTS)?,
             meta: transaction.open_table(META)?,
         })
@@ -56,20 +116,24 @@ impl Snapshot {
 
 /// Every table, opened for writing.
 pub(super) struct Tables<'txn> {
-    pub(super) users: Table<'txn, &'static IdBytes, &'static [u8]>,
+    pub(super) users: Users<Table<'txn, &'static IdBytes, &'static [u8]>>,
     pub(super) aliases: Table<'txn, &'static str, &'static IdBytes>,
     pub(super) legacy_ids: Table<'txn, &'static str, &'static IdBytes>,
+    pub(super) logins: Table<'txn, &'static IdBytes, u64>,
+    pub(super) keys: Table<'txn, &'static str, &'static [u8]>,
     pub(super) conflicts: Table<'txn, u64, &'static [u8]>,
     pub(super) conflict_pairs: Table<'txn, &'static [u8], u64>,
     pub(super) meta: Table<'txn, &'static str, u64>,
 }
 
 impl<'txn> Tables<'txn> {
-    pub(super) fn of(transaction: &'txn WriteTransaction) -> Result<Self, Fault> {
+    pub(super) fn of(transaction: &'txn WriteTransaction, codec: &Codec) -> Result<Self, Fault> {
         Ok(Self {
-            users: transaction.open_table(USERS)?,
+            users: Users::new(transaction.open_table(USERS)?, codec),
             aliases: transaction.open_table(ALIASES)?,
             legacy_ids: transaction.open_table(LEGACY_IDS)?,
+            logins: transaction.open_table(LOGINS)?,
+            keys: transaction.open_table(KEYS)?,
             conflicts: transaction.open_table(CONFLICTS)?,
             conflict_pairs: transaction.open_table(CONFLICT_PAIRS)?,
             meta: transaction.open_table(META)?,
@@ -79,9 +143,17 @@ impl<'txn> Tables<'txn> {
 
 /// Makes all tables of an empty database and writes down its schema.
 pub(super) fn initialise(transaction: &WriteTransaction) -> Result<(), Fault> {
-    let mut tables = Tables::of(transaction)?;
+    let mut tables = Tables::of(transaction, &Codec::default())?;
     tables.meta.insert(SCHEMA_KEY, SCHEMA)?;
     Ledger::default().store(&mut tables.meta)
+}
+
+/// Brings a database of an older schema to this one, within one transaction: the tables that it lacks are made, and its number
+/// is raised (R101). Records stay as they are; each is written in today's format when it changes next.
+pub(super) fn upgrade(transaction: &WriteTransaction) -> Result<(), Fault> {
+    let mut tables = Tables::of(transaction, &Codec::default())?;
+    tables.meta.insert(SCHEMA_KEY, SCHEMA)?;
+    Ok(())
 }
 
 /// The schema of a database. `None` if it is none of ours.
@@ -221,18 +293,18 @@ pub(super) fn own_id(text: &str) -> Option<IdBytes> {
 }
 
 /// Reads the record of a key that another table points at. Its absence is damage.
-pub(super) fn user_of(
-    users: &impl ReadableTable<&'static IdBytes, &'static [u8]>,
+pub(super) fn user_of<T: ReadableTable<&'static IdBytes, &'static [u8]>>(
+    users: &Users<T>,
     id: &IdBytes,
 ) -> Result<User, Fault> {
     find_user(users, id)?.ok_or_else(|| Fault::damage("a name leads to no record"))
 }
 
 /// Reads a record, if there is one.
-pub(super) fn find_user(
-    users: &impl ReadableTable<&'static IdBytes, &'static [u8]>,
+pub(super) fn find_user<T: ReadableTable<&'static IdBytes, &'static [u8]>>(
+    users: &Users<T>,
     id: &IdBytes,
 ) -> Result<Option<User>, Fault> {
     let Some(bytes) = users.get(id)? else { return Ok(None) };
-    Ok(Some(super::record::decode(UserId(Uuid::from_bytes(*id)), bytes.value())?))
+    Ok(Some(users.decode(UserId(Uuid::from_bytes(*id)), bytes.value())?))
 }

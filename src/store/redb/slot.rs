@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ::redb::Database;
 
+use super::record::Codec;
 use crate::service::ports::StoreHealth;
 use crate::telemetry::Metrics;
 
@@ -16,6 +17,7 @@ pub(super) struct Slot {
     health: AtomicU8,
     generation: AtomicU64,
     metrics: Arc<Metrics>,
+    codec: Codec,
 }
 
 /// How often the file was opened: a failure that was met in an earlier generation asks for nothing.
@@ -27,14 +29,20 @@ const READ_ONLY: u8 = 1;
 const DOWN: u8 = 2;
 
 impl Slot {
-    pub(super) fn new(database: Database, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(database: Database, metrics: Arc<Metrics>, codec: Codec) -> Self {
         metrics.store_ready(true);
         Self {
             database: RwLock::new(Some(database)),
             health: AtomicU8::new(READY),
             generation: AtomicU64::new(0),
             metrics,
+            codec,
         }
+    }
+
+    /// What it takes to read and write the database's records.
+    pub(super) fn codec(&self) -> &Codec {
+        &self.codec
     }
 
     pub(super) fn health(&self) -> StoreHealth {

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use ::redb::{Database, Durability, WriteTransaction};
 
+use super::activity::Activity;
 use super::fault::{Fault, SharedCause, panic_cause};
 use super::medium::{Medium, Opener};
 use super::operation::{Applied, Fate, OnDisk, Operation, Outcome};
@@ -43,6 +44,7 @@ pub(super) struct Writer<M: Medium> {
     pub(super) slot: Arc<Slot>,
     pub(super) opener: Opener<M>,
     pub(super) workshop: Workshop,
+    pub(super) logins: Arc<Activity>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) failures: u32,
 }
@@ -79,9 +81,7 @@ impl<M: Medium> Writer<M> {
     }
 
     fn serve(&mut self) {
-        while let Ok(first) = self.queue.recv() {
-            let mut operations = vec![first];
-            operations.extend(self.queue.try_iter().take(MAX_BATCH - 1));
+        while let Some(operations) = self.gather() {
             match self.commit_together(operations) {
                 Ok(Committed::Something) => self.failures = 0,
                 Ok(Committed::Nothing) => {}
@@ -93,6 +93,30 @@ impl<M: Medium> Writer<M> {
                 }
             }
         }
+        // The last logins; what cannot be written now is lost as in a crash.
+        while !self.logins.is_empty() && self.commit_together(vec![self.write_logins()]).is_ok() {}
+    }
+
+    /// What the next commit is made of: the writes that wait, and the times of logins once they are due. `None` when every
+    /// handle is gone.
+    fn gather(&self) -> Option<Vec<Operation>> {
+        let first = match self.logins.due_at() {
+            None => Some(self.queue.recv().ok()?),
+            Some(due) => match self.queue.recv_timeout(self.left(due)) {
+                Ok(first) => Some(first),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return None,
+            },
+        };
+        let mut operations: Vec<Operation> = first.into_iter().chain(self.queue.try_iter()).take(MAX_BATCH).collect();
+        if self.logins.is_due() {
+            operations.push(self.write_logins());
+        }
+        Some(operations)
+    }
+
+    fn write_logins(&self) -> Operation {
+        Operation::WriteLogins(Arc::clone(&self.logins))
     }
 
     /// Applies all operations in one transaction and answers them once it is on disk.
@@ -136,7 +160,7 @@ impl<M: Medium> Writer<M> {
             Ok(transaction) => transaction,
             Err(fault) => return Err(refuse_rest(operations, fault.shared().1)),
         };
-        let tables = Tables::of(&transaction);
+        let tables = Tables::of(&transaction, self.slot.codec());
         let mut batch = match tables.and_then(|tables| Batch::new(tables, &self.workshop)) {
             Ok(batch) => batch,
             Err(fault) => return Err(refuse_rest(operations, fault.shared().1)),

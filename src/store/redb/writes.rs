@@ -10,9 +10,10 @@ use ::redb::ReadableTable;
 use serde_json::Value;
 use uuid::{ContextV7, Timestamp, Uuid};
 
+use super::activity;
 use super::conflicts;
 use super::fault::Fault;
-use super::record;
+use super::people::{self, Row};
 use super::schema::{Ledger, Tables, find_user, keep_mode, own_id, user_of};
 use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::credential::{AbsentBecause, Credential};
@@ -20,7 +21,7 @@ use crate::domain::identifier::{Identifier, NORMALIZATION_VERSION, NormalizedIde
 use crate::domain::login::{Holder, SaveDecision, decide_save};
 use crate::domain::mode::Mode;
 use crate::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
-use crate::service::ports::{NewUser, ProvenUser, UserChange};
+use crate::service::ports::{NewUser, NotChanged, ProvenUser, UserChange};
 
 /// As many names one user keeps. A user renamed more often at legacy loses his oldest former names, which others may then
 /// take; otherwise one of them could reserve names, and grow his record, without end.
@@ -46,6 +47,7 @@ pub(super) enum UpdateWritten {
     Done(UserId, Version),
     Stale,
     Missing,
+    Refused(NotChanged),
 }
 
 /// What makes keys and tells the time; lives as long as the writer.
@@ -57,8 +59,8 @@ pub(super) struct Workshop {
 
 /// One write transaction at work.
 pub(super) struct Batch<'txn> {
-    tables: Tables<'txn>,
-    ledger: Ledger,
+    pub(super) tables: Tables<'txn>,
+    pub(super) ledger: Ledger,
     workshop: &'txn Workshop,
     changed: bool,
     operation_wrote: bool,
@@ -85,7 +87,7 @@ impl<'txn> Batch<'txn> {
         self.operation_wrote
     }
 
-    fn about_to_write(&mut self) {
+    pub(super) fn about_to_write(&mut self) {
         self.changed = true;
         self.operation_wrote = true;
     }
@@ -180,23 +182,42 @@ impl<'txn> Batch<'txn> {
         let Some(current) = find_user(&self.tables.users, id.0.as_bytes())? else {
             return Ok(UpdateWritten::Missing);
         };
-        if current.standing == Standing::Deleted {
-            // A tombstone never changes again; burying it twice is what was asked for.
+        if current.standing == Standing::Deleted && !people::may_change_a_tombstone(&change) {
+            // Nothing but an operator's own word opens a grave; burying twice is what was asked for.
             return Ok(match change {
                 UserChange::SetStanding(Standing::Deleted) => UpdateWritten::Done(id, current.version),
                 UserChange::SetStanding(Standing::Active | Standing::Disabled)
                 | UserChange::Rehash(_)
                 | UserChange::SetPassword(_)
                 | UserChange::DropPassword
-                | UserChange::Vouched => UpdateWritten::Missing,
+                | UserChange::Vouched
+                | UserChange::Undelete
+                | UserChange::AddAlias { .. }
+                | UserChange::RemoveAlias { .. } => UpdateWritten::Missing,
             });
         }
         if current.version != based_on {
             return Ok(UpdateWritten::Stale);
         }
-        let next = changed(&current, change, self.workshop.clock.wall());
+        if let Some(why) = self.refusal(&current, &change)? {
+            return Ok(UpdateWritten::Refused(why));
+        }
+        let row = Row::of(&change);
+        let next = changed(&current, change, self.now());
         let user = self.put(Some(&current), next)?;
+        if let Some(row) = row {
+            self.settle_row(&user, &row)?;
+        }
         Ok(UpdateWritten::Done(user.id, user.version))
+    }
+
+    pub(super) fn now(&self) -> UnixSeconds {
+        self.workshop.clock.wall()
+    }
+
+    pub(super) fn write_logins(&mut self, taken: &activity::Taken) -> Result<(), Fault> {
+        let (changed, wrote) = (&mut self.changed, &mut self.operation_wrote);
+        activity::write(&mut self.tables, taken, || (*changed, *wrote) = (true, true))
     }
 
     pub(super) fn keep_mode(&mut self, mode: Mode) -> Result<(), Fault> {
@@ -204,7 +225,7 @@ impl<'txn> Batch<'txn> {
         keep_mode(&mut self.tables.meta, mode)
     }
 
-    fn holder_of(&self, name: &NormalizedIdentifier) -> Result<Option<UserId>, Fault> {
+    pub(super) fn holder_of(&self, name: &NormalizedIdentifier) -> Result<Option<UserId>, Fault> {
         Ok(self.tables.aliases.get(name.as_key())?.map(|id| UserId(Uuid::from_bytes(*id.value()))))
     }
 
@@ -233,6 +254,7 @@ impl<'txn> Batch<'txn> {
         User {
             id: UserId(Uuid::new_v7(stamp)),
             legacy_vouched_at: legacy_id.is_some().then_some(at),
+            roster: None,
             legacy_id,
             identifiers: merged(identifiers, &[]),
             profile,
@@ -247,12 +269,12 @@ impl<'txn> Batch<'txn> {
     }
 
     /// Writes a record, its names and its legacy id, and counts it: the only place that does. Gives it back with its version.
-    fn put(&mut self, before: Option<&User>, mut after: User) -> Result<User, Fault> {
+    pub(super) fn put(&mut self, before: Option<&User>, mut after: User) -> Result<User, Fault> {
         let mut ledger = self.ledger;
         after.version = ledger.next_version();
         before.inspect(|before| ledger.count_out(before));
         ledger.count_in(&after);
-        let bytes = record::encode(&after)?;
+        let bytes = self.tables.users.encode(&after)?;
         let id = after.id.0.as_bytes();
 
         self.about_to_write();
@@ -264,6 +286,9 @@ impl<'txn> Batch<'txn> {
         }
         for lost in kept_before.iter().filter(|name| !has(&after.identifiers, name)) {
             self.tables.aliases.remove(lost.normalized.as_key())?;
+        }
+        if after.standing == Standing::Deleted {
+            self.tables.logins.remove(id)?;
         }
         let gained_id = after.legacy_id.as_ref().filter(|_| before.is_none_or(|before| before.legacy_id.is_none()));
         if let Some(gained) = gained_id {
@@ -299,6 +324,7 @@ fn refreshed(current: &User, proven: ProvenUser) -> User {
         created_at: current.created_at,
         updated_at: proven.at,
         legacy_vouched_at: Some(proven.at),
+        roster: current.roster,
         normalization_version: NORMALIZATION_VERSION,
         version: current.version,
     }
@@ -331,6 +357,9 @@ fn changed(current: &User, change: UserChange, now: UnixSeconds) -> User {
         UserChange::SetStanding(Standing::Deleted) => bury(&mut next),
         UserChange::SetStanding(standing @ (Standing::Active | Standing::Disabled)) => next.standing = standing,
         UserChange::Vouched => next.legacy_vouched_at = Some(now),
+        UserChange::Undelete => next.standing = Standing::Active,
+        UserChange::AddAlias { alias, must_be_free: _ } => next.identifiers.push(alias),
+        UserChange::RemoveAlias { name, then: _ } => next.identifiers.retain(|alias| alias.normalized != name),
     }
     next
 }
@@ -340,13 +369,14 @@ fn bury(user: &mut User) {
     user.standing = Standing::Deleted;
     user.credential = Credential::Absent(AbsentBecause::ResetAtLegacy);
     user.profile = Value::Null;
+    user.roster = None;
     for alias in &mut user.identifiers {
         alias.value = alias.normalized.text().into();
         alias.verified = None;
     }
 }
 
-fn copy_of(user: &User) -> User {
+pub(super) fn copy_of(user: &User) -> User {
     User {
         id: user.id,
         legacy_id: user.legacy_id.clone(),
@@ -362,6 +392,7 @@ fn copy_of(user: &User) -> User {
         created_at: user.created_at,
         updated_at: user.updated_at,
         legacy_vouched_at: user.legacy_vouched_at,
+        roster: user.roster,
         normalization_version: user.normalization_version,
         version: user.version,
     }

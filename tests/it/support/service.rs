@@ -73,7 +73,7 @@ pub(crate) async fn rig(double: &LegacyDouble, revalidate_after: Option<Duration
     let store: Arc<dyn UserStore> = match kept {
         Kept::In(memory) => Arc::clone(memory) as _,
         Kept::On(folder) => {
-            let settings = StoreSettings { path: folder.join("users.redb"), cache_bytes: 8 << 20 };
+            let settings = StoreSettings::without_keys(folder.join("users.redb"), 8 << 20);
             store::open(&settings, Arc::clone(&metrics), Arc::clone(&clock)).expect("a store")
         }
     };
