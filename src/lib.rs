@@ -33,7 +33,7 @@
 //! | [`config`] | proxy.toml to valid settings, all problems in one run | is seen by an adapter as a whole |
 //! | [`net`], [`template`], [`telemetry`] | outbound connections; templates and expressions; metrics and logs | know of users |
 //! | [`keys`] | the operator's named keys: what each is for, and how a wrong one is found | reads a file |
-| [`exchange`] | users in files: other products' exports and imports | knows of a store |
+//! | [`exchange`] | users in files: other products' exports and imports | knows of a store |
 //! | [`takeover`] | one process in the place of another: sockets, and whose turn the store is | decides when |
 //! | [`notify`] | what the service manager is told | waits for it |
 //! | [`demo`] | a small legacy app to try everything against | is part of a deployment |

@@ -3,7 +3,7 @@
 //! ```text
 //! file      making and finding the file            medium, overlay  opening the database on it
 //! writer    group commit, recovery                 operation        a write and its answer
-//! writes    what each write does                   readers, reads   what each read does
+//! writes    what each write does                   readers, reads   what each read does; hurry: without waiting
 //! schema    tables and counts                      record, conflicts, activity, fault
 //! people    what an operator does beyond a login
 //! ```
@@ -15,6 +15,7 @@ mod activity;
 mod conflicts;
 mod fault;
 mod file;
+mod hurry;
 mod medium;
 mod operation;
 mod overlay;
@@ -156,6 +157,16 @@ impl RedbStore {
         Ok(store)
     }
 
+    async fn look_up<T: Send + 'static>(
+        &self,
+        work: impl Fn(&schema::Lookups) -> Result<T, fault::Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match &self.readers {
+            Some(readers) => readers.look_up(work).await,
+            None => Err(StoreError::Unavailable("the store is being closed".into())),
+        }
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&schema::Snapshot) -> Result<T, fault::Fault> + Send + 'static,
@@ -189,16 +200,16 @@ impl RedbStore {
 impl UserStore for RedbStore {
     fn find<'a>(&'a self, candidates: &'a Candidates) -> BoxFuture<'a, Result<Lookup, StoreError>> {
         let candidates = candidates.clone();
-        Box::pin(self.read(move |snapshot| reads::find(snapshot, &candidates)))
+        Box::pin(self.look_up(move |tables| reads::find(tables, &candidates)))
     }
 
     fn find_public<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<User>, StoreError>> {
         let id = id.to_owned();
-        Box::pin(self.read(move |snapshot| reads::find_public(snapshot, &id)))
+        Box::pin(self.look_up(move |tables| reads::find_public(tables, &id)))
     }
 
     fn user(&self, id: UserId) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
-        Box::pin(self.read(move |snapshot| schema::find_user(&snapshot.users, id.0.as_bytes())))
+        Box::pin(self.look_up(move |tables| schema::find_user(&tables.users, id.0.as_bytes())))
     }
 
     fn save_proven(&self, proven: ProvenUser) -> BoxFuture<'_, Result<Saved, StoreError>> {

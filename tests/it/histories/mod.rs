@@ -21,7 +21,8 @@ use authferry::domain::proof::{Migrated, ToldBy};
 use authferry::domain::proof::{LegacyAccepted, LegacyIdentity};
 use authferry::domain::user::{Origin, UserId};
 use authferry::service::ports::{
-    Found, Inserted, LegacySide, NewUser, ProvenUser, Saved, Updated, UserChange, UserQuery, UserStore,
+    ConflictQuery, Found, Inserted, LegacySide, NewUser, ProvenUser, Resolved, Saved, Updated, UserChange, UserQuery,
+    UserStore,
 };
 use authferry::store::redb::RedbStore;
 use authferry::telemetry::Metrics;
@@ -99,6 +100,7 @@ enum Answer {
     Saved(Saved),
     Inserted(Option<(Migrated, Record)>),
     Updated(Updated),
+    Resolved(Resolved),
     ModeSet,
 }
 
@@ -195,10 +197,11 @@ impl World {
             (Asked::Change(id, based_on, change), Answer::Updated(updated)) => {
                 assert_eq!(*updated, self.model.change(*id, *based_on, change, now), "{asked:?}");
             }
-            (Asked::SetMode(mode), Answer::ModeSet) => self.model.set_mode(*mode),
-            (Asked::Migrate(_) | Asked::Register(_) | Asked::Change(..) | Asked::SetMode(_), _) => {
-                unreachable!("each write has an answer of its kind")
+            (Asked::Resolve(number, resolution), Answer::Resolved(resolved)) => {
+                assert_eq!(*resolved, self.model.resolve(*number, resolution, now), "{asked:?}");
             }
+            (Asked::SetMode(mode), Answer::ModeSet) => self.model.set_mode(*mode),
+            (asked, _) => unreachable!("each write has an answer of its kind: {asked:?}"),
         }
     }
 
@@ -243,13 +246,14 @@ impl World {
     /// All that can be seen of the store without looking for somebody.
     async fn whole(&self) -> Whole {
         let store = self.store();
+        let every_conflict = ConflictQuery { decided_too: true, limit: 1_000, ..ConflictQuery::default() };
         let lookup = store.find(&candidates("nobody-has-this-name")).await.expect("a lookup");
         Whole {
             users: everyone(store, 7).await.iter().map(seen).collect(),
             counts: store.counts().await.expect("counts"),
             revision: lookup.revision,
             mode: store.mode().await.expect("a mode"),
-            conflicts: store.conflicts(1_000).await.expect("conflicts"),
+            conflicts: store.conflicts(every_conflict).await.expect("conflicts"),
         }
     }
 
@@ -261,6 +265,9 @@ impl World {
             let candidates = candidates(&typed);
             let found = store.find(&candidates).await.expect("a lookup");
             assert_eq!(found.revision, model.revision());
+            let holders = store.holders(candidates.keys()).await.expect("a lookup");
+            let holders: Vec<_> = holders.into_iter().map(|holder| holder.map(|one| (one.id, one.bears))).collect();
+            assert_eq!(holders, candidates.keys().iter().map(|key| model.holder(key)).collect::<Vec<_>>(), "{typed}");
             let expected: Vec<&Record> = model.find(&candidates).iter().map(|id| &model.users[id]).collect();
             match (found.found, expected.as_slice()) {
                 (Found::Nobody, []) | (Found::Ambiguous, [_, _, ..]) => {}
@@ -335,8 +342,14 @@ async fn put(store: &RedbStore, asked: &Asked) -> Answer {
                 Change::DropPassword => UserChange::DropPassword,
                 Change::Stand(standing) => UserChange::SetStanding(standing),
                 Change::Vouched => UserChange::Vouched,
+                Change::Undelete => UserChange::Undelete,
+                Change::AddAlias(alias, must_be_free) => UserChange::AddAlias { alias, must_be_free },
+                Change::RemoveAlias(name, then) => UserChange::RemoveAlias { name, then },
             };
             Answer::Updated(store.update(id, based_on, change).await.expect("a change"))
+        }
+        Asked::Resolve(number, resolution) => {
+            Answer::Resolved(store.resolve(number, resolution).await.expect("a resolution"))
         }
         Asked::SetMode(mode) => {
             store.set_mode(mode).await.expect("a mode");

@@ -6,18 +6,21 @@
 //! 2. A name belongs to one user, former names and those of the deleted included. Whoever comes with somebody else's is a
 //!    conflict and changes nothing.
 //! 3. A write that is based on an older state than the record it would change loses.
-//! 4. A deleted user keeps his names and ids, and nothing else; nothing brings him back.
+//! 4. A deleted user keeps his names and ids, and nothing else; an operator alone brings him back.
+//! 5. A name that an operator takes from a user finds nobody, and stays reserved for him unless it is let go.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use authferry::domain::clock::UnixSeconds;
+use authferry::domain::conflict::{Conflict, Decided, Decision, Resolution};
 use authferry::domain::credential::{AbsentBecause, Credential};
 use authferry::domain::identifier::{Candidates, Identifier, IdentifierKind, NormalizedIdentifier};
 use authferry::domain::mode::Mode;
+use authferry::domain::portable::PortableRoster;
 use authferry::domain::proof::Migrated;
 use authferry::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
-use authferry::service::ports::{Saved, Updated, UserCounts};
-use authferry::store::redb::{Conflict, MAX_ALIASES};
+use authferry::service::ports::{AfterRemoval, NotChanged, Resolved, Saved, Updated, UserCounts};
+use authferry::store::redb::MAX_ALIASES;
 use serde_json::Value;
 
 /// Everything that can be seen of a user.
@@ -33,6 +36,7 @@ pub(super) struct Record {
     pub(super) created_at: UnixSeconds,
     pub(super) updated_at: UnixSeconds,
     pub(super) vouched_at: Option<UnixSeconds>,
+    pub(super) roster: Option<PortableRoster>,
     pub(super) version: Version,
 }
 
@@ -48,11 +52,12 @@ pub(super) enum Secret {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Model {
     pub(super) users: BTreeMap<UserId, Record>,
-    /// Whose a name is, by its key.
+    /// Whose a name is, by its key; those that are only reserved for somebody included.
     names: BTreeMap<String, UserId>,
     legacy_ids: BTreeMap<String, UserId>,
     /// In the order in which they came up first.
-    conflicts: Vec<Conflict>,
+    pub(super) conflicts: Vec<Conflict>,
+    last_conflict: u64,
     revision: u64,
     mode: Option<Mode>,
 }
@@ -89,6 +94,15 @@ pub(super) enum Change {
     DropPassword,
     Stand(Standing),
     Vouched,
+    Undelete,
+    AddAlias(Identifier, Vec<NormalizedIdentifier>),
+    RemoveAlias(NormalizedIdentifier, AfterRemoval),
+}
+
+impl Record {
+    fn bears(&self, name: &NormalizedIdentifier) -> bool {
+        self.names.iter().any(|own| own.normalized == *name)
+    }
 }
 
 impl Model {
@@ -119,6 +133,7 @@ impl Model {
                 created_at: asked.at,
                 updated_at: asked.at,
                 vouched_at: Some(asked.at),
+                roster: None,
                 version: Version(0),
             });
             return Saved::Created(done);
@@ -161,6 +176,7 @@ impl Model {
             created_at: asked.at,
             updated_at: asked.at,
             vouched_at: asked.at_legacy.is_some().then_some(asked.at),
+            roster: None,
             version: Version(0),
         }))
     }
@@ -169,13 +185,19 @@ impl Model {
     pub(super) fn change(&mut self, id: UserId, based_on: Version, change: &Change, now: UnixSeconds) -> Updated {
         let Some(before) = self.users.get(&id).cloned() else { return Updated::Missing };
         if before.standing == Standing::Deleted {
-            return match change {
-                Change::Stand(Standing::Deleted) => Updated::Done(Migrated::assert_after_commit(id, before.version)),
-                _ => Updated::Missing,
-            };
+            match change {
+                Change::Undelete | Change::RemoveAlias(..) => {}
+                Change::Stand(Standing::Deleted) => {
+                    return Updated::Done(Migrated::assert_after_commit(id, before.version));
+                }
+                _ => return Updated::Missing,
+            }
         }
         if before.version != based_on {
             return Updated::Stale;
+        }
+        if let Some(why) = self.refusal(&before, change) {
+            return Updated::Refused(why);
         }
         let mut after = Record { updated_at: now, ..before };
         match change {
@@ -193,6 +215,7 @@ impl Model {
                 after.standing = Standing::Deleted;
                 after.secret = Secret::None(AbsentBecause::ResetAtLegacy);
                 after.profile = Value::Null;
+                after.roster = None;
                 for name in &mut after.names {
                     name.value = name.normalized.text().into();
                     name.verified = None;
@@ -200,8 +223,120 @@ impl Model {
             }
             Change::Stand(standing) => after.standing = *standing,
             Change::Vouched => after.vouched_at = Some(now),
+            Change::Undelete => after.standing = Standing::Active,
+            Change::AddAlias(name, _) => after.names.push(name.clone()),
+            Change::RemoveAlias(name, _) => after.names.retain(|own| own.normalized != *name),
         }
-        Updated::Done(self.put(after))
+        let done = self.put(after);
+        match change {
+            Change::RemoveAlias(name, AfterRemoval::Reserved) => {
+                self.names.insert(name.as_key().to_owned(), id);
+            }
+            Change::RemoveAlias(name, AfterRemoval::Free) => {
+                self.names.remove(name.as_key());
+                self.forget_moot(id, std::slice::from_ref(name));
+            }
+            _ => {}
+        }
+        Updated::Done(done)
+    }
+
+    /// Why an operator's change cannot be.
+    fn refusal(&self, user: &Record, change: &Change) -> Option<NotChanged> {
+        match change {
+            Change::Undelete if user.standing != Standing::Deleted => Some(NotChanged::NotDeleted),
+            Change::AddAlias(name, _) if user.bears(&name.normalized) => Some(NotChanged::AlreadyHis),
+            Change::AddAlias(..) if user.names.len() >= MAX_ALIASES => Some(NotChanged::TooManyNames),
+            Change::AddAlias(name, must_be_free) => {
+                let mut names = std::iter::once(&name.normalized).chain(must_be_free);
+                let taken = names.find_map(|name| self.names.get(name.as_key()).filter(|holder| **holder != user.id));
+                taken.map(|by| NotChanged::NameTaken { by: *by })
+            }
+            Change::RemoveAlias(name, then) => {
+                let reserved = !user.bears(name) && self.names.get(name.as_key()) == Some(&user.id);
+                match (user.bears(name), then) {
+                    (true, _) if left_nameless(user, std::slice::from_ref(name)) => Some(NotChanged::LastName),
+                    (true, _) => None,
+                    (false, AfterRemoval::Free) if reserved => None,
+                    (false, _) => Some(NotChanged::NotHis),
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// What an operator chose about a conflict.
+    pub(super) fn resolve(&mut self, number: u64, resolution: &Resolution, now: UnixSeconds) -> Resolved {
+        let undecided = |row: &&Conflict| row.number == number && row.decided.is_none();
+        let Some(conflict) = self.conflicts.iter().find(undecided).cloned() else { return Resolved::Missing };
+        let holder = self.users[&conflict.with].clone();
+        let decision = match resolution {
+            Resolution::Keep => Decision::Kept,
+            Resolution::DisableHolder if holder.standing == Standing::Deleted => Decision::Kept,
+            Resolution::DisableHolder => {
+                if holder.standing == Standing::Active {
+                    self.put(Record { standing: Standing::Disabled, updated_at: now, ..holder });
+                }
+                Decision::HolderDisabled
+            }
+            Resolution::Give(names) => return self.give(&conflict, holder, names, now),
+        };
+        for row in self.conflicts.iter_mut().filter(|row| row.number == number) {
+            row.decided = Some(Decided { decision, at: now });
+        }
+        Resolved::Done { given_to: None }
+    }
+
+    /// Takes names from the holder of a conflict and gives them to legacy's user, or lets them go if he is not here.
+    fn give(
+        &mut self,
+        conflict: &Conflict,
+        holder: Record,
+        names: &[NormalizedIdentifier],
+        now: UnixSeconds,
+    ) -> Resolved {
+        let his = |name: &NormalizedIdentifier| self.names.get(name.as_key()) == Some(&holder.id);
+        if names.is_empty() || !names.iter().all(|name| conflict.names.contains(name) && his(name)) {
+            return Resolved::Refused(NotChanged::NotHis);
+        }
+        let names: Vec<_> = names.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect();
+        if left_nameless(&holder, &names) {
+            return Resolved::Refused(NotChanged::LastName);
+        }
+        let claimant = self.legacy_ids.get(&*conflict.legacy_id).map(|id| self.users[id].clone());
+        let claimant = claimant.filter(|user| user.standing != Standing::Deleted && user.id != holder.id);
+        if claimant.as_ref().is_some_and(|claimant| claimant.names.len() + names.len() > MAX_ALIASES) {
+            return Resolved::Refused(NotChanged::TooManyNames);
+        }
+        let mut left = Record { updated_at: now, ..holder };
+        left.names.retain(|own| !names.contains(&own.normalized));
+        let holder = left.id;
+        self.put(left);
+        for name in &names {
+            self.names.remove(name.as_key());
+        }
+        let given_to = claimant.as_ref().map(|claimant| claimant.id);
+        if let Some(claimant) = claimant {
+            let mut next = Record { updated_at: now, ..claimant };
+            next.names.extend(names.iter().map(|name| Identifier {
+                value: name.text().into(),
+                normalized: name.clone(),
+                verified: None,
+            }));
+            self.put(next);
+        }
+        self.conflicts.retain(|row| row.number != conflict.number);
+        self.forget_moot(holder, &names);
+        Resolved::Done { given_to }
+    }
+
+    /// A conflict over names that have gone from its holder is over.
+    fn forget_moot(&mut self, holder: UserId, gone: &[NormalizedIdentifier]) {
+        let holder = self.users[&holder].clone();
+        self.conflicts.retain(|row| {
+            let was_about = row.with == holder.id && row.names.iter().any(|name| gone.contains(name));
+            !was_about || row.names.iter().any(|name| holder.bears(name))
+        });
     }
 
     pub(super) fn set_mode(&mut self, mode: Mode) {
@@ -212,13 +347,18 @@ impl Model {
     pub(super) fn find(&self, typed: &Candidates) -> BTreeSet<UserId> {
         let mut found = BTreeSet::new();
         for key in typed.keys() {
-            found.extend(self.names.get(key.as_key()));
+            found.extend(self.names.get(key.as_key()).filter(|holder| self.users[*holder].bears(key)));
             // Whose address it is goes before who chose it for a name.
             if key.kind() == IdentifierKind::Email && !found.is_empty() {
                 break;
             }
         }
         found
+    }
+
+    /// Whose a name is, and whether he is found by it.
+    pub(super) fn holder(&self, name: &NormalizedIdentifier) -> Option<(UserId, bool)> {
+        self.names.get(name.as_key()).map(|holder| (*holder, self.users[holder].bears(name)))
     }
 
     /// Who bears this id in tokens.
@@ -238,7 +378,8 @@ impl Model {
 
     /// What can be seen of the whole.
     pub(super) fn whole(&self) -> Whole {
-        let mut counts = UserCounts { conflicts: self.conflicts.len() as u64, ..UserCounts::default() };
+        let open = self.conflicts.iter().filter(|row| row.decided.is_none()).count();
+        let mut counts = UserCounts { conflicts: open as u64, ..UserCounts::default() };
         for user in self.users.values() {
             if user.standing == Standing::Deleted {
                 counts.deleted += 1;
@@ -290,14 +431,19 @@ impl Model {
                 row.last_at = asked.at;
                 row.times += 1;
             }
-            None => self.conflicts.push(Conflict {
+            None => {
+                self.last_conflict += 1;
+                self.conflicts.push(Conflict {
+                number: self.last_conflict,
+                decided: None,
                 with,
                 legacy_id: asked.id.as_key().into(),
                 names,
                 first_at: asked.at,
                 last_at: asked.at,
                 times: 1,
-            }),
+            });
+            }
         }
     }
 
@@ -305,10 +451,13 @@ impl Model {
     fn put(&mut self, mut record: Record) -> Migrated {
         self.revision += 1;
         record.version = Version(self.revision);
-        self.names.retain(|_, holder| *holder != record.id);
+        let former = self.users.get(&record.id).map_or(&[][..], |before| &before.names);
+        for lost in former.iter().filter(|name| !record.bears(&name.normalized)) {
+            self.names.remove(lost.normalized.as_key());
+        }
         for name in &record.names {
-            let taken = self.names.insert(name.normalized.as_key().to_owned(), record.id);
-            assert_eq!(taken, None, "the model gives {name:?} to two users");
+            let holder = *self.names.entry(name.normalized.as_key().to_owned()).or_insert(record.id);
+            assert_eq!(holder, record.id, "the model gives {name:?} to two users");
         }
         if let Some(id) = record.legacy_id.as_ref().and_then(LegacyId::from_json) {
             let holder = *self.legacy_ids.entry(id.as_key().to_owned()).or_insert(record.id);
@@ -325,6 +474,12 @@ fn may_become(user: &Record, asked: &[NormalizedIdentifier]) -> bool {
     let known_to_legacy = user.vouched_at.is_some() || user.secret == Secret::None(AbsentBecause::Roster);
     let named = user.names.iter().any(|name| asked.contains(&name.normalized));
     user.legacy_id.is_none() && known_to_legacy && named
+}
+
+/// Whether nothing would find a living user any more.
+fn left_nameless(user: &Record, without: &[NormalizedIdentifier]) -> bool {
+    let (gone, kept): (Vec<_>, Vec<_>) = user.names.iter().partition(|own| without.contains(&own.normalized));
+    user.standing != Standing::Deleted && !gone.is_empty() && kept.is_empty()
 }
 
 fn once_proven(origin: Origin) -> Origin {
@@ -370,6 +525,7 @@ pub(super) fn seen(user: &User) -> Record {
         created_at: user.created_at,
         updated_at: user.updated_at,
         vouched_at: user.legacy_vouched_at,
+        roster: user.roster,
         version: user.version,
     }
 }

@@ -2,9 +2,11 @@
 //! there.
 
 use authferry::domain::clock::UnixSeconds;
+use authferry::domain::conflict::Resolution;
 use authferry::domain::identifier::{Identifier, NormalizedIdentifier};
 use authferry::domain::mode::Mode;
 use authferry::domain::user::{LegacyId, Standing, UserId, Version};
+use authferry::service::ports::AfterRemoval;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -37,7 +39,19 @@ pub(super) enum Ask {
     Migrate { id: Id, names: Vec<Name>, asked: Asking, based_on: BasedOn },
     Register { names: Vec<Name>, must_be_free: Option<Name>, at_legacy: Option<Option<Id>> },
     Change { who: Who, based_on: BasedOn, what: What },
+    Resolve { which: u8, how: How },
     SetMode(usize),
+}
+
+/// What an operator chooses about a conflict.
+#[derive(Debug, Clone)]
+pub(super) enum How {
+    Keep,
+    DisableHolder,
+    /// These of the names that it is about, counted around.
+    Give(Vec<u8>),
+    /// A name that it may not be about.
+    GiveName(Name),
 }
 
 /// Somebody.
@@ -98,6 +112,11 @@ pub(super) enum What {
     Disable,
     Delete,
     Vouched,
+    Undelete,
+    AddAlias(Name, Option<Name>),
+    /// One of his own, counted around.
+    RemoveOwn(u8, AfterRemoval),
+    RemoveAlias(Name, AfterRemoval),
 }
 
 /// A write as it is asked for.
@@ -106,6 +125,7 @@ pub(super) enum Asked {
     Migrate(Migration),
     Register(Registration),
     Change(UserId, Version, Change),
+    Resolve(u64, Resolution),
     SetMode(Mode),
 }
 
@@ -137,6 +157,16 @@ fn ask() -> impl Strategy<Value = Ask> {
         2 => Just(What::Disable),
         2 => Just(What::Delete),
         1 => Just(What::Vouched),
+        2 => Just(What::Undelete),
+        3 => (name(), proptest::option::of(name())).prop_map(|(name, free)| What::AddAlias(name, free)),
+        3 => (any::<u8>(), then()).prop_map(|(own, then)| What::RemoveOwn(own, then)),
+        2 => (name(), then()).prop_map(|(name, then)| What::RemoveAlias(name, then)),
+    ];
+    let how = prop_oneof![
+        1 => Just(How::Keep),
+        1 => Just(How::DisableHolder),
+        4 => vec(any::<u8>(), 0..3).prop_map(How::Give),
+        1 => name().prop_map(How::GiveName),
     ];
     let who = prop_oneof![12 => any::<u8>().prop_map(Who::Number), 1 => Just(Who::Nobody)];
     prop_oneof![
@@ -144,7 +174,8 @@ fn ask() -> impl Strategy<Value = Ask> {
             .prop_map(|(id, names, asked, based_on)| Ask::Migrate { id, names, asked, based_on }),
         4 => (vec(name(), 1..4), proptest::option::of(name()), at_legacy)
             .prop_map(|(names, must_be_free, at_legacy)| Ask::Register { names, must_be_free, at_legacy }),
-        7 => (who, based_on(), what).prop_map(|(who, based_on, what)| Ask::Change { who, based_on, what }),
+        8 => (who, based_on(), what).prop_map(|(who, based_on, what)| Ask::Change { who, based_on, what }),
+        2 => (any::<u8>(), how).prop_map(|(which, how)| Ask::Resolve { which, how }),
         1 => (0_usize..Mode::ALL.len()).prop_map(Ask::SetMode),
     ]
 }
@@ -164,6 +195,10 @@ fn name() -> impl Strategy<Value = Name> {
         1 => (0_u8..PHONES).prop_map(Name::Digits),
         1 => Just(Name::Many),
     ]
+}
+
+fn then() -> impl Strategy<Value = AfterRemoval> {
+    prop_oneof![Just(AfterRemoval::Reserved), Just(AfterRemoval::Free)]
 }
 
 fn based_on() -> impl Strategy<Value = BasedOn> {
@@ -220,8 +255,9 @@ impl Id {
     }
 }
 
-fn nth(users: &[UserId], number: u8) -> Option<UserId> {
-    users.get(usize::from(number) % users.len().max(1)).copied()
+/// One of a few, counted around.
+fn nth<T: Clone>(few: &[T], number: u8) -> Option<T> {
+    few.get(usize::from(number) % few.len().max(1)).cloned()
 }
 
 impl BasedOn {
@@ -243,6 +279,7 @@ impl Ask {
         let keys = |names: &[Identifier]| -> Vec<NormalizedIdentifier> {
             names.iter().map(|name| name.normalized.clone()).collect()
         };
+        let one = |name: Name| name.identifiers(serial).into_iter().next();
         let password = format!("p{serial}");
         match self {
             Self::Migrate { id, names, asked, based_on } => {
@@ -284,8 +321,34 @@ impl Ask {
                     What::Disable => Change::Stand(Standing::Disabled),
                     What::Delete => Change::Stand(Standing::Deleted),
                     What::Vouched => Change::Vouched,
+                    What::Undelete => Change::Undelete,
+                    What::AddAlias(name, free) => match one(*name) {
+                        Some(alias) => Change::AddAlias(alias, keys(&all(free.as_slice()))),
+                        None => Change::Vouched,
+                    },
+                    What::RemoveOwn(own, then) => {
+                        match user.and_then(|user| nth(&keys(&user.names), *own)) {
+                            Some(name) => Change::RemoveAlias(name, *then),
+                            None => Change::Vouched,
+                        }
+                    }
+                    What::RemoveAlias(name, then) => match one(*name) {
+                        Some(alias) => Change::RemoveAlias(alias.normalized, *then),
+                        None => Change::Vouched,
+                    },
                 };
                 Asked::Change(id, based_on.of(version), change)
+            }
+            Self::Resolve { which, how } => {
+                let conflict = nth(&model.conflicts, *which);
+                let names = conflict.as_ref().map(|conflict| conflict.names.clone()).unwrap_or_default();
+                let resolution = match how {
+                    How::Keep => Resolution::Keep,
+                    How::DisableHolder => Resolution::DisableHolder,
+                    How::Give(some) => Resolution::Give(some.iter().filter_map(|one| nth(&names, *one)).collect()),
+                    How::GiveName(name) => Resolution::Give(keys(&all(&[*name]))),
+                };
+                Asked::Resolve(conflict.map_or(1, |conflict| conflict.number), resolution)
             }
             Self::SetMode(number) => Asked::SetMode(Mode::ALL[*number]),
         }

@@ -31,7 +31,7 @@ pub struct Ours {
 
 impl Ours {
     pub fn open(path: &Path, cache_bytes: usize) -> Outcome<Self> {
-        let settings = StoreSettings { path: path.to_owned(), cache_bytes };
+        let settings = StoreSettings::without_keys(path.to_owned(), cache_bytes);
         let store = store::open(&settings, Arc::new(Metrics::new()), Arc::new(SystemClock))?;
         Ok(Self { store, runtime: Builder::new_current_thread().enable_time().build()? })
     }
