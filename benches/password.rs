@@ -17,7 +17,7 @@ use authferry::domain::clock::{Clock as _, SystemClock, UnixSeconds};
 use authferry::domain::credential::{Credential, StoredHash};
 use authferry::domain::password::{Password, PasswordNormalization};
 use authferry::domain::user::{Origin, Standing, User, UserId, Version};
-use authferry::password::{HashPool, PasswordSettings, memory_bound_bytes};
+use authferry::password::{HashPool, PasswordSettings, Peppers, memory_bound_bytes};
 use authferry::service::ports::{AccountPermit, ClientStanding, PasswordHasher, Verification};
 use authferry::telemetry::Metrics;
 use futures_util::future::join_all;
@@ -128,6 +128,7 @@ fn settings(memory_mib: u32, iterations: u32, workers: usize) -> PasswordSetting
         queue: NonZeroUsize::new(256).expect("not zero"),
         queue_deadline: Duration::from_secs(30),
         normalization: PasswordNormalization::None,
+        peppers: Peppers::default(),
     }
 }
 

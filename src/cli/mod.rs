@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! run        serves until a signal            status  users  mode    ask the running proxy, or the store itself
+//! conflicts  explain                          ask, and change users, in the same way
 //! check      judges proxy.toml offline        demo    everything in one process, nothing left behind
 //! config     its JSON schema                  version  completions      (both in `configuration`)
+//! store      the file: check, compact, backup, restore
 //!
 //! terminal   where everything is printed      operator   the admin API, over HTTP or in this process
 //! failure    messages and exit codes          options    --config, --admin, --token-file
@@ -14,8 +16,10 @@
 pub mod check;
 mod completions;
 mod configuration;
+mod conflicts;
 mod demo;
 mod doors;
+mod explain;
 mod failure;
 mod mode;
 mod operator;
@@ -23,6 +27,7 @@ mod options;
 mod run;
 pub mod schema;
 mod status;
+mod store;
 mod successor;
 mod terminal;
 mod text;
@@ -57,7 +62,10 @@ enum Command {
     Config(configuration::ConfigCommand),
     Status(status::StatusCommand),
     Users(users::Users),
+    Conflicts(conflicts::Conflicts),
+    Explain(explain::Explain),
     Mode(mode::ModeCommand),
+    Store(store::StoreCommand),
     Demo(demo::Demo),
     Version(version::VersionCommand),
     Completions(completions::Completions),
@@ -80,7 +88,10 @@ fn dispatch(command: &Command, terminal: &mut Terminal) -> Ended {
         Command::Config(config) => config.execute(terminal),
         Command::Status(status) => status.execute(terminal),
         Command::Users(users) => users.execute(terminal),
+        Command::Conflicts(conflicts) => conflicts.execute(terminal),
+        Command::Explain(explain) => explain.execute(terminal),
         Command::Mode(mode) => mode.execute(terminal),
+        Command::Store(store) => store.execute(terminal),
         Command::Demo(demo) => demo.execute(terminal),
         Command::Version(version) => version.execute(terminal),
         Command::Completions(completions) => completions.execute(terminal),

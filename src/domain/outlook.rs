@@ -60,8 +60,7 @@ impl Outlook {
         revalidate_after: Option<Duration>,
         now: UnixSeconds,
     ) -> Self {
-        let at_legacy =
-            if user.is_some_and(User::is_unknown_to_legacy) { ToLegacy::Unknown } else { ToLegacy::Known };
+        let at_legacy = if user.is_some_and(User::is_unknown_to_legacy) { ToLegacy::Unknown } else { ToLegacy::Known };
         let is_old = |user: &User, limit| user.legacy_vouched_at.is_none_or(|vouched| now.since(vouched) > limit);
         let vouched = match (user, revalidate_after) {
             (Some(user), Some(limit)) if is_old(user, limit) => Vouched::LongAgo,

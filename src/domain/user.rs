@@ -163,7 +163,9 @@ impl User {
     /// Whether legacy can know nothing of him: he registered here and it was never told.
     #[must_use]
     pub fn is_unknown_to_legacy(&self) -> bool {
-        self.legacy_id.is_none() && self.legacy_vouched_at.is_none() && !matches!(self.credential, Credential::Absent(_))
+        self.legacy_id.is_none()
+            && self.legacy_vouched_at.is_none()
+            && !matches!(self.credential, Credential::Absent(_))
     }
 
     /// The first alias of a kind, as legacy wrote it.

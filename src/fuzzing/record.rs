@@ -9,9 +9,10 @@ use crate::domain::clock::UnixSeconds;
 use crate::domain::credential::{AbsentBecause, Credential, StoredHash};
 use crate::domain::identifier::{IdentifierKind, IdentifierRules};
 use crate::domain::password::PasswordNormalization;
+use crate::domain::portable::PortableRoster;
 use crate::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
 use crate::http::decode::json::parse;
-use crate::store::redb::fuzzed::{decode, encode, reencoded_conflict};
+use crate::store::redb::fuzzed::{decode, decode_sealed, encode, encode_sealed, reencoded_conflict};
 
 /// `r`: the bytes of a record. `c`: of a conflict. `w`: a user, to be written.
 pub fn record(data: &[u8]) {
@@ -33,6 +34,7 @@ pub fn record(data: &[u8]) {
 }
 
 fn read(bytes: &[u8]) {
+    drop(decode_sealed(UserId(Uuid::nil()), bytes));
     let Some(user) = decode(UserId(Uuid::nil()), bytes) else { return };
     // Nothing is made up: everything in it was in the bytes.
     assert!(user.identifiers.len() <= bytes.len() && user.identifiers.capacity() <= 8 + 2 * bytes.len());
@@ -48,6 +50,11 @@ fn written(user: &User) {
     // Cut anywhere, it is no record.
     let half = bytes.len() / 2;
     assert!(decode(user.id, bytes.get(..half).unwrap_or_default()).is_none());
+    let sealed = encode_sealed(user).expect("small enough");
+    assert_eq!(decode_sealed(user.id, &sealed).as_ref().map(sameness), Some(sameness(user)));
+    assert!(decode(user.id, &sealed).is_none(), "not without the key");
+    let another = UserId(Uuid::from_u128(!user.id.0.as_u128()));
+    assert!(decode_sealed(another, &sealed).is_none(), "bound to its user");
 }
 
 /// Everything in a user, shown.
@@ -89,9 +96,10 @@ fn user(input: &mut Input<'_>) -> User {
     let identifiers = identifiers.collect();
     let id = UserId(Uuid::from_u64_pair(input.number(), input.number()));
     let (created_at, updated_at) = (UnixSeconds(input.number()), UnixSeconds(input.number()));
-    // The last second of time has no encoding, and no need of one.
-    let at = input.number();
-    let legacy_vouched_at = input.of(&[None, Some(at)]).filter(|at| *at < u64::MAX).map(UnixSeconds);
+    let at = UnixSeconds(input.number());
+    let legacy_vouched_at = input.of(&[None, Some(at), Some(updated_at)]);
+    let facts = PortableRoster { last_seen: input.of(&[None, Some(at)]), value: input.of(&[None, Some(at.0)]) };
+    let roster = input.of(&[None, Some(facts)]);
     let normalization_version = u16::from(input.byte());
     let version = Version(input.number());
     let profile = parse(input.0).unwrap_or(Value::Null);
@@ -106,6 +114,7 @@ fn user(input: &mut Input<'_>) -> User {
         created_at,
         updated_at,
         legacy_vouched_at,
+        roster,
         normalization_version,
         version,
     }

@@ -1,24 +1,30 @@
 //! Hashes of our own making: Argon2id version 19 under the configured parameters, with a salt of 16 bytes and a tag of 32
 //! (RFC 9106, section 3.1; OWASP ASVS 11.4.2).
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, KeyId, Params, ParamsBuilder, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as B64;
 use zeroize::Zeroizing;
 
 use super::arena::Arena;
 use super::formats::{self, Bounds, NoAnswer, ParsedArgon2};
+use super::pepper::Peppers;
 use super::settings::PasswordSettings;
 use crate::domain::credential::{Credential, StoredHash};
 use crate::domain::password::{Password, PasswordNormalization};
+use crate::keys::NamedKey;
 use crate::service::ports::{HashLook, HashUnavailable};
 
 const SALT_BYTES: usize = 16;
 const TAG_BYTES: usize = 32;
 
+/// What a PHC string of Argon2 has before the name of its secret key.
+const KEYID: &str = "keyid=";
+
 /// How hashes are made and what is asked of stored ones.
 pub(super) struct Policy {
     params: Params,
+    peppers: Peppers,
     normalization: PasswordNormalization,
     bounds: Bounds,
     /// What nobody's password is checked against: made of random bytes, under the configured parameters.
@@ -38,13 +44,13 @@ pub enum PolicyError {
 
 impl Policy {
     pub(super) fn new(settings: &PasswordSettings) -> Result<Self, PolicyError> {
-        let params = Params::new(settings.memory_kib, settings.iterations, settings.parallelism, Some(TAG_BYTES))
-            .map_err(PolicyError::Parameters)?;
+        let peppers = settings.peppers.clone();
+        let params = params(settings, peppers.current()).map_err(PolicyError::Parameters)?;
         let (mut salt, mut tag) = ([0; SALT_BYTES], Zeroizing::new([0; TAG_BYTES]));
         aws_lc_rs::rand::fill(&mut salt).map_err(|_| PolicyError::Random)?;
         aws_lc_rs::rand::fill(tag.as_mut_slice()).map_err(|_| PolicyError::Random)?;
         let nobody = StoredHash::new(encode(&params, &salt, tag.as_slice()), settings.normalization);
-        Ok(Self { bounds: bounds_for(&params), normalization: settings.normalization, nobody, params })
+        Ok(Self { bounds: bounds_for(&params), normalization: settings.normalization, nobody, peppers, params })
     }
 
     /// Blocks that one hash of our own needs.
@@ -55,7 +61,22 @@ impl Policy {
     /// Whether a stored hash is the hash of this password.
     pub(super) fn verify(&self, stored: &StoredHash, password: &Password, arena: &mut Arena) -> Result<bool, NoAnswer> {
         let bytes = password.normalized(stored.normalization());
-        formats::verify(stored.expose(), &bytes, &self.bounds, arena)
+        match self.peppered(stored.expose())? {
+            Some((parsed, pepper)) => parsed.matches_with(pepper.expose(), &bytes, arena),
+            None => formats::verify(stored.expose(), &bytes, &self.bounds, arena),
+        }
+    }
+
+    /// A hash that names one of our peppers, and that one. Without it, the table of formats says what the hash is.
+    fn peppered(&self, encoded: &str) -> Result<Option<(ParsedArgon2, &NamedKey)>, NoAnswer> {
+        // Most hashes name none, and need not be read twice.
+        if !encoded.contains(KEYID) {
+            return Ok(None);
+        }
+        let Ok(parsed) = ParsedArgon2::new(encoded) else { return Ok(None) };
+        let Some(pepper) = self.peppers.named(parsed.params.keyid()) else { return Ok(None) };
+        parsed.within(&self.bounds)?;
+        Ok(Some((parsed, pepper)))
     }
 
     /// Does the same for nobody, down to the comparison.
@@ -70,7 +91,9 @@ impl Policy {
         let bytes = password.normalized(self.normalization);
         let (mut salt, mut tag) = ([0; SALT_BYTES], Zeroizing::new([0; TAG_BYTES]));
         aws_lc_rs::rand::fill(&mut salt).map_err(|_| HashUnavailable::Failed)?;
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone());
+        let pepper = self.peppers.current().map_or(&[][..], |pepper| pepper.expose());
+        let argon2 = Argon2::new_with_secret(pepper, Algorithm::Argon2id, Version::V0x13, self.params.clone());
+        let argon2 = argon2.map_err(|_| HashUnavailable::Failed)?;
         arena
             .with(self.blocks(), |blocks| {
                 argon2.hash_password_into_with_memory(&bytes, &salt, tag.as_mut_slice(), blocks)
@@ -95,7 +118,14 @@ impl Policy {
             Credential::Argon2id(stored) | Credential::Imported(stored) => stored,
             Credential::Absent(_) => return HashLook::Absent,
         };
-        match formats::recognise(stored.expose(), &self.bounds) {
+        let format = match self.peppered(stored.expose()) {
+            Ok(Some(_)) => Ok("argon2 with a pepper"),
+            Ok(None) => formats::recognise(stored.expose(), &self.bounds),
+            Err(NoAnswer::Unusable(why)) => Err(why),
+            // Reading a hash takes none; only computing one does.
+            Err(NoAnswer::OutOfMemory) => return HashLook::Unusable { why: "there is no memory".to_owned() },
+        };
+        match format {
             Ok(format) => HashLook::Usable { format: format.to_owned(), outdated: self.is_outdated(credential) },
             Err(why) => HashLook::Unusable { why: why.to_string() },
         }
@@ -109,6 +139,15 @@ impl Policy {
                 && parsed.salt.len() == SALT_BYTES
         })
     }
+}
+
+fn params(settings: &PasswordSettings, pepper: Option<&NamedKey>) -> Result<Params, argon2::Error> {
+    let mut params = ParamsBuilder::new();
+    params.m_cost(settings.memory_kib).t_cost(settings.iterations).p_cost(settings.parallelism).output_len(TAG_BYTES);
+    if let Some(pepper) = pepper {
+        params.keyid(KeyId::new(pepper.id().as_str().as_bytes())?);
+    }
+    params.build()
 }
 
 /// What an operator configured for himself is never over the bounds.
@@ -125,7 +164,13 @@ fn bounds_for(own: &Params) -> Bounds {
 /// The PHC string. Its length is known to be less than what is reserved, so that no copy of it is left behind by growing.
 pub(super) fn encode(params: &Params, salt: &[u8], tag: &[u8]) -> String {
     let mut encoded = String::with_capacity(192);
-    encoded.push_str(&format!("$argon2id$v=19$m={},t={},p={}$", params.m_cost(), params.t_cost(), params.p_cost()));
+    encoded.push_str(&format!("$argon2id$v=19$m={},t={},p={}", params.m_cost(), params.t_cost(), params.p_cost()));
+    if !params.keyid().is_empty() {
+        encoded.push(',');
+        encoded.push_str(KEYID);
+        B64.encode_string(params.keyid(), &mut encoded);
+    }
+    encoded.push('$');
     B64.encode_string(salt, &mut encoded);
     encoded.push('$');
     B64.encode_string(tag, &mut encoded);
@@ -154,6 +199,7 @@ mod tests {
             queue: NonZeroUsize::MIN,
             queue_deadline: Duration::from_secs(1),
             normalization: PasswordNormalization::None,
+            peppers: Peppers::default(),
         }
     }
 

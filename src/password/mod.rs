@@ -7,6 +7,7 @@ mod arena;
 mod argon2id;
 pub mod formats;
 mod look;
+mod pepper;
 mod pool;
 mod queue;
 pub mod settings;
@@ -14,6 +15,7 @@ pub mod settings;
 pub use arena::STORED_MEMORY_BYTES;
 pub use argon2id::PolicyError;
 pub use look::Inspector;
+pub use pepper::{PepperSetupError, Peppers};
 pub use pool::{HashPool, Progress, StartError};
 pub use settings::PasswordSettings;
 

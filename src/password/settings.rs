@@ -3,10 +3,11 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use super::pepper::Peppers;
 use crate::domain::password::PasswordNormalization;
 
 /// `[password]`, resolved.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct PasswordSettings {
     /// Memory of one hash, in KiB. OWASP's minimum is 19 MiB; under 8 MiB is refused.
     pub memory_kib: u32,
@@ -22,4 +23,6 @@ pub struct PasswordSettings {
     pub queue_deadline: Duration,
     /// What is done to a new user's password before it is hashed.
     pub normalization: PasswordNormalization,
+    /// The secret keys that go into hashes.
+    pub peppers: Peppers,
 }

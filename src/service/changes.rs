@@ -360,7 +360,9 @@ impl Service {
     async fn done_if_written(&self, user: &User, change: UserChange) -> Reply {
         match self.change_record(user.id, user.version, change).await {
             Updated::Done(_) => Reply::ours(Ours::Done(None), Source::Local),
-            Updated::Stale | Updated::Missing | Updated::Refused(_) => Reply::ours(Ours::Unavailable(self.policy.retry_after), Source::Local),
+            Updated::Stale | Updated::Missing | Updated::Refused(_) => {
+                Reply::ours(Ours::Unavailable(self.policy.retry_after), Source::Local)
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ use super::ports::{
 };
 use super::reply::{Ours, Reply};
 use super::saving::SaveReason;
-use super::{OnMismatch, Service, account_key, known};
+use super::{Service, account_key, known, recheck};
 use crate::domain::client_addr::ClientAddr;
 use crate::domain::credential::Credential;
 use crate::domain::identifier::{Candidates, RawIdentifier};
@@ -170,11 +170,7 @@ impl Service {
     }
 
     fn recheck(&self, account: &AccountKey) -> Recheck {
-        match self.policy.on_mismatch {
-            OnMismatch::Recheck if self.accounts.take_recheck(account) => Recheck::Allowed,
-            OnMismatch::Recheck => Recheck::Spent,
-            OnMismatch::Deny => Recheck::Off,
-        }
+        recheck(self.policy.on_mismatch, || self.accounts.take_recheck(account))
     }
 
     async fn deny_equalized(&self, attempt: &Attempt, permit: &AccountPermit, denied: Ours) -> Verdict {
@@ -249,6 +245,7 @@ impl Service {
                 Credential::Argon2id(_) | Credential::Absent(_) => drop(self.background.run(rehash)),
             }
         }
+        self.store.note_login(user.id, self.clock.wall());
         let who = Box::new(Authenticated::from(verified));
         Verdict { reply: Reply::ours(Ours::Ok(who), Source::Local), counts: AttemptOutcome::Succeeded }
     }
@@ -270,6 +267,7 @@ impl Service {
     fn reply_by_legacy(self: &Arc<Self>, told: &Told, verified: Option<&VerifiedUser>) -> Reply {
         if let (AfterLegacy::SaveAndAccept, Some(verified)) = (told.decision, verified) {
             let (service, id, version) = (Arc::clone(self), verified.user().id, verified.user().version);
+            self.store.note_login(id, self.clock.wall());
             drop(self.background.run(async move { service.change_record(id, version, UserChange::Vouched).await }));
         }
         if let (AfterLegacy::Deny, Some(verified)) = (told.decision, verified) {
@@ -282,7 +280,10 @@ impl Service {
         match told.decision {
             AfterLegacy::SaveAndAccept | AfterLegacy::AcceptUnsaved(_) => accepted(told),
             AfterLegacy::AcceptLocally => match verified {
-                Some(verified) => Reply::ours(Ours::Ok(Box::new(Authenticated::from(verified))), Source::Local),
+                Some(verified) => {
+                    self.store.note_login(verified.user().id, self.clock.wall());
+                    Reply::ours(Ours::Ok(Box::new(Authenticated::from(verified))), Source::Local)
+                }
                 None => self.unavailable(Source::Legacy).reply,
             },
             AfterLegacy::Deny => denied(told),
@@ -354,11 +355,22 @@ impl Service {
         let found = lookup.as_ref().map_or(&nobody, |lookup| &lookup.found);
         let outlook = self.outlook(Answerer::Legacy, found);
         let account = lookup.as_ref().map(|lookup| account_key(&lookup.found, &attempt.names));
+        let here = lookup.as_ref().and_then(|lookup| match &lookup.found {
+            Found::One(user) => user.legacy_id.clone().map(|legacy_id| (user.id, legacy_id)),
+            Found::Nobody | Found::Ambiguous => None,
+        });
         let local = self.compare_locally(attempt, lookup).await;
         let side = outlook.observed_side(local.check());
         let told = self.put_to_legacy(attempt.question(side, revision, SaveReason::Login), None).await?;
         if let (AfterLegacy::SaveAndAccept, Some(account)) = (told.decision, &account) {
             self.accounts.welcome(account, attempt.client);
+        }
+        // Whoever is saved is noted with the save.
+        if let (AfterLegacy::SaveAndAccept, LocalSide::Verified, Some((id, legacy_id)), Some(accepted)) =
+            (told.decision, side, &here, &told.accepted)
+            && accepted.identity().id == *legacy_id
+        {
+            self.store.note_login(*id, self.clock.wall());
         }
         self.metrics.comparison(&attempt.route_name, local.as_str(), legacy_cell(told.word));
         Some(told)

@@ -5,6 +5,7 @@
 
 pub mod account_key;
 pub mod background;
+pub mod backup;
 pub mod changes;
 pub mod explain;
 pub mod legacy_word;
@@ -31,10 +32,10 @@ use self::shared_calls::SharedCalls;
 use crate::domain::clock::Clock;
 use crate::domain::credential::Credential;
 use crate::domain::identifier::{Candidates, IdentifierRules};
-use crate::domain::login::Known;
+use crate::domain::login::{Known, Recheck};
 use crate::domain::mode::{Answerer, LocalShare, Mode, StickyBucket, answerer};
 use crate::domain::password::PasswordPolicy;
-use crate::domain::user::{Standing, User};
+use crate::domain::user::Standing;
 use crate::telemetry::Metrics;
 
 /// What the operator decided, resolved once at start.
@@ -170,6 +171,15 @@ fn account_key(found: &Found, typed: &Candidates) -> AccountKey {
     }
 }
 
+/// Whether a local mismatch may be put to legacy; `take` takes from the account's budget.
+fn recheck(on_mismatch: OnMismatch, take: impl FnOnce() -> bool) -> Recheck {
+    match on_mismatch {
+        OnMismatch::Recheck if take() => Recheck::Allowed,
+        OnMismatch::Recheck => Recheck::Spent,
+        OnMismatch::Deny => Recheck::Off,
+    }
+}
+
 /// Whether who answers depends on who is meant.
 fn goes_by_the_user(mode: Mode, share: LocalShare) -> bool {
     mode == Mode::Migrate && share != LocalShare::ALL
@@ -181,7 +191,11 @@ fn answerer_for(mode: Mode, share: LocalShare, found: Option<&Found>, names: &Ca
     let by = |key: &str| answerer(mode, share, StickyBucket::of(key.as_bytes()));
     match found {
         Some(Found::One(user)) if goes_by_the_user(mode, share) => {
-            if user.is_unknown_to_legacy() { Some(Answerer::LocalFirst) } else { by(&user.id.to_string()) }
+            if user.is_unknown_to_legacy() {
+                Some(Answerer::LocalFirst)
+            } else {
+                by(&user.id.to_string())
+            }
         }
         Some(Found::One(_) | Found::Nobody | Found::Ambiguous) | None => by(names.primary()),
     }

@@ -121,17 +121,31 @@ pub enum Note {
 }
 
 impl Note {
+    /// Every note.
+    pub const ALL: [Self; 6] = [
+        Self::AsBefore,
+        Self::LegacyIsAsked,
+        Self::NobodyCanBeAsked,
+        Self::NameStaysReserved,
+        Self::NameIsFree,
+        Self::TokensLiveOn,
+    ];
+
     /// In a sentence.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AsBefore => "It was so before; nothing was changed.",
-            Self::LegacyIsAsked => "He has no password here: legacy is asked at his next login, and its answer is kept.",
+            Self::LegacyIsAsked => {
+                "He has no password here: legacy is asked at his next login, and its answer is kept."
+            }
             Self::NobodyCanBeAsked => {
                 "He has no password here and there is nobody to ask for one: he cannot log in. Delete him and free his names, and \
                  he can register again."
             }
-            Self::NameStaysReserved => "The name finds nobody now, and stays reserved for him: nobody else can take it.",
+            Self::NameStaysReserved => {
+                "The name finds nobody now, and stays reserved for him: nobody else can take it."
+            }
             Self::NameIsFree => "The name is free: whoever comes first may have it.",
             Self::TokensLiveOn => {
                 "Tokens that he has are good until they expire; through get_user and refresh they end now."
@@ -213,13 +227,7 @@ impl People {
     }
 
     /// Changes one user, by legacy's id or ours, if he is still as the operator saw him.
-    pub async fn change(
-        &self,
-        by: Door,
-        id: &str,
-        seen: Version,
-        change: OperatorChange,
-    ) -> Result<Changed, NotDone> {
+    pub async fn change(&self, by: Door, id: &str, seen: Version, change: OperatorChange) -> Result<Changed, NotDone> {
         let (what, name) = (change.as_str(), change.name().map(str::to_owned));
         let done = self.make(id, seen, change).await;
         let (user, outcome) = match &done {
@@ -344,7 +352,7 @@ impl People {
         };
         tracing::info!(
             target: "authferry::audit",
-            by = "operator", via = by.as_str(), conflict = number, user, change = choice, outcome, "conflict resolved"
+            by = "operator", via = by.as_str(), conflict = number, user, choice, outcome, "conflict resolved"
         );
         done
     }

@@ -40,6 +40,14 @@ impl SaveReason {
             Self::Change => "change",
         }
     }
+
+    /// Whether the user has just logged in.
+    fn is_login(self) -> bool {
+        match self {
+            Self::Login | Self::Recheck | Self::Replace => true,
+            Self::Registration | Self::Change => false,
+        }
+    }
 }
 
 impl Service {
@@ -86,6 +94,9 @@ impl Service {
         match saved {
             Saved::Created(migrated) | Saved::Updated(migrated) => {
                 self.metrics.migration(reason.as_str());
+                if reason.is_login() {
+                    self.store.note_login(migrated.id(), at);
+                }
                 tracing::info!(
                     target: "authferry::audit",
                     user = public_id, id = %migrated.id(), reason = reason.as_str(), "migrated"

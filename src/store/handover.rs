@@ -17,9 +17,10 @@ use crate::domain::conflict::{Conflict, Resolution};
 use crate::domain::identifier::{Candidates, NormalizedIdentifier};
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
+use crate::service::backup::{BackupName, BackupStart, BackupView};
 use crate::service::ports::{
-    ConflictQuery, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved, StoreError, StoreHealth, Updated,
-    UserChange, UserCounts, UserPage, UserQuery, UserStore,
+    ConflictQuery, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved, StoreError, StoreHealth,
+    Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
 
 /// The store, wherever it is.
@@ -213,6 +214,14 @@ impl UserStore for HandoverStore {
             (Whereabouts::Here, Ok(None) | Err(_)) | (Whereabouts::Away, _) => StoreHealth::Ready,
             (Whereabouts::Gone, _) => StoreHealth::Down,
         }
+    }
+
+    fn start_backup(&self, name: Option<BackupName>) -> BoxFuture<'_, Result<BackupStart, StoreError>> {
+        Box::pin(self.ask(|store| async move { store.start_backup(name).await }))
+    }
+
+    fn backup(&self) -> BoxFuture<'_, Result<Option<BackupView>, StoreError>> {
+        Box::pin(self.ask(|store| async move { store.backup().await }))
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), StoreError>> {

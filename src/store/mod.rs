@@ -9,9 +9,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::domain::clock::Clock;
+use crate::keys::{KeyId, KeyUse};
 use crate::service::ports::{Cause, UserStore};
 use crate::telemetry::Metrics;
 
+pub use self::redb::offline;
 pub use handover::HandoverStore;
 pub use sealing::SealingKeys;
 pub use settings::{StoreKeys, StoreSettings};
@@ -72,6 +74,36 @@ pub enum OpenError {
         path: PathBuf,
         /// What tells that it was there.
         marker: PathBuf,
+    },
+    /// Records need a key that is not configured (R56, R102).
+    #[error(
+        "{users} users of the store {} need the key \"{id}\", and {} has none of this name; put it back. It may go once nobody needs \
+         it: docs/security.md says how", .path.display(), .used_for.config_key()
+    )]
+    MissingKey {
+        /// Where.
+        path: PathBuf,
+        /// What it is for.
+        used_for: KeyUse,
+        /// Its name.
+        id: KeyId,
+        /// How many records need it.
+        users: u64,
+    },
+    /// Records need another key than the one of this name that is configured (R56, R102).
+    #[error(
+        "the key \"{id}\" of {} is not the one that {users} users of the store {} need; put the right one back. Nothing was \
+         changed", .used_for.config_key(), .path.display()
+    )]
+    WrongKey {
+        /// Where.
+        path: PathBuf,
+        /// What it is for.
+        used_for: KeyUse,
+        /// Its name.
+        id: KeyId,
+        /// How many records need the right one.
+        users: u64,
     },
     /// No thread to open it on.
     #[error("the store cannot be opened: the system gives no thread")]

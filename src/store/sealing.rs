@@ -1,8 +1,9 @@
 //! Sealing what is personal in a record (R102): AES-256-GCM-SIV under a key of the operator's, bound to whose record it is.
 //!
 //! Why this AEAD: nonces are random and of 96 bits, and a store that goes on for years, is copied, restored and run again from
-//! an image may come to use one twice. GCM would then give its authentication key away; GCM-SIV (RFC 8452) tells no more than
-//! that the same text was sealed twice for the same user. One key is good for 2^48 seals and more (RFC 8452, section 9).
+//! an image may come to use one twice. GCM would then give its authentication key away, and so may be used 2^32 times with random
+//! nonces (NIST SP 800-38D, section 8.3); GCM-SIV (RFC 8452) tells no more than that the same text was sealed twice for the same
+//! user, so that nobody has to count.
 //!
 //! Knows nothing of records or tables; called by the store's adapters. Never prints a key or what it opened.
 
@@ -65,7 +66,7 @@ impl SealingKeys {
     /// Several keys to open with, and the one to seal with; without one, what is written from now on is not sealed.
     pub fn new(keys: &[NamedKey], seal_with: Option<&KeyId>) -> Result<Self, SealingSetupError> {
         let keys = keys.iter().map(SealingKey::new).collect::<Option<Vec<_>>>().ok_or(SealingSetupError::Unusable)?;
-        let place = |id| keys.iter().position(|key| key.id == *id).ok_or(SealingSetupError::NoSuchKey);
+        let place = |id: &KeyId| keys.iter().position(|key| key.id == *id).ok_or(SealingSetupError::NoSuchKey);
         let current = seal_with.map(place).transpose()?;
         Ok(Self { keys, current })
     }
@@ -78,13 +79,12 @@ impl SealingKeys {
     /// The key that seals now.
     #[must_use]
     pub fn current(&self) -> Option<&KeyId> {
-        self.current.and_then(|at| self.keys.get(at)).map(|key| &key.id)
+        self.sealer().map(|sealer| sealer.id())
     }
 
-    /// Seals with the current key; `None` where there is none. `about` is authenticated with it: it has to be the same to open it.
-    pub(super) fn seal(&self, plain: Zeroizing<Vec<u8>>, about: &[u8]) -> Option<Result<(&KeyId, Sealed), NotSealed>> {
-        let key = self.current.and_then(|at| self.keys.get(at))?;
-        Some(key.seal(plain, about).map(|sealed| (&key.id, sealed)))
+    /// What seals; `None` where nothing is sealed any more.
+    pub(super) fn sealer(&self) -> Option<Sealer<'_>> {
+        self.current.and_then(|at| self.keys.get(at)).map(Sealer)
     }
 
     /// Opens what was sealed with a key of this name about this.
@@ -104,20 +104,30 @@ impl SealingKeys {
     }
 }
 
+/// The key that seals now.
+pub(super) struct Sealer<'a>(&'a SealingKey);
+
+impl<'a> Sealer<'a> {
+    pub(super) fn id(&self) -> &'a KeyId {
+        &self.0.id
+    }
+
+    /// Seals. `about` is authenticated with it: it has to be the same to open it.
+    pub(super) fn seal(&self, mut plain: Zeroizing<Vec<u8>>, about: &[u8]) -> Result<Sealed, NotSealed> {
+        let sealed = self.0.key.seal_in_place_separate_tag(Aad::from(about), &mut plain);
+        let (nonce, tag) = sealed.map_err(|_| NotSealed)?;
+        // Sealed in place: what was plain is gone.
+        let mut bytes = std::mem::take(&mut *plain);
+        bytes.extend_from_slice(tag.as_ref());
+        Ok(Sealed { nonce: *nonce.as_ref(), bytes })
+    }
+}
+
 impl SealingKey {
     fn new(key: &NamedKey) -> Option<Self> {
         let derived = key.derive(PURPOSE)?;
         let aead = RandomizedNonceKey::new(&AES_256_GCM_SIV, derived.as_slice()).ok()?;
         Some(Self { id: key.id().clone(), key: aead, check: key.check(KeyUse::Seal)? })
-    }
-
-    fn seal(&self, mut plain: Zeroizing<Vec<u8>>, about: &[u8]) -> Result<Sealed, NotSealed> {
-        let (nonce, tag) =
-            self.key.seal_in_place_separate_tag(Aad::from(about), &mut plain).map_err(|_| NotSealed)?;
-        // Sealed in place: what was plain is gone.
-        let mut bytes = std::mem::take(&mut *plain);
-        bytes.extend_from_slice(tag.as_ref());
-        Ok(Sealed { nonce: *nonce.as_ref(), bytes })
     }
 }
 
@@ -145,7 +155,8 @@ pub(super) mod tests {
     }
 
     fn seal(keys: &SealingKeys, plain: &[u8], about: &[u8]) -> Sealed {
-        keys.seal(Zeroizing::new(plain.to_vec()), about).expect("a key to seal with").expect("random bytes").1
+        let sealer = keys.sealer().expect("a key to seal with");
+        sealer.seal(Zeroizing::new(plain.to_vec()), about).expect("random bytes")
     }
 
     fn open(keys: &SealingKeys, id: &str, sealed: &Sealed, about: &[u8]) -> Option<Vec<u8>> {
@@ -190,7 +201,7 @@ pub(super) mod tests {
 
     #[test]
     fn without_a_key_to_seal_with_nothing_is_sealed_and_a_missing_one_is_told() {
-        assert!(keys(&[("a", 1)], None).seal(Zeroizing::new(Vec::new()), b"").is_none());
+        assert!(keys(&[("a", 1)], None).sealer().is_none());
         let none = "b".parse().ok();
         assert_eq!(SealingKeys::new(&[named("a", 1)], none.as_ref()).err(), Some(SealingSetupError::NoSuchKey));
     }

@@ -46,6 +46,12 @@ pub(crate) enum Trouble {
     None,
     /// The call of this number, reads counted too, fails once.
     Once(u64),
+    /// The write of this number is done by half, and fails. Any other call of this number fails too.
+    Short(u64),
+    /// The call of this number fails for want of room, if it writes.
+    NoRoom(u64),
+    /// The sectors of this block of 4 KiB cannot be read.
+    BadBlock(u64),
     /// The calls of these two numbers fail.
     Twice(u64, u64),
     /// No write and no sync succeeds.
@@ -98,6 +104,18 @@ impl Disk {
         self.state().trouble = trouble;
     }
 
+    /// Changes a bit behind everybody's back.
+    pub(crate) fn flip(&self, at: usize) {
+        let mut state = self.state();
+        state.live[at] ^= 0x10;
+        state.durable[at] ^= 0x10;
+    }
+
+    /// How many bytes it holds.
+    pub(crate) fn size(&self) -> usize {
+        self.state().live.len()
+    }
+
     /// The number that the next call has.
     pub(crate) fn calls(&self) -> u64 {
         self.state().calls
@@ -144,8 +162,9 @@ impl Disk {
         let number = state.calls;
         state.calls += 1;
         let fails = match state.trouble {
-            Trouble::None | Trouble::Full => false,
-            Trouble::Once(at) => number == at,
+            Trouble::None | Trouble::Full | Trouble::BadBlock(_) => false,
+            Trouble::Once(at) | Trouble::Short(at) => number == at,
+            Trouble::NoRoom(at) => number == at && kind != Kind::Read,
             Trouble::Twice(first, second) => number == first || number == second,
             Trouble::ReadOnly => kind != Kind::Read,
             Trouble::Dead => true,
@@ -163,7 +182,10 @@ impl Disk {
             let pending = std::mem::take(&mut state.pending);
             state.durable = survivors(&state.durable, &pending, &mut dice);
         }
-        Err(Error::other("the disk failed"))
+        match state.trouble {
+            Trouble::NoRoom(_) => Err(ErrorKind::StorageFull.into()),
+            _ => Err(Error::other("the disk failed")),
+        }
     }
 }
 
@@ -269,6 +291,13 @@ impl StorageBackend for Disk {
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<()> {
         let state = self.call(Kind::Read)?;
         let start = offset as usize;
+        if let Trouble::BadBlock(block) = state.trouble
+            && start / 4_096 <= block as usize
+            && block as usize * 4_096 < start + out.len()
+        {
+            // EIO.
+            return Err(Error::from_raw_os_error(5));
+        }
         let bytes = state.live.get(start..start + out.len()).ok_or(ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(bytes);
         Ok(())
@@ -296,7 +325,14 @@ impl StorageBackend for Disk {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
-        let mut state = self.call(Kind::Write)?;
+        let failed = self.call(Kind::Write).err();
+        let mut state = self.state();
+        if let Some(error) = failed {
+            if matches!(state.trouble, Trouble::Short(_)) {
+                state.made(Call::Write(offset, data[..data.len() / 2].to_vec()));
+            }
+            return Err(error);
+        }
         if state.trouble == Trouble::Full {
             let start = offset as usize;
             let there = state.live.get(start..start + data.len());

@@ -10,7 +10,7 @@ use std::time::Duration;
 use authferry::domain::clock::SystemClock;
 use authferry::domain::proof::Migrated;
 use authferry::domain::user::{Standing, User, UserId, Version};
-use authferry::service::ports::{Inserted, Saved, StoreError, StoreHealth, Updated, UserChange, UserStore};
+use authferry::service::ports::{Found, Inserted, Saved, StoreError, StoreHealth, Updated, UserChange, UserStore};
 use authferry::store::redb::{RedbStore, Unopened};
 use authferry::telemetry::Metrics;
 use futures_util::future::join_all;
@@ -310,8 +310,10 @@ fn r95_an_error_at_any_call_acknowledges_nothing_falsely() {
     let (mut tried, mut met) = (0, 0);
     for seed in 0..runs(2) {
         for call in calls_of(seed) {
+            // Each call fails in one way, and with `AUTHFERRY_LONG` in each of them for some seed.
+            let kinds = [Trouble::Once(call), Trouble::Short(call), Trouble::NoRoom(call)];
             tried += 1;
-            met += u32::from(troubled(Trouble::Once(call), seed));
+            met += u32::from(troubled(kinds[(call + seed) as usize % kinds.len()], seed));
         }
     }
     assert!(tried > 100 && met > tried / 4, "{met} of {tried} were met");
@@ -460,6 +462,108 @@ fn a_read_that_fails_has_the_file_opened_again() {
         until(&store, StoreHealth::Ready).await;
         migrate(&*store, 500, &[email("last@x.y")], "one").await;
     });
+}
+
+/// A store of users with profiles over a page each, on a disk of which nothing is cached.
+async fn wide_store(users: u64, metrics: &Arc<Metrics>) -> (Disk, Arc<dyn UserStore>) {
+    let disk = fresh();
+    {
+        let store = open(&disk).expect("a store");
+        for n in 0..users {
+            let mut one = proven(n, &[email(&format!("user{n}@x.y"))], &format!("p{n}"), Version(n));
+            one.accepted = with_profile_of(&one.accepted, 6_000);
+            store.save_proven(one).await.expect("a save");
+        }
+    }
+    let store = RedbStore::open_on(disk.clone(), 0, Arc::clone(metrics), Arc::new(SystemClock));
+    (disk, Arc::new(store.expect("the store")))
+}
+
+#[test]
+fn r96_damage_costs_whose_record_it_struck_an_answer_and_nobody_else_anything() {
+    const USERS: u64 = 60;
+    block_on(async {
+        let metrics = Arc::new(Metrics::new());
+        let (disk, store) = wide_store(USERS, &metrics).await;
+        let (mut struck, mut struck_nobody) = (0, 0);
+        for block in 4..disk.size() / 4_096 {
+            // What lies behind the file's own blocks, and a sector that the device gives up.
+            let lost = block % 3 == 0;
+            if lost {
+                disk.trouble(Trouble::BadBlock(block as u64));
+            } else {
+                disk.flip(block * 4_096 + 2_000);
+            }
+            let mut met = 0;
+            for n in (block as u64 % 5..USERS).step_by(5) {
+                match store.find(&candidates(&format!("user{n}@x.y"))).await {
+                    Ok(lookup) => match lookup.found {
+                        Found::One(user) => assert_eq!(hash_text(&user), Some(format!("p{n}").as_str())),
+                        Found::Nobody | Found::Ambiguous => panic!("block {block}: user {n} is said to be unknown"),
+                    },
+                    Err(StoreError::Corrupt(_)) => met += 1,
+                    Err(other) => panic!("block {block}: {other:?}"),
+                }
+            }
+            struck += u32::from(met > 0);
+            struck_nobody += u32::from(met == 0);
+            if lost {
+                disk.trouble(Trouble::None);
+            } else {
+                disk.flip(block * 4_096 + 2_000);
+            }
+        }
+        assert!(struck > 10 && struck_nobody > 10, "{struck} blocks struck somebody, {struck_nobody} nobody");
+        assert_eq!(store.health(), StoreHealth::Ready);
+        let shown = metrics.encode();
+        assert!(!shown.contains("authferry_alarms_total{what=\"store\"}"), "the file was never opened again: {shown}");
+        assert!(shown.contains("authferry_alarms_total{what=\"store_damage\"}"), "{shown}");
+        migrate(&*store, 500, &[email("last@x.y")], "one").await;
+        assert_consistent(&store).await;
+    });
+}
+
+#[test]
+fn r96_a_write_that_meets_damage_is_refused_and_the_store_goes_on() {
+    block_on(async {
+        let metrics = Arc::new(Metrics::new());
+        let (disk, store) = wide_store(60, &metrics).await;
+        let (mut refused, mut saved) = (0, 0);
+        for block in 4..disk.size() / 4_096 {
+            let before = store.find(&candidates("user7@x.y")).await.ok();
+            disk.flip(block * 4_096 + 2_000);
+            let name = format!("new{block}@x.y");
+            let ended =
+                store.save_proven(proven(1_000 + block as u64, &[email(&name)], "new", Version(u64::MAX))).await;
+            match ended {
+                Ok(Saved::Created(_)) => saved += 1,
+                Ok(other) => panic!("block {block}: {other:?}"),
+                Err(_) => refused += 1,
+            }
+            disk.flip(block * 4_096 + 2_000);
+            until(&store, StoreHealth::Ready).await;
+            // What it was told holds: he is there if he was saved, and nobody else was harmed.
+            let found = look_up_name(&store, &name).await;
+            assert!(found.is_some() || ended.is_err(), "block {block}: he was said to be saved");
+            assert!(before.is_none() || look_up_name(&store, "user7@x.y").await.is_some(), "block {block}");
+        }
+        assert!(refused > 0 && saved > 10, "{refused} refused, {saved} saved");
+        assert_consistent(&store).await;
+    });
+}
+
+/// Reads a record by a name, once the file can be read.
+async fn look_up_name(store: &Arc<dyn UserStore>, name: &str) -> Option<User> {
+    loop {
+        match store.find(&candidates(name)).await {
+            Ok(lookup) => match lookup.found {
+                Found::One(user) => return Some(*user),
+                Found::Nobody => return None,
+                Found::Ambiguous => panic!("{name} means two users"),
+            },
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -20,6 +20,13 @@ const PASSWORD: &str = "c4n4ry/Pass+word=%d&1 <é>";
 const NEW_PASSWORD: &str = "an0ther/c4n4ry+Pass=word";
 /// Long and of letters that base64 and hex change.
 const TOKEN_CANARY: &str = "c4n4ryT0ken9Zq7vX2";
+
+/// The keys of the store and of the hashes, as they are configured.
+const SEALING_KEY: &str = "c2VhbGluZy1jYW5hcnkgb2YgMzIgYnl0ZXMsIHllczE=";
+const PEPPER: &str = "cGVwcGVyaW5nIGNhbmFyeSBvZiAzMiBieXRlcywgeWU=";
+
+/// What only a profile says: operators see it, and a sealed store does not show it.
+const PROFILE_CANARY: &str = "c4n4ry-0f-a-pr0file";
 
 const ROUTES: &str = r#"
     [tokens.refresh]
@@ -83,7 +90,9 @@ fn config(double: &LegacyDouble) -> String {
     let tables = [&tables[..], &[&register("legacy_first")]].concat().concat();
     let more = format!(
         "[[listener]]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"127.0.0.1:0\"\n\
-         token = {{ value = \"{ADMIN_TOKEN}\" }}\n[log]\nlevel = \"trace\"\nformat = \"json\"\n"
+         token = {{ value = \"{ADMIN_TOKEN}\" }}\n[log]\nlevel = \"trace\"\nformat = \"json\"\n\
+         [store.encryption]\nseal_with = \"2026\"\nkeys.2026 = {{ value = \"{SEALING_KEY}\" }}\n\
+         [password.pepper]\nhash_with = \"2026\"\nkeys.2026 = {{ value = \"{PEPPER}\" }}\n"
     );
     let base =
         base(double, "mode = \"observe\"", "1s").replace("[upstream]", "[upstream]\nresponse_timeout = \"300ms\"");
@@ -117,9 +126,18 @@ fn spellings(secret: &str) -> Vec<Vec<u8>> {
     found.into_iter().map(String::into_bytes).chain([utf16]).collect()
 }
 
+/// The same of a key, and of the bytes that it stands for.
+fn spellings_of_key(key: &str) -> Vec<Vec<u8>> {
+    let bytes = STANDARD.decode(key).expect("base64");
+    let text = String::from_utf8(bytes).expect("readable in this test alone");
+    [spellings(key), spellings(&text)].concat()
+}
+
 /// Whether any of the secrets stands in there.
 fn found_in(what: &[u8]) -> Option<String> {
-    let secrets = [PASSWORD, NEW_PASSWORD, TOKEN_CANARY, &ann().token(), &eve().token()].map(spellings).concat();
+    let secrets = [PASSWORD, NEW_PASSWORD, TOKEN_CANARY, &ann().token(), &eve().token()].map(spellings);
+    let keys = [SEALING_KEY, PEPPER].map(spellings_of_key);
+    let secrets = [secrets.concat(), keys.concat()].concat();
     let hit = secrets.iter().find(|spelling| what.windows(spelling.len()).any(|window| window == **spelling));
     hit.map(|spelling| String::from_utf8_lossy(spelling).into_owned())
 }
@@ -135,6 +153,11 @@ async fn set_mode(admin: SocketAddr, mode: &str) {
     assert_eq!(send(admin, "PUT", "/api/v1/mode", &headers, &body).await.status, 200);
 }
 
+fn merged(mut body: Value, key: &str, value: &str) -> String {
+    body[key] = value.into();
+    body.to_string()
+}
+
 /// Sends the secrets wherever one can be sent, and gives the answers of ours.
 async fn send_everywhere(public: SocketAddr) -> Vec<(String, Answer)> {
     let email = ann().email;
@@ -145,7 +168,8 @@ async fn send_everywhere(public: SocketAddr) -> Vec<(String, Answer)> {
     let (json_type, form_type) = ("application/json", "application/x-www-form-urlencoded");
     let login = json!({ "email": email, "password": PASSWORD }).to_string();
     let encoded = utf8_percent_encode(PASSWORD, NON_ALPHANUMERIC).to_string();
-    let new = json!({ "email": "carl@example.com", "password": NEW_PASSWORD, "hint": NEW_PASSWORD }).to_string();
+    let new = json!({ "email": "carl@example.com", "password": NEW_PASSWORD, "hint": NEW_PASSWORD });
+    let new = merged(new, "nickname", PROFILE_CANARY);
     let requests: Vec<(&str, String, &str, String)> = vec![
         ("POST", "/login".into(), json_type, login.clone()),
         ("POST", "/login".into(), json_type, login.replace("{", "{\"n\":")),
@@ -253,6 +277,11 @@ async fn r116_no_secret_is_ever_written_down_or_said() {
     let ids = listed["users"].as_array().expect("a list").iter().filter_map(|user| user["id"].as_str());
     let mut pages: Vec<String> = ids.map(|id| format!("/api/v1/users/{id}")).collect();
     assert!(!pages.is_empty(), "{listed}");
+    let mut profiles = String::new();
+    for page in &pages {
+        profiles.push_str(&send(admin, "GET", page, &headers, "").await.body);
+    }
+    assert!(profiles.contains(PROFILE_CANARY), "operators see profiles: {profiles}");
     pages.extend(pages.clone().iter().map(|page| page.replace("/api/v1", "/console")));
     pages.extend(
         ["/api/v1/users", "/api/v1/status", "/api/v1/mode", "/metrics", "/console", "/console/users"]
@@ -280,6 +309,8 @@ async fn r116_no_secret_is_ever_written_down_or_said() {
         let holds = store.windows(known.len()).any(|window| window == known.as_bytes());
         assert!(holds, "the store keeps users as they are: {known}");
     }
+    let shown = store.windows(PROFILE_CANARY.len()).any(|window| window == PROFILE_CANARY.as_bytes());
+    assert!(!shown, "r102: a profile in a sealed store");
     if let Some(spelling) = found_in(&store) {
         let at = store.windows(spelling.len()).position(|window| window == spelling.as_bytes()).unwrap_or(0);
         let around = &store[at.saturating_sub(200)..(at + 200).min(store.len())];
@@ -302,7 +333,7 @@ async fn console_session(admin: SocketAddr) -> String {
 
 #[test]
 fn the_search_finds_every_spelling() {
-    for secret in [PASSWORD, NEW_PASSWORD, TOKEN_CANARY] {
+    for secret in [PASSWORD, NEW_PASSWORD, TOKEN_CANARY, SEALING_KEY, PEPPER] {
         for encoded in [
             format!("a {secret} b"),
             json!({ "x": secret }).to_string(),

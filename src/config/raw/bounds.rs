@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::RawPepper;
 use crate::domain::password::PasswordNormalization;
 use crate::limits::CountedAttempts;
 
@@ -24,6 +25,9 @@ pub(in crate::config) struct RawPassword {
     pub(in crate::config) min_length: u64,
     /// What legacy does to a password before it hashes it; kept in each record.
     pub(in crate::config) normalize: PasswordNormalization,
+    /// A secret key in every hash, so that a stolen file alone verifies nothing.
+    #[serde(skip_serializing)]
+    pub(in crate::config) pepper: Option<RawPepper>,
 }
 
 impl Default for RawPassword {
@@ -35,6 +39,7 @@ impl Default for RawPassword {
             queue_deadline: "5s".into(),
             min_length: 8,
             normalize: PasswordNormalization::None,
+            pepper: None,
         }
     }
 }

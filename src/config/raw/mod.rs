@@ -4,6 +4,7 @@
 //! Says nothing of meaning: durations are text here. Filled from the checked document, read by `resolve`, seen by nobody else.
 
 mod bounds;
+mod keys;
 mod legacy;
 mod route;
 mod secret;
@@ -14,6 +15,7 @@ mod token;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::bounds::{RawAuto, RawBackoff, RawCount, RawLimits, RawPassword};
+pub(super) use self::keys::{RawEncryption, RawPepper};
 pub(super) use self::legacy::{RawCall, RawGetUser, RawLegacy, RawRequest, RawUser, RawUserFrom};
 pub(super) use self::route::{RawFields, RawForward, RawMatch, RawReplies, RawReply, RawRoute};
 pub(super) use self::secret::RawSecret;
@@ -199,11 +201,22 @@ pub(super) struct RawStore {
     /// The most memory that cached pages take.
     #[schemars(extend("x-value" = "a size"))]
     pub(super) cache: String,
+    /// The folder into which `store backup` and the admin API write backups; empty for the folder of `path`. It has to exist.
+    pub(super) backups: String,
+    /// Seals profiles, so that a stolen file does not show them; names, by which users are looked up, stay readable.
+    #[serde(skip_serializing)]
+    pub(super) encryption: Option<RawEncryption>,
 }
 
 impl Default for RawStore {
     fn default() -> Self {
-        Self { backend: RawBackend::Redb, path: "users.redb".into(), cache: "64MiB".into() }
+        Self {
+            backend: RawBackend::Redb,
+            path: "users.redb".into(),
+            cache: "64MiB".into(),
+            backups: String::new(),
+            encryption: None,
+        }
     }
 }
 

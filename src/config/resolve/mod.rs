@@ -3,6 +3,7 @@
 
 mod across;
 mod edge;
+mod keys;
 mod legacy;
 mod names;
 mod plain;
@@ -30,8 +31,8 @@ pub(super) fn resolve(raw: RawConfig, resolver: &mut Resolver<'_>) -> Option<Con
     let migration = plain::migration(&raw.migration, resolver);
     let identity = plain::identity(&raw.identity);
     let limits = plain::limits(&raw.limits, &raw.migration, resolver);
-    let (password, password_policy) = plain::password(&raw.password, resolver);
-    let store = plain::store(&raw.store, resolver);
+    let (password, password_policy) = plain::password(raw.password, resolver);
+    let store = plain::store(raw.store, &password.peppers, resolver);
     let log = plain::log(&raw.log, resolver);
     let admin = plain::admin(raw.admin, resolver);
     let around = route::Around {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use super::{Resolver, non_zero, secret, values};
+use super::{Resolver, keys, non_zero, secret, values};
 use crate::admin::AdminSettings;
 use crate::config::raw::{
     RawAdmin, RawBackoff, RawCaseRule, RawIdentity, RawLimits, RawLog, RawMigration, RawPassword, RawPhoneRule,
@@ -15,7 +15,7 @@ use crate::domain::identifier::{CaseRule, IdentifierRules, PhoneRule};
 use crate::domain::mode::LocalShare;
 use crate::domain::password::PasswordPolicy;
 use crate::limits::{Backoff, LimitSettings, Quota};
-use crate::password::PasswordSettings;
+use crate::password::{PasswordSettings, Peppers};
 use crate::store::{StoreKeys, StoreSettings};
 use crate::telemetry::logging::{LogSettings, check_level};
 
@@ -109,7 +109,7 @@ fn backoff(raw: &RawBackoff, per_account: Quota, resolver: &mut Resolver<'_>) ->
     }
 }
 
-pub(super) fn password(raw: &RawPassword, resolver: &mut Resolver<'_>) -> (PasswordSettings, PasswordPolicy) {
+pub(super) fn password(raw: RawPassword, resolver: &mut Resolver<'_>) -> (PasswordSettings, PasswordPolicy) {
     let (key, argon2id) = ("password.argon2id.memory", &raw.argon2id);
     let memory = resolver.size(key, &argon2id.memory, "8MiB", "4GiB");
     let memory_kib = u32::try_from(memory / 1_024).unwrap_or(u32::MAX);
@@ -136,18 +136,21 @@ pub(super) fn password(raw: &RawPassword, resolver: &mut Resolver<'_>) -> (Passw
         queue: non_zero(raw.queue),
         queue_deadline: resolver.duration("password.queue_deadline", &raw.queue_deadline),
         normalization: raw.normalize,
+        peppers: keys::peppers(raw.pepper, resolver),
     };
     (settings, PasswordPolicy { min_length: non_zero(raw.min_length).get() })
 }
 
-pub(super) fn store(raw: &RawStore, resolver: &mut Resolver<'_>) -> StoreSettings {
+/// `peppers` are those that hashes need: the store finds out whether they are the right ones.
+pub(super) fn store(raw: RawStore, peppers: &Peppers, resolver: &mut Resolver<'_>) -> StoreSettings {
     if raw.path.is_empty() {
         resolver.problem("store.path", "this path is empty", "name a file, as `users.redb`");
     }
     StoreSettings {
         path: PathBuf::from(&raw.path),
         cache_bytes: resolver.size("store.cache", &raw.cache, "1MiB", "1024GiB"),
-        keys: StoreKeys::default(),
+        backups: (!raw.backups.is_empty()).then(|| PathBuf::from(&raw.backups)),
+        keys: StoreKeys { sealing: keys::sealing(raw.encryption, resolver), peppers: peppers.checks() },
     }
 }
 

@@ -25,11 +25,8 @@ pub(super) fn read(encoded: &str, bounds: &Bounds) -> Result<Box<dyn Readable>, 
     if !parsed.params.keyid().is_empty() {
         return Err(Unusable::Keyed);
     }
-    let (memory, passes) = (parsed.params.m_cost(), parsed.params.t_cost());
-    let within = memory <= bounds.memory_kib
-        && u64::from(memory) * u64::from(passes) <= bounds.work_kib
-        && parsed.params.p_cost() <= bounds.lanes;
-    if within { Ok(Box::new(parsed)) } else { Err(Unusable::OverBounds) }
+    parsed.within(bounds)?;
+    Ok(Box::new(parsed))
 }
 
 impl Parsed {
@@ -55,8 +52,30 @@ impl Parsed {
 
 impl Readable for Parsed {
     fn matches(&self, password: &[u8], arena: &mut Arena) -> Result<bool, NoAnswer> {
+        self.matches_with(&[], password, arena)
+    }
+}
+
+impl Parsed {
+    /// Refuses parameters over the bounds (R53).
+    pub(in crate::password) fn within(&self, bounds: &Bounds) -> Result<(), Unusable> {
+        let (memory, passes) = (self.params.m_cost(), self.params.t_cost());
+        let within = memory <= bounds.memory_kib
+            && u64::from(memory) * u64::from(passes) <= bounds.work_kib
+            && self.params.p_cost() <= bounds.lanes;
+        if within { Ok(()) } else { Err(Unusable::OverBounds) }
+    }
+
+    /// Whether it is the hash of this password under a secret key; an empty one is none.
+    pub(in crate::password) fn matches_with(
+        &self,
+        secret: &[u8],
+        password: &[u8],
+        arena: &mut Arena,
+    ) -> Result<bool, NoAnswer> {
         let mut computed = Zeroizing::new(vec![0; self.tag.len()]);
-        let argon2 = Argon2::new(self.algorithm, self.version, self.params.clone());
+        let argon2 = Argon2::new_with_secret(secret, self.algorithm, self.version, self.params.clone());
+        let argon2 = argon2.map_err(|_| Unusable::Malformed)?;
         arena
             .with(self.params.block_count(), |blocks| {
                 argon2.hash_password_into_with_memory(password, &self.salt, &mut computed, blocks)

@@ -12,7 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::super::memory_bound_bytes;
+use super::super::{Peppers, memory_bound_bytes};
 use super::*;
 use crate::domain::clock::testing::ManualClock;
 use crate::domain::clock::{SystemClock, UnixSeconds};
@@ -29,6 +29,7 @@ fn settings(workers: usize, queue: usize) -> PasswordSettings {
         queue: NonZeroUsize::new(queue).expect("not zero"),
         queue_deadline: Duration::from_secs(2),
         normalization: PasswordNormalization::None,
+        peppers: Peppers::default(),
     }
 }
 

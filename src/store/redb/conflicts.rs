@@ -118,10 +118,7 @@ pub(super) fn remove_moot(
 }
 
 /// One conflict.
-pub(super) fn find(
-    conflicts: &impl ReadableTable<u64, &'static [u8]>,
-    number: u64,
-) -> Result<Option<Conflict>, Fault> {
+pub(super) fn find(conflicts: &impl ReadableTable<u64, &'static [u8]>, number: u64) -> Result<Option<Conflict>, Fault> {
     match conflicts.get(number)? {
         Some(bytes) => Ok(Some(decode(number, bytes.value())?)),
         None => Ok(None),

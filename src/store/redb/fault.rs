@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ::redb::{CommitError, StorageError, TableError, TransactionError};
 
+use super::checked::Damage;
 use super::record::BadRecord;
 use crate::service::ports::{Cause, StoreError};
 
@@ -62,6 +63,7 @@ impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Damage(cause) => Self::Corrupt(cause),
+            Fault::Storage(cause) if is_damage(&cause) => Self::Corrupt(cause),
             Fault::Storage(cause) | Fault::Refused(cause) => Self::Unavailable(cause),
         }
     }
@@ -69,10 +71,11 @@ impl From<Fault> for StoreError {
 
 impl From<StorageError> for Fault {
     fn from(error: StorageError) -> Self {
-        if matches!(error, StorageError::Corrupted(_)) {
-            Self::Damage(error.into())
-        } else {
-            Self::Storage(error.into())
+        match error {
+            StorageError::Corrupted(_) => Self::Damage(error.into()),
+            // Also if it tells of damage: redb takes no more work after any error of its file.
+            StorageError::Io(error) => Self::Storage(error.into()),
+            other => Self::Storage(other.into()),
         }
     }
 }
@@ -98,10 +101,17 @@ impl From<CommitError> for Fault {
 impl From<BadRecord> for Fault {
     fn from(error: BadRecord) -> Self {
         match error {
-            BadRecord::TooLarge(_) => Self::Refused(error.into()),
-            BadRecord::UnknownFormat(_) | BadRecord::Length(_) | BadRecord::Value(_) => Self::Damage(error.into()),
+            BadRecord::TooLarge(_) | BadRecord::NotSealed => Self::Refused(error.into()),
+            BadRecord::UnknownFormat(_) | BadRecord::Length(_) | BadRecord::Value(_) | BadRecord::NotOpened => {
+                Self::Damage(error.into())
+            }
         }
     }
+}
+
+/// Whether a block was met that is not what was written.
+fn is_damage(cause: &Cause) -> bool {
+    cause.downcast_ref::<std::io::Error>().and_then(Damage::of).is_some()
 }
 
 /// One cause that several callers are told: all whose writes shared a commit.

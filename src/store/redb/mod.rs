@@ -4,43 +4,76 @@
 //! file      making and finding the file            medium, overlay  opening the database on it
 //! writer    group commit, recovery                 operation        a write and its answer
 //! writes    what each write does                   readers, reads   what each read does; hurry: without waiting
-//! schema    tables and counts                      record, conflicts, activity, fault
+//! schema    tables and counts                      record, conflicts, activity, keys, renew, fault
 //! people    what an operator does beyond a login
+//! checked   every block verified as it is read     upgrade          a file of the first layout
+//! backup, offline  copies and checks               copy, inspect    what both of them do
 //! ```
 //!
 //! Never decides about a login (it asks [`crate::domain::login::decide_save`]), never sees a password. A future that is dropped
 //! halfway leaves a whole write or none (R91): the threads do not depend on it.
 
 mod activity;
+mod backup;
+mod checked;
 mod conflicts;
+mod copy;
 mod fault;
 mod file;
 mod hurry;
+mod inspect;
+mod keys;
 mod medium;
+pub mod offline;
 mod operation;
 mod overlay;
 mod people;
 mod readers;
 mod reads;
 mod record;
+mod renew;
 mod schema;
 mod slot;
+mod upgrade;
 mod writer;
 mod writes;
 
 /// What `crate::fuzzing` needs to see.
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed {
-    use super::{User, UserId, conflicts, record};
+    use std::sync::Arc;
+
+    use zeroize::Zeroizing;
+
+    use super::record::Codec;
+    use super::{User, UserId, conflicts};
+    use crate::keys::{KEY_BYTES, NamedKey};
+    use crate::store::SealingKeys;
 
     /// The bytes of a record.
     pub(crate) fn encode(user: &User) -> Option<Vec<u8>> {
-        record::Codec::default().encode(user).ok()
+        Codec::default().encode(user).ok()
     }
 
     /// A record of these bytes.
     pub(crate) fn decode(id: UserId, bytes: &[u8]) -> Option<User> {
-        record::Codec::default().decode(id, bytes).ok()
+        Codec::default().decode(id, bytes).ok()
+    }
+
+    /// The bytes of a record that is sealed with a key that everybody knows.
+    pub(crate) fn encode_sealed(user: &User) -> Option<Vec<u8>> {
+        sealing()?.encode(user).ok()
+    }
+
+    /// A record of these bytes, opened with that key.
+    pub(crate) fn decode_sealed(id: UserId, bytes: &[u8]) -> Option<User> {
+        sealing()?.decode(id, bytes).ok()
+    }
+
+    fn sealing() -> Option<Codec> {
+        let key = NamedKey::new("fuzz".parse().ok()?, Zeroizing::new([7; KEY_BYTES]));
+        let id = key.id().clone();
+        Some(Codec::new(Some(Arc::new(SealingKeys::new(&[key], Some(&id)).ok()?))))
     }
 
     /// A conflict, read and written.
@@ -59,7 +92,8 @@ use tokio::sync::oneshot;
 use uuid::ContextV7;
 
 use self::activity::{Activity, Noted};
-use self::medium::Opener;
+use self::backup::Backups;
+use self::medium::{Check, Opener};
 use self::operation::{Operation, Reply};
 use self::readers::Readers;
 use self::record::Codec;
@@ -73,14 +107,17 @@ use crate::domain::conflict::{Conflict, Resolution};
 use crate::domain::identifier::{Candidates, NormalizedIdentifier};
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
+use crate::service::backup::{BackupName, BackupStart, BackupView};
 use crate::service::ports::{
-    ConflictQuery, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved, StoreError, StoreHealth, Updated,
-    UserChange, UserCounts, UserPage, UserQuery, UserStore,
+    ConflictQuery, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved, StoreError, StoreHealth,
+    Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
 use crate::telemetry::Metrics;
 
 pub use self::conflicts::MAX_CONFLICTS;
+pub use self::inspect::Inspection;
 pub use self::medium::{Medium, Unopened};
+pub use self::renew::Renewed;
 pub use self::writes::MAX_ALIASES;
 
 /// How many writes may wait. At a few hundred commits a second, each of up to [`writer::MAX_BATCH`], they wait for well under a
@@ -91,6 +128,8 @@ const QUEUE: usize = 1_024;
 pub struct RedbStore {
     slot: Arc<Slot>,
     logins: Arc<Activity>,
+    /// None on a medium that is no file.
+    backups: Option<Backups>,
     // In the order in which they must go: the readers hold a sender of the writer's queue too.
     readers: Option<Readers>,
     queue: Option<SyncSender<Operation>>,
@@ -100,18 +139,26 @@ pub struct RedbStore {
 impl RedbStore {
     /// Opens the file of the settings, making it at the first start; see [`super::open`].
     pub fn open(settings: &StoreSettings, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let (opener, database, ledger) = file::open(settings)?;
+        let (opener, database, ledger) = file::open(settings, &metrics)?;
+        keys::admit(&database, &settings.keys).map_err(|refused| file::not_admitted(&settings.path, refused))?;
         let codec = Codec::new(settings.keys.sealing.clone());
-        Self::start(opener, database, ledger, codec, metrics, clock).map_err(|cause| OpenError::Io {
+        let place = backup::Place {
+            folder: settings.backups(),
+            prefix: settings.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        let started = Self::start(opener, database, ledger, codec, Arc::clone(&metrics), Arc::clone(&clock));
+        let mut store = started.map_err(|cause| OpenError::Io {
             path: settings.path.clone(),
             action: "given its threads",
             cause: cause.into(),
-        })
+        })?;
+        store.backups = Some(Backups::new(place, Arc::clone(&store.slot), metrics, clock));
+        Ok(store)
     }
 
     /// Makes a store on an empty medium other than a file.
     pub fn create_on(medium: impl Medium, cache_bytes: usize) -> Result<(), Unopened> {
-        Opener { medium, cache_bytes }.create()
+        Opener { medium, cache_bytes, metrics: Arc::new(Metrics::new()) }.create()
     }
 
     /// Opens a store on a medium other than a file.
@@ -121,9 +168,15 @@ impl RedbStore {
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Unopened> {
-        let opener = Opener { medium, cache_bytes };
-        let (database, ledger) = opener.open()?;
+        let opener = Opener { medium, cache_bytes, metrics: Arc::clone(&metrics) };
+        let (database, ledger) = opener.open(Check::Header)?;
         Self::start(opener, database, ledger, Codec::default(), metrics, clock).map_err(Unopened::from)
+    }
+
+    /// Writes records anew that are not as they would be written today, some of those after this user; see
+    /// [`Renewed::next`]. What a record says is not changed.
+    pub async fn renew(&self, after: Option<UserId>) -> Result<Renewed, StoreError> {
+        self.write(move |reply| Operation::Renew(after, reply)).await
     }
 
     fn start<M: Medium>(
@@ -152,7 +205,7 @@ impl RedbStore {
         let nudge = queue.clone();
         // If the queue is full, the writer is about to find the same.
         let readers = Readers::start(&slot, move |generation| drop(nudge.try_send(Operation::Reopen(generation))));
-        let mut store = Self { slot, logins, readers: None, queue: Some(queue), writer: Some(writer) };
+        let mut store = Self { slot, logins, backups: None, readers: None, queue: Some(queue), writer: Some(writer) };
         store.readers = Some(readers?);
         Ok(store)
     }
@@ -269,6 +322,19 @@ impl UserStore for RedbStore {
         })
     }
 
+    fn start_backup(&self, name: Option<BackupName>) -> BoxFuture<'_, Result<BackupStart, StoreError>> {
+        Box::pin(async move {
+            match &self.backups {
+                Some(backups) => backups.start(name.as_ref()),
+                None => Err(StoreError::Unavailable("a store that is no file makes no backups".into())),
+            }
+        })
+    }
+
+    fn backup(&self) -> BoxFuture<'_, Result<Option<BackupView>, StoreError>> {
+        Box::pin(async { Ok(self.backups.as_ref().and_then(Backups::view)) })
+    }
+
     fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>> {
         Box::pin(self.read(|snapshot| schema::mode_of(&snapshot.meta)))
     }
@@ -291,6 +357,7 @@ impl UserStore for RedbStore {
 
 impl Drop for RedbStore {
     fn drop(&mut self) {
+        drop(self.backups.take());
         drop(self.readers.take());
         drop(self.queue.take());
         if let Some(writer) = self.writer.take() {

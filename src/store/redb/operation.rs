@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::activity::Activity;
 use super::fault::{Fault, SharedCause};
 use super::people::ResolveWritten;
+use super::renew::Renewed;
 use super::slot::Generation;
 use super::writes::{Batch, SaveWritten, Taken, UpdateWritten};
 use crate::domain::conflict::Resolution;
@@ -27,6 +28,8 @@ pub(super) enum Operation {
     Update(UserId, Version, UserChange, Reply<Updated>),
     Resolve(u64, Resolution, Reply<Resolved>),
     SetMode(Mode, Reply<()>),
+    /// Writes records anew, some of those after this one.
+    Renew(Option<UserId>, Reply<Renewed>),
     /// Writes times of logins that wait. Nobody waits for it.
     WriteLogins(Arc<Activity>),
     /// Shows that the writer works.
@@ -135,6 +138,10 @@ impl Operation {
                 let written = batch.keep_mode(mode);
                 finish(batch, reply, written, |(), _on_disk| ())
             }
+            Self::Renew(after, reply) => {
+                let written = batch.renew(after);
+                finish(batch, reply, written, |renewed, _on_disk| renewed)
+            }
             Self::WriteLogins(logins) => {
                 let taken = logins.take();
                 match batch.write_logins(&taken) {
@@ -161,6 +168,7 @@ impl Operation {
             Self::InsertNew(_, reply) => drop(reply.send(Err(error()))),
             Self::Update(_, _, _, reply) => drop(reply.send(Err(error()))),
             Self::Resolve(_, _, reply) => drop(reply.send(Err(error()))),
+            Self::Renew(_, reply) => drop(reply.send(Err(error()))),
             Self::SetMode(_, reply) | Self::Probe(reply) => drop(reply.send(Err(error()))),
             Self::WriteLogins(_) | Self::Reopen(_) => {}
         }

@@ -15,6 +15,7 @@ use std::thread::{self, JoinHandle};
 use ::redb::{Database, ReadableDatabase};
 use tokio::sync::oneshot;
 
+use super::checked::isolated;
 use super::fault::{Fault, panic_cause};
 use super::hurry::{Waits, hurried};
 use super::record::Codec;
@@ -103,8 +104,9 @@ impl Readers {
         }
         let place = self.slot.try_shared()?;
         let database = place.as_ref()?;
-        match hurried(|| work(&Lookups::of(&database.begin_read()?, &self.codec)?)) {
-            Ok(result) => result.ok(),
+        let read = || work(&Lookups::of(&database.begin_read()?, &self.codec)?);
+        match hurried(|| isolated(read)) {
+            Ok(result) => result.ok()?.ok(),
             Err(Waits::ForTheDisk) => None,
             Err(Waits::Perhaps) => {
                 self.may_hurry.store(false, Ordering::Relaxed);
@@ -163,8 +165,12 @@ fn run<V: View, T>(
         return Err(Fault::Storage("the store's file is closed after a failure".into()));
     };
     let read = || work(&V::of(&database.begin_read()?, codec)?);
-    // A page that went bad after the start makes redb panic in places; such a panic may also leave its locks poisoned.
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(Fault::Storage(panic_cause(panic))))
+    // A panic is a bug, and may have left locks of redb's poisoned. Damage of one block is neither.
+    match catch_unwind(AssertUnwindSafe(|| isolated(read))) {
+        Ok(Ok(result)) => result,
+        Ok(Err(damage)) => Err(Fault::Damage(damage.into())),
+        Err(panic) => Err(Fault::Storage(panic_cause(panic))),
+    }
 }
 
 impl Drop for Readers {

@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 
+use ::redb::Range;
 use uuid::Uuid;
 
 use super::fault::Fault;
@@ -13,7 +14,7 @@ use crate::service::ports::{Found, Lookup, NameHolder, UserPage, UserQuery};
 /// The largest page.
 const MAX_PAGE: usize = 1_000;
 
-/// As many names are looked at for one page; a page of a prefix that finds the same users over and over ends early.
+/// As many names are looked at for one page; a page of users with a great many names each ends early.
 const MAX_SCANNED: usize = 4_000;
 
 pub(super) fn find(snapshot: &Lookups, candidates: &Candidates) -> Result<Lookup, Fault> {
@@ -52,10 +53,7 @@ pub(super) fn find_public(snapshot: &Lookups, id: &str) -> Result<Option<User>, 
     }
 }
 
-pub(super) fn holders(
-    snapshot: &Snapshot,
-    names: &[NormalizedIdentifier],
-) -> Result<Vec<Option<NameHolder>>, Fault> {
+pub(super) fn holders(snapshot: &Snapshot, names: &[NormalizedIdentifier]) -> Result<Vec<Option<NameHolder>>, Fault> {
     let holder = |name: &NormalizedIdentifier| {
         let Some(id) = snapshot.aliases.get(name.as_key())? else { return Ok(None) };
         let user = user_of(&snapshot.users, id.value())?;
@@ -94,37 +92,107 @@ fn list_all(snapshot: &Snapshot, after: Option<&str>, limit: usize) -> Result<Us
     Ok(page)
 }
 
-/// By name, one kind after the other, each a range of the table of names. The cursor is the last name that was looked at. A user
-/// with several names of this prefix is shown under the first one alone.
+/// By name: the ranges of the three kinds, merged in the order of the names themselves, so that a user's several names mostly lie
+/// close together and a page costs as many rows as it shows users, times their names of this prefix. The cursor is the last
+/// name that was looked at. A user with several names of this prefix is shown under the first one alone.
 fn list_prefix(snapshot: &Snapshot, prefix: &str, after: Option<&str>, limit: usize) -> Result<UserPage, Fault> {
-    let mut page = UserPage { users: Vec::new(), next: None };
-    let mut starts = IdentifierKind::ALL.map(|kind| format!("{}{prefix}", kind.key_prefix()));
-    starts.sort();
-    let mut last: Option<String> = None;
-    let mut scanned = 0;
-    for start in &starts {
-        let from = match after {
-            Some(after) if after >= start.as_str() => Bound::Excluded(after),
-            Some(_) | None => Bound::Included(start.as_str()),
-        };
-        for row in snapshot.aliases.range::<&str>((from, Bound::Unbounded))? {
-            let (name, id) = row?;
-            if !name.value().starts_with(start.as_str()) {
-                break;
-            }
-            if page.users.len() == limit || scanned == MAX_SCANNED {
-                page.next = last;
-                return Ok(page);
-            }
-            scanned += 1;
-            let user = user_of(&snapshot.users, id.value())?;
-            let names = user.identifiers.iter().map(|alias| alias.normalized.as_key());
-            let shown_under = names.filter(|name| starts.iter().any(|start| name.starts_with(start.as_str()))).min();
-            if shown_under == Some(name.value()) {
-                page.users.push(user);
-            }
-            last = Some(name.value().to_owned());
-        }
-    }
-    Ok(page)
+    let after = match after.map(Name::of_key) {
+        None => None,
+        Some(Some(name)) => Some(name),
+        // None of ours: the listing ends rather than starting anew.
+        Some(None) => return Ok(UserPage { users: Vec::new(), next: None }),
+    };
+    page_of_names(snapshot, prefix, after, limit).map(|(page, _scanned)| page)
 }
+
+/// A name in the order of a listing: by its text, then by its kind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    text: String,
+    kind: IdentifierKind,
+}
+
+impl Name {
+    fn of_key(key: &str) -> Option<Self> {
+        let name = NormalizedIdentifier::from_key(key)?;
+        Some(Self { text: name.text().to_owned(), kind: name.kind() })
+    }
+
+    fn key(&self) -> String {
+        format!("{}{}", self.kind.key_prefix(), self.text)
+    }
+
+    /// Where the names of a kind begin that come after this one.
+    fn next_of(&self, kind: IdentifierKind) -> Bound<String> {
+        let key = format!("{}{}", kind.key_prefix(), self.text);
+        if kind > self.kind { Bound::Included(key) } else { Bound::Excluded(key) }
+    }
+}
+
+/// The page, and how many names were looked at for it.
+fn page_of_names(
+    snapshot: &Snapshot,
+    prefix: &str,
+    after: Option<Name>,
+    limit: usize,
+) -> Result<(UserPage, usize), Fault> {
+    let mut ranges = Vec::with_capacity(IdentifierKind::ALL.len());
+    for kind in IdentifierKind::ALL {
+        let first = format!("{}{prefix}", kind.key_prefix());
+        let from = match &after {
+            Some(name) if name.text.as_str() >= prefix => name.next_of(kind),
+            Some(_) | None => Bound::Included(first.clone()),
+        };
+        let from = from.as_ref().map(String::as_str);
+        let mut range =
+            NamesOfKind { rows: snapshot.aliases.range::<&str>((from, Bound::Unbounded))?, first, next: None };
+        range.advance()?;
+        ranges.push(range);
+    }
+    let mut page = UserPage { users: Vec::new(), next: None };
+    let mut last: Option<Name> = None;
+    let mut scanned = 0;
+    loop {
+        let smallest = ranges.iter_mut().filter(|range| range.next.is_some()).min_by(|a, b| a.next.cmp(&b.next));
+        let Some(range) = smallest else { return Ok((page, scanned)) };
+        if page.users.len() == limit || scanned == MAX_SCANNED {
+            page.next = last.map(|name| name.key());
+            return Ok((page, scanned));
+        }
+        let Some((name, id)) = range.next.take() else { return Ok((page, scanned)) };
+        range.advance()?;
+        scanned += 1;
+        let user = user_of(&snapshot.users, &id)?;
+        let names = user.identifiers.iter().map(|alias| (alias.normalized.text(), alias.normalized.kind()));
+        let shown_under = names.filter(|(text, _kind)| text.starts_with(prefix)).min();
+        if shown_under == Some((&name.text, name.kind)) {
+            page.users.push(user);
+        }
+        last = Some(name);
+    }
+}
+
+/// The names of one kind that begin alike, in order, with the next one at hand.
+struct NamesOfKind<'a> {
+    rows: Range<'a, &'static str, &'static IdBytes>,
+    first: String,
+    next: Option<(Name, IdBytes)>,
+}
+
+impl NamesOfKind<'_> {
+    fn advance(&mut self) -> Result<(), Fault> {
+        self.next = None;
+        if let Some(row) = self.rows.next() {
+            let (key, id) = row?;
+            if key.value().starts_with(&self.first) {
+                let name = Name::of_key(key.value());
+                let name = name.ok_or_else(|| Fault::damage("a name is none that was ever written"))?;
+                self.next = Some((name, *id.value()));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,8 @@ pub(super) type IdBytes = [u8; 16];
 
 /// [`UserId`] -> record, as [`super::record`] encodes it. Deleted users stay, as tombstones.
 pub(super) const USERS: TableDefinition<'_, &IdBytes, &[u8]> = TableDefinition::new("users");
-/// Key of a normalized identifier -> whose it is. Never reassigned, not even after a deletion.
+/// Key of a normalized identifier -> whose it is. Not even a deletion lets go of it: only an operator does. Where the record does not
+/// list the name, he took it from the user and keeps it from others.
 pub(super) const ALIASES: TableDefinition<'_, &str, &IdBytes> = TableDefinition::new("aliases");
 /// Key of a legacy id -> whose it is. Never reassigned either.
 pub(super) const LEGACY_IDS: TableDefinition<'_, &str, &IdBytes> = TableDefinition::new("legacy_ids");
@@ -69,6 +70,11 @@ impl<T> Users<T> {
     /// Reads a record.
     pub(super) fn decode(&self, id: UserId, bytes: &[u8]) -> Result<User, BadRecord> {
         self.codec.decode(id, bytes)
+    }
+
+    /// A record as it would be written today; `None` if it is that already.
+    pub(super) fn renewed(&self, id: UserId, bytes: &[u8]) -> Result<Option<Vec<u8>>, BadRecord> {
+        self.codec.renewed(id, bytes)
     }
 
     /// Makes the bytes of a record.

@@ -20,7 +20,7 @@ use ::redb::{Database, Durability, WriteTransaction};
 
 use super::activity::Activity;
 use super::fault::{Fault, SharedCause, panic_cause};
-use super::medium::{Medium, Opener};
+use super::medium::{Check, Medium, Opener};
 use super::operation::{Applied, Fate, OnDisk, Operation, Outcome};
 use super::schema::{Ledger, Tables};
 use super::slot::Slot;
@@ -241,7 +241,7 @@ impl<M: Medium> Writer<M> {
                 Ok(())
             }
             Err(cause) => {
-                let view = self.opener.open_view();
+                let view = self.opener.open_view(Check::Header).map(|(database, _ledger)| database);
                 self.slot.set_health(if view.is_ok() { StoreHealth::ReadOnly } else { StoreHealth::Down });
                 *place = view.ok();
                 Err(cause.into())

@@ -14,6 +14,7 @@ use super::activity;
 use super::conflicts;
 use super::fault::Fault;
 use super::people::{self, Row};
+use super::renew::{self, Renewed};
 use super::schema::{Ledger, Tables, find_user, keep_mode, own_id, user_of};
 use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::credential::{AbsentBecause, Credential};
@@ -213,6 +214,11 @@ impl<'txn> Batch<'txn> {
 
     pub(super) fn now(&self) -> UnixSeconds {
         self.workshop.clock.wall()
+    }
+
+    pub(super) fn renew(&mut self, after: Option<UserId>) -> Result<Renewed, Fault> {
+        let (changed, wrote) = (&mut self.changed, &mut self.operation_wrote);
+        renew::step(&mut self.tables, after, || (*changed, *wrote) = (true, true))
     }
 
     pub(super) fn write_logins(&mut self, taken: &activity::Taken) -> Result<(), Fault> {

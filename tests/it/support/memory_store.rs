@@ -292,8 +292,7 @@ impl State {
         self.last_conflict += 1;
         let number = self.last_conflict;
         let legacy_id = legacy_id.into();
-        let conflict =
-            Conflict { number, with, legacy_id, names, first_at: at, last_at: at, times: 1, decided: None };
+        let conflict = Conflict { number, with, legacy_id, names, first_at: at, last_at: at, times: 1, decided: None };
         self.conflicts.insert(number, conflict);
     }
 
