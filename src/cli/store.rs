@@ -219,9 +219,10 @@ fn report(inspection: &Inspection, terminal: &mut Terminal) -> std::io::Result<(
 }
 
 fn held(inspection: &Inspection) -> String {
-    let Inspection { records, names, legacy_ids, conflicts, findings: _, unnamed: _ } = inspection;
+    let Inspection { records, names, reserved, legacy_ids, conflicts, findings: _, unnamed: _ } = inspection;
+    let kept = if *reserved > 0 { format!(" ({} reserved)", text::count(*reserved)) } else { String::new() };
     let [records, names, legacy_ids, conflicts] = [records, names, legacy_ids, conflicts].map(|n| text::count(*n));
-    format!("{records} records, {names} names, {legacy_ids} legacy ids, {conflicts} conflicts")
+    format!("{records} records, {names} names{kept}, {legacy_ids} legacy ids, {conflicts} conflicts")
 }
 
 async fn backup(name: Option<String>, reach: &Reach, terminal: &mut Terminal) -> Ended {
