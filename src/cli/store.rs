@@ -97,7 +97,7 @@ impl StoreCommand {
 fn check(file: Option<&PathBuf>, config: &ConfigFile, terminal: &mut Terminal) -> Ended {
     let settings = config.load()?.store;
     let path = file.unwrap_or(&settings.path);
-    let checked = watched(terminal, "rows read", |watch| offline::check(path, &settings, watch))?;
+    let checked = watched(terminal, "records read", |watch| offline::check(path, &settings, watch))?;
     let style = terminal.style();
     let holds = held(&checked.inspection);
     if checked.inspection.is_clean() {

@@ -3,7 +3,7 @@
 //! ```text
 //! file      making and finding the file            medium, overlay  opening the database on it
 //! writer    group commit, recovery                 operation        a write and its answer
-//! writes    what each write does                   readers, reads   what each read does
+//! writes    what each write does                   readers, reads   what each read does; hurry: without waiting
 //! schema    tables and counts                      record, conflicts, activity, keys, renew, fault
 //! import    rows in bulk                           roster    who has not come over, by day
 //! people    what an operator does beyond a login
@@ -21,6 +21,7 @@ mod conflicts;
 mod copy;
 mod fault;
 mod file;
+mod hurry;
 mod import;
 mod inspect;
 mod keys;
@@ -89,7 +90,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use ::redb::Database;
+use ::redb::{Database, ReadableDatabase as _};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use uuid::ContextV7;
@@ -200,6 +201,19 @@ impl RedbStore {
         Self::start(opener, database, ledger, Codec::default(), metrics, clock).map_err(Unopened::from)
     }
 
+    /// Opens a store on a medium as a proxy does, looks at everything in it without starting any thread, and closes it. `each` is
+    /// shown every record that can be read.
+    pub fn inspect_on(
+        medium: impl Medium,
+        cache_bytes: usize,
+        each: &mut dyn FnMut(&User),
+    ) -> Result<Inspection, Unopened> {
+        let opener = Opener { medium, cache_bytes, metrics: Arc::new(Metrics::new()) };
+        let (database, _ledger) = opener.open(Check::Header)?;
+        let transaction = database.begin_read().map_err(fault::Fault::from)?;
+        Ok(inspect::inspect(&transaction, &Codec::default(), each))
+    }
+
     /// Writes records anew that are not as they would be written today, some of those after this user; see
     /// [`Renewed::next`]. What a record says is not changed.
     pub async fn renew(&self, after: Option<UserId>) -> Result<Renewed, StoreError> {
@@ -237,9 +251,19 @@ impl RedbStore {
         Ok(store)
     }
 
+    async fn look_up<T: Send + 'static>(
+        &self,
+        work: impl Fn(&schema::Lookups) -> Result<T, fault::Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match &self.readers {
+            Some(readers) => readers.look_up(work).await,
+            None => Err(StoreError::Unavailable("the store is being closed".into())),
+        }
+    }
+
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&schema::Snapshot) -> Result<T, fault::Fault> + Send + 'static,
+        work: impl Fn(&schema::Snapshot) -> Result<T, fault::Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         match &self.readers {
             Some(readers) => readers.read(work).await,
@@ -270,16 +294,16 @@ impl RedbStore {
 impl UserStore for RedbStore {
     fn find<'a>(&'a self, candidates: &'a Candidates) -> BoxFuture<'a, Result<Lookup, StoreError>> {
         let candidates = candidates.clone();
-        Box::pin(self.read(move |snapshot| reads::find(snapshot, &candidates)))
+        Box::pin(self.look_up(move |tables| reads::find(tables, &candidates)))
     }
 
     fn find_public<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<User>, StoreError>> {
         let id = id.to_owned();
-        Box::pin(self.read(move |snapshot| reads::find_public(snapshot, &id)))
+        Box::pin(self.look_up(move |tables| reads::find_public(tables, &id)))
     }
 
     fn user(&self, id: UserId) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
-        Box::pin(self.read(move |snapshot| schema::find_user(&snapshot.users, id.0.as_bytes())))
+        Box::pin(self.look_up(move |tables| schema::find_user(&tables.users, id.0.as_bytes())))
     }
 
     fn save_proven(&self, proven: ProvenUser) -> BoxFuture<'_, Result<Saved, StoreError>> {

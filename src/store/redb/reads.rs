@@ -6,7 +6,7 @@ use ::redb::Range;
 use uuid::Uuid;
 
 use super::fault::Fault;
-use super::schema::{IdBytes, Ledger, Snapshot, find_user, own_id, user_of};
+use super::schema::{IdBytes, Ledger, Lookups, Snapshot, find_user, own_id, user_of};
 use crate::domain::identifier::{Candidates, IdentifierKind, NormalizedIdentifier};
 use crate::domain::user::{User, UserId};
 use crate::service::ports::{Found, Lookup, NameHolder, UserPage, UserQuery};
@@ -17,7 +17,7 @@ const MAX_PAGE: usize = 1_000;
 /// As many names are looked at for one page; a page of users with a great many names each ends early.
 const MAX_SCANNED: usize = 4_000;
 
-pub(super) fn find(snapshot: &Snapshot, candidates: &Candidates) -> Result<Lookup, Fault> {
+pub(super) fn find(snapshot: &Lookups, candidates: &Candidates) -> Result<Lookup, Fault> {
     let mut bearers: Vec<User> = Vec::new();
     for key in candidates.keys() {
         let Some(id) = snapshot.aliases.get(key.as_key())? else { continue };
@@ -43,7 +43,7 @@ pub(super) fn find(snapshot: &Snapshot, candidates: &Candidates) -> Result<Looku
     Ok(Lookup { found, revision: Ledger::revision(&snapshot.meta)? })
 }
 
-pub(super) fn find_public(snapshot: &Snapshot, id: &str) -> Result<Option<User>, Fault> {
+pub(super) fn find_public(snapshot: &Lookups, id: &str) -> Result<Option<User>, Fault> {
     if let Some(holder) = snapshot.legacy_ids.get(id)? {
         return user_of(&snapshot.users, holder.value()).map(Some);
     }
