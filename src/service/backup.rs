@@ -12,7 +12,9 @@ pub struct BackupName(String);
 
 /// A name that could lead elsewhere, or that a shell would stumble over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a backup's name is up to {MAX_NAME_BYTES} letters, digits, dots, hyphens and underscores, and begins with a letter or a digit")]
+#[error(
+    "a backup's name is up to {MAX_NAME_BYTES} letters, digits, dots, hyphens and underscores, and begins with a letter or a digit"
+)]
 pub struct BadBackupName;
 
 impl BackupName {

@@ -573,7 +573,8 @@ fn r96_a_write_that_meets_damage_is_refused_and_the_store_goes_on() {
             disk.flip(block * 4_096 + 2_000);
             let damaged = disk.block(block);
             let name = format!("new{block}@x.y");
-            let ended = store.save_proven(proven(1_000 + block as u64, &[email(&name)], "new", Version(u64::MAX))).await;
+            let ended =
+                store.save_proven(proven(1_000 + block as u64, &[email(&name)], "new", Version(u64::MAX))).await;
             match ended {
                 Ok(Saved::Created(_)) => saved += 1,
                 Ok(other) => panic!("block {block}: {other:?}"),

@@ -229,7 +229,8 @@ async fn r99_a_damaged_backup_is_refused_and_the_store_stays_as_it_is() {
     // A flip in any one of its blocks, too, is refused or harmless.
     let whole = fs::read(&good).expect("the backup");
     let mut met = 0;
-    for block in (0..whole.len() / 4_096).filter(|block| whole[block * 4_096..][..4_096].iter().any(|byte| *byte != 0)) {
+    for block in (0..whole.len() / 4_096).filter(|block| whole[block * 4_096..][..4_096].iter().any(|byte| *byte != 0))
+    {
         let mut damaged = whole.clone();
         damaged[block * 4_096 + 100] ^= 0x20;
         fs::write(&bad, damaged).expect("a file");
@@ -243,7 +244,12 @@ async fn r99_a_damaged_backup_is_refused_and_the_store_stays_as_it_is() {
         assert_eq!(refused.code, Some(1), "{refused:?}");
     }
     assert!(fs::read(site.store()).expect("the store") == before, "untouched");
-    assert_eq!(site.files(".").iter().filter(|name| name.starts_with("users.redb")).count(), 2, "{:?}", site.files("."));
+    assert_eq!(
+        site.files(".").iter().filter(|name| name.starts_with("users.redb")).count(),
+        2,
+        "{:?}",
+        site.files(".")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -257,11 +263,7 @@ async fn r99_a_restore_never_touches_a_live_store_and_keeps_the_one_it_replaces(
     let backup = text(&site.backup("one"));
     site.migrate(&mut process, 2_000..2_003).await;
 
-    for arguments in [
-        &["store", "restore", &backup, "--replace"][..],
-        &["store", "compact"],
-        &["store", "check"],
-    ] {
+    for arguments in [&["store", "restore", &backup, "--replace"][..], &["store", "compact"], &["store", "check"]] {
         let refused = site.run(arguments);
         assert_eq!(refused.code, Some(1), "{arguments:?}: {refused:?}");
         assert!(refused.stderr.contains("in use by another process"), "{arguments:?}: {refused:?}");

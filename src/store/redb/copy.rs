@@ -7,7 +7,9 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use ::redb::{Database, Durability, Key, ReadTransaction, ReadableTable as _, TableDefinition, TableHandle as _, Value};
+use ::redb::{
+    Database, Durability, Key, ReadTransaction, ReadableTable as _, TableDefinition, TableHandle as _, Value,
+};
 use twox_hash::XxHash3_128;
 
 use super::checked::isolated;
@@ -292,8 +294,8 @@ fn insert<K: Key + 'static, V: Value + 'static>(
 mod tests {
     use std::sync::Arc;
 
-    use ::redb::{Builder, ReadableDatabase as _};
     use ::redb::backends::InMemoryBackend;
+    use ::redb::{Builder, ReadableDatabase as _};
 
     use super::*;
     use crate::store::redb::schema::initialise;

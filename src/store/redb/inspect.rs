@@ -122,15 +122,25 @@ fn users(
 }
 
 fn names(snapshot: &Snapshot, seen: &mut Inspection) -> Result<(), Fault> {
-    each_holder(&snapshot.aliases, snapshot, seen, "a name", |seen| &mut seen.names, |user, key| {
-        user.identifiers.iter().any(|name| name.normalized.as_key() == key)
-    })
+    each_holder(
+        &snapshot.aliases,
+        snapshot,
+        seen,
+        "a name",
+        |seen| &mut seen.names,
+        |user, key| user.identifiers.iter().any(|name| name.normalized.as_key() == key),
+    )
 }
 
 fn legacy_ids(snapshot: &Snapshot, seen: &mut Inspection) -> Result<(), Fault> {
-    each_holder(&snapshot.legacy_ids, snapshot, seen, "a legacy id", |seen| &mut seen.legacy_ids, |user, key| {
-        user.legacy_id.as_ref().is_some_and(|id| id.as_key() == key)
-    })
+    each_holder(
+        &snapshot.legacy_ids,
+        snapshot,
+        seen,
+        "a legacy id",
+        |seen| &mut seen.legacy_ids,
+        |user, key| user.legacy_id.as_ref().is_some_and(|id| id.as_key() == key),
+    )
 }
 
 /// Follows each row to its user.
@@ -160,11 +170,7 @@ fn each_holder(
     Ok(())
 }
 
-fn conflicts(
-    snapshot: &Snapshot,
-    transaction: &ReadTransaction,
-    seen: &mut Inspection,
-) -> Result<(), Fault> {
+fn conflicts(snapshot: &Snapshot, transaction: &ReadTransaction, seen: &mut Inspection) -> Result<(), Fault> {
     for row in snapshot.conflicts.iter()? {
         let (number, bytes) = row?;
         seen.conflicts += 1;

@@ -206,11 +206,7 @@ pub enum Replace {
     KeepAside,
 }
 
-fn look(
-    database: &Database,
-    settings: &StoreSettings,
-    each: &mut dyn FnMut(&User),
-) -> Result<Inspection, Unopened> {
+fn look(database: &Database, settings: &StoreSettings, each: &mut dyn FnMut(&User)) -> Result<Inspection, Unopened> {
     let transaction = database.begin_read().map_err(Fault::from)?;
     let codec = Codec::new(settings.keys.sealing.clone());
     Ok(inspect(&transaction, &codec, each))

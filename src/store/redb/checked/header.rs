@@ -8,8 +8,8 @@ use std::io::{Error, ErrorKind, Result};
 
 use ::redb::StorageBackend;
 
-use super::layout::{BLOCK, number, put, sum};
 use super::Damage;
+use super::layout::{BLOCK, number, put, sum};
 
 /// What a disk writes at once.
 const SECTOR: usize = 512;
@@ -51,7 +51,9 @@ impl Header {
         match best {
             Some(header) => {
                 if spoilt + untouched > 0 {
-                    tracing::warn!("one of the two copies of the header of the store's file was damaged; the other one is whole");
+                    tracing::warn!(
+                        "one of the two copies of the header of the store's file was damaged; the other one is whole"
+                    );
                 }
                 Ok(header)
             }

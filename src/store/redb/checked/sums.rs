@@ -123,12 +123,7 @@ impl Sums {
     }
 
     /// The block of a group, brought to memory if need be.
-    fn slot_of<'held>(
-        &self,
-        held: &'held mut Held,
-        base: &impl StorageBackend,
-        group: u64,
-    ) -> Result<&'held mut Slot> {
+    fn slot_of<'held>(&self, held: &'held mut Held, base: &impl StorageBackend, group: u64) -> Result<&'held mut Slot> {
         if held.slot(group).is_none() {
             let place = match held.room(self.limit) {
                 Some(place) => place,

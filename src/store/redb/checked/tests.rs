@@ -314,9 +314,20 @@ fn each_damaged_block_is_counted_each_time_it_is_met() {
 /// One thing that redb does to its file.
 #[derive(Debug, Clone)]
 enum Step {
-    Write { block: u64, blocks: u64, fill: u8 },
-    Patch { at: u64, length: usize, fill: u8 },
-    Header { at: usize, fill: u8 },
+    Write {
+        block: u64,
+        blocks: u64,
+        fill: u8,
+    },
+    Patch {
+        at: u64,
+        length: usize,
+        fill: u8,
+    },
+    Header {
+        at: usize,
+        fill: u8,
+    },
     Length(u64),
     Sync,
     /// Everything that was not synced is gone from memory, as after a kill.
