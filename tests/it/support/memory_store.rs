@@ -382,7 +382,7 @@ impl State {
     }
 
     fn find_public(&self, id: &str) -> Option<User> {
-        let ours = || id.parse().ok().map(UserId);
+        let ours = || id.parse().ok().filter(|own: &Uuid| own.to_string() == id).map(UserId);
         let user = self.by_legacy_id.get(id).copied().or_else(ours).and_then(|id| self.users.get(&id));
         user.map(copy)
     }
