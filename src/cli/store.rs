@@ -97,7 +97,7 @@ impl StoreCommand {
 fn check(file: Option<&PathBuf>, config: &ConfigFile, terminal: &mut Terminal) -> Ended {
     let settings = config.load()?.store;
     let path = file.unwrap_or(&settings.path);
-    let checked = watched(terminal, "rows read", |watch| offline::check(path, &settings, watch))?;
+    let checked = watched(terminal, "records read", |watch| offline::check(path, &settings, watch))?;
     let style = terminal.style();
     let holds = held(&checked.inspection);
     if checked.inspection.is_clean() {
@@ -271,7 +271,7 @@ mod tests {
             (1_023, "1,023 bytes"),
             (1_024, "1.0 KiB"),
             (1_600_000, "1.5 MiB"),
-            (5_476_083_302, "5.1 GiB"),
+            (5_480_000_000, "5.1 GiB"),
             (u64::MAX, "16777215.9 TiB"),
         ] {
             assert_eq!(size(bytes), shown);

@@ -80,6 +80,8 @@ struct State {
     /// Syncs wait while it is closed.
     gate_closed: bool,
     waiting_at_gate: usize,
+    /// What a power cut leaves is nobody's concern: nothing is remembered for it.
+    never_cut: bool,
 }
 
 /// The disk. Clones are the same disk.
@@ -92,6 +94,14 @@ impl Disk {
         let disk = Self::default();
         disk.state().durable.clone_from(&image);
         disk.state().live = image;
+        disk
+    }
+
+    /// A disk that holds this and does not lose power again: far cheaper, for who opens many.
+    pub(crate) fn never_cut(image: Vec<u8>) -> Self {
+        let disk = Self::default();
+        disk.state().live = image;
+        disk.state().never_cut = true;
         disk
     }
 
@@ -238,17 +248,20 @@ fn survivors(durable: &[u8], pending: &[Call], dice: &mut Dice) -> Vec<u8> {
     image
 }
 
-/// The images that power cuts leave during a trace that began with `durable`: for each number of calls that had been made, one.
+/// The images that power cuts leave during a trace that began with `durable`: for each number of calls that had been made, some.
 pub(crate) fn power_cuts(
     durable: Vec<u8>,
     trace: &[Call],
     dice: &mut Dice,
+    cuts: usize,
     mut each: impl FnMut(usize, Vec<u8>, &mut Dice),
 ) {
     let (mut durable, mut live) = (durable.clone(), durable);
     let mut pending = Vec::new();
     for (made, call) in trace.iter().enumerate() {
-        each(made, survivors(&durable, &pending, dice), dice);
+        for _ in 0..cuts {
+            each(made, survivors(&durable, &pending, dice), dice);
+        }
         apply(&mut live, call);
         match call {
             Call::Sync => {
@@ -279,7 +292,9 @@ impl State {
         if let Some(trace) = &mut self.trace {
             trace.push(call.clone());
         }
-        self.pending.push(call);
+        if !self.never_cut {
+            self.pending.push(call);
+        }
     }
 }
 
@@ -319,8 +334,10 @@ impl StorageBackend for Disk {
         if let Some(trace) = &mut state.trace {
             trace.push(Call::Sync);
         }
-        state.durable = state.live.clone();
-        state.pending.clear();
+        if !state.never_cut {
+            state.durable = state.live.clone();
+            state.pending.clear();
+        }
         Ok(())
     }
 

@@ -50,6 +50,7 @@ mod store;
 mod store_command;
 mod store_file;
 mod store_people;
+mod store_upgrade;
 mod support;
 mod tls;
 mod web_login;

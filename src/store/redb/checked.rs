@@ -21,6 +21,7 @@
 //! [`isolated`] a read that fails for one block alone unwinds to there instead, through redb's code, which holds no lock while it
 //! reads. Outside, the error is returned like any other.
 
+mod calm;
 mod header;
 mod layout;
 mod sums;
@@ -35,6 +36,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ::redb::{BackendError, StorageBackend};
 
+use self::calm::Calm;
 use self::header::Header;
 pub(super) use self::header::ROOM as HEADER_ROOM;
 pub(super) use self::layout::BLOCK;
@@ -110,7 +112,7 @@ pub(super) fn isolated<T>(work: impl FnOnce() -> T) -> std::result::Result<T, Da
 
 /// A file whose blocks are verified as they are read.
 pub(super) struct Checked<B> {
-    base: B,
+    base: Calm<B>,
     /// Part of every checksum, so that a block of another store, or an old block of a copy of this one, is none of this one's.
     salt: u64,
     sums: Sums,
@@ -129,6 +131,7 @@ pub(super) fn shares(cache_bytes: usize) -> (usize, usize) {
 impl<B: StorageBackend> Checked<B> {
     /// Over a file of this layout. Reads its preamble and nothing else: whoever has the file open may still be writing it.
     pub(super) fn open(base: B, sum_blocks: usize, metrics: Arc<Metrics>) -> Result<Self> {
+        let base = Calm(base);
         if base.len()? < BLOCK as u64 {
             return Err(Damage::Length(base.len()?).into());
         }
@@ -140,13 +143,13 @@ impl<B: StorageBackend> Checked<B> {
 
     /// Over an empty file, which it gives this layout. redb finds a file of no length.
     pub(super) fn create(base: B, sum_blocks: usize, metrics: Arc<Metrics>) -> Result<Self> {
-        let preamble = Preamble::new();
+        let (base, preamble) = (Calm(base), Preamble::new());
         base.set_len(BLOCK as u64)?;
         base.write(0, &preamble.encode())?;
         Ok(Self::over(base, preamble.salt, sum_blocks, metrics))
     }
 
-    fn over(base: B, salt: u64, sum_blocks: usize, metrics: Arc<Metrics>) -> Self {
+    fn over(base: Calm<B>, salt: u64, sum_blocks: usize, metrics: Arc<Metrics>) -> Self {
         Self { base, salt, sums: Sums::new(sum_blocks), header: Mutex::default(), met: Mutex::default(), metrics }
     }
 
@@ -309,7 +312,7 @@ impl<B: StorageBackend> StorageBackend for Checked<B> {
 
 impl<B: fmt::Debug> fmt::Debug for Checked<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Checked").field("base", &self.base).finish_non_exhaustive()
+        f.debug_struct("Checked").field("base", &self.base.0).finish_non_exhaustive()
     }
 }
 

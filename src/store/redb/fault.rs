@@ -49,6 +49,14 @@ impl Fault {
         }
     }
 
+    /// Whether it was another call that failed: redb refuses all work until the file is opened again.
+    pub(super) fn is_of_another_call(&self) -> bool {
+        match self {
+            Self::Storage(cause) => matches!(cause.downcast_ref::<StorageError>(), Some(StorageError::PreviousIo)),
+            Self::Damage(_) | Self::Refused(_) => false,
+        }
+    }
+
     /// Whether the file has to be opened again before it is used on.
     pub(super) fn needs_reopening(&self) -> bool {
         match self {
@@ -63,7 +71,7 @@ impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Damage(cause) => Self::Corrupt(cause),
-            Fault::Storage(cause) if is_damage(&cause) => Self::Corrupt(cause),
+            Fault::Storage(cause) if is_damage(&*cause) => Self::Corrupt(cause),
             Fault::Storage(cause) | Fault::Refused(cause) => Self::Unavailable(cause),
         }
     }
@@ -94,7 +102,7 @@ impl From<TransactionError> for Fault {
 
 impl From<CommitError> for Fault {
     fn from(error: CommitError) -> Self {
-        Self::Storage(error.into())
+        if let CommitError::Storage(error) = error { error.into() } else { Self::Storage(error.into()) }
     }
 }
 
@@ -110,13 +118,20 @@ impl From<BadRecord> for Fault {
 }
 
 /// Whether a block was met that is not what was written.
-fn is_damage(cause: &Cause) -> bool {
+fn is_damage(cause: &(dyn StdError + 'static)) -> bool {
     cause.downcast_ref::<std::io::Error>().and_then(Damage::of).is_some()
 }
 
 /// One cause that several callers are told: all whose writes shared a commit.
 #[derive(Debug, Clone)]
 pub(super) struct SharedCause(Arc<dyn StdError + Send + Sync>);
+
+impl SharedCause {
+    /// Whether a block was met that is not what was written: opening the file again heals nothing, and nothing else is wrong with it.
+    pub(super) fn is_damage(&self) -> bool {
+        is_damage(&*self.0)
+    }
+}
 
 impl From<Cause> for SharedCause {
     fn from(cause: Cause) -> Self {

@@ -46,8 +46,10 @@ pub(super) fn open(
         mark(path).map_err(failed("created"))?;
     }
     restrict(path);
-    upgrade::if_due(path, settings.cache_bytes, metrics)
-        .map_err(|unopened| at(path, "brought to today's layout", unopened))?;
+    if upgrade::is_due(path).map_err(failed("opened"))? {
+        let upgraded = upgrade::run(path, settings.cache_bytes, metrics);
+        upgraded.map_err(|unopened| at(path, "brought to today's layout", unopened))?;
+    }
     let (database, ledger) = opener.open(Check::Header).map_err(|unopened| at(path, "opened", unopened))?;
     if !fresh && let Err(error) = mark(path) {
         tracing::warn!(path = %marker.display(), %error, "cannot write down that the store was made here; should its file \

@@ -63,8 +63,8 @@ impl Inspection {
     }
 }
 
-/// Looks at everything. `tick` is told of each row.
-pub(super) fn inspect(transaction: &ReadTransaction, codec: &Codec, tick: &mut dyn FnMut()) -> Inspection {
+/// Looks at everything. `each` is shown every record that can be read.
+pub(super) fn inspect(transaction: &ReadTransaction, codec: &Codec, each: &mut dyn FnMut(&User)) -> Inspection {
     let mut seen = Inspection::default();
     let mut snapshot = None;
     seen.part("the list of tables", |_| {
@@ -73,10 +73,10 @@ pub(super) fn inspect(transaction: &ReadTransaction, codec: &Codec, tick: &mut d
     });
     let Some(snapshot) = snapshot else { return seen };
     let mut counted = Ledger::default();
-    let whole = seen.part("the table of users", |seen| users(&snapshot, seen, &mut counted, tick));
-    let also = seen.part("the table of names", |seen| names(&snapshot, seen, tick));
-    let too = seen.part("the table of legacy ids", |seen| legacy_ids(&snapshot, seen, tick));
-    let pairs = seen.part("the table of conflicts", |seen| conflicts(&snapshot, transaction, seen, tick));
+    let whole = seen.part("the table of users", |seen| users(&snapshot, seen, &mut counted, each));
+    let also = seen.part("the table of names", |seen| names(&snapshot, seen));
+    let too = seen.part("the table of legacy ids", |seen| legacy_ids(&snapshot, seen));
+    let pairs = seen.part("the table of conflicts", |seen| conflicts(&snapshot, transaction, seen));
     if whole && also && too && pairs {
         counted.counts.conflicts = seen.conflicts;
         seen.part("the table of counts", |seen| counts(&snapshot, seen, counted));
@@ -88,11 +88,10 @@ fn users(
     snapshot: &Snapshot,
     seen: &mut Inspection,
     counted: &mut Ledger,
-    tick: &mut dyn FnMut(),
+    each: &mut dyn FnMut(&User),
 ) -> Result<(), Fault> {
     for row in snapshot.users.iter()? {
         let (key, bytes) = row?;
-        tick();
         seen.records += 1;
         let id = UserId(Uuid::from_bytes(*key.value()));
         let user = match snapshot.users.decode(id, bytes.value()) {
@@ -102,6 +101,7 @@ fn users(
                 continue;
             }
         };
+        each(&user);
         counted.count_in(&user);
         counted.revision = counted.revision.max(user.version.0);
         for name in &user.identifiers {
@@ -123,24 +123,22 @@ fn users(
     Ok(())
 }
 
-fn names(snapshot: &Snapshot, seen: &mut Inspection, tick: &mut dyn FnMut()) -> Result<(), Fault> {
+fn names(snapshot: &Snapshot, seen: &mut Inspection) -> Result<(), Fault> {
     each_holder(
         &snapshot.aliases,
         snapshot,
         seen,
-        tick,
         "a name",
         |seen| &mut seen.names,
         |user, key| user.identifiers.iter().any(|name| name.normalized.as_key() == key),
     )
 }
 
-fn legacy_ids(snapshot: &Snapshot, seen: &mut Inspection, tick: &mut dyn FnMut()) -> Result<(), Fault> {
+fn legacy_ids(snapshot: &Snapshot, seen: &mut Inspection) -> Result<(), Fault> {
     each_holder(
         &snapshot.legacy_ids,
         snapshot,
         seen,
-        tick,
         "a legacy id",
         |seen| &mut seen.legacy_ids,
         |user, key| user.legacy_id.as_ref().is_some_and(|id| id.as_key() == key),
@@ -152,14 +150,12 @@ fn each_holder(
     rows: &ReadOnlyTable<&'static str, &'static IdBytes>,
     snapshot: &Snapshot,
     seen: &mut Inspection,
-    tick: &mut dyn FnMut(),
     what: &str,
     count: impl Fn(&mut Inspection) -> &mut u64,
     mut bears: impl FnMut(&User, &str) -> bool,
 ) -> Result<(), Fault> {
     for row in rows.iter()? {
         let (key, holder) = row?;
-        tick();
         *count(seen) += 1;
         let id = UserId(Uuid::from_bytes(*holder.value()));
         // By itself, so that a record that cannot be read does not hide the others.
@@ -176,15 +172,9 @@ fn each_holder(
     Ok(())
 }
 
-fn conflicts(
-    snapshot: &Snapshot,
-    transaction: &ReadTransaction,
-    seen: &mut Inspection,
-    tick: &mut dyn FnMut(),
-) -> Result<(), Fault> {
+fn conflicts(snapshot: &Snapshot, transaction: &ReadTransaction, seen: &mut Inspection) -> Result<(), Fault> {
     for row in snapshot.conflicts.iter()? {
         let (number, bytes) = row?;
-        tick();
         match conflicts::decode(number.value(), bytes.value()) {
             Ok(conflict) => {
                 seen.conflicts += u64::from(conflict.decided.is_none());

@@ -85,7 +85,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use ::redb::Database;
+use ::redb::{Database, ReadableDatabase as _};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use uuid::ContextV7;
@@ -172,6 +172,19 @@ impl RedbStore {
         Self::start(opener, database, ledger, Codec::default(), metrics, clock).map_err(Unopened::from)
     }
 
+    /// Opens a store on a medium as a proxy does, looks at everything in it without starting any thread, and closes it. `each` is
+    /// shown every record that can be read.
+    pub fn inspect_on(
+        medium: impl Medium,
+        cache_bytes: usize,
+        each: &mut dyn FnMut(&User),
+    ) -> Result<Inspection, Unopened> {
+        let opener = Opener { medium, cache_bytes, metrics: Arc::new(Metrics::new()) };
+        let (database, _ledger) = opener.open(Check::Header)?;
+        let transaction = database.begin_read().map_err(fault::Fault::from)?;
+        Ok(inspect::inspect(&transaction, &Codec::default(), each))
+    }
+
     /// Writes records anew that are not as they would be written today, some of those after this user; see
     /// [`Renewed::next`]. What a record says is not changed.
     pub async fn renew(&self, after: Option<UserId>) -> Result<Renewed, StoreError> {
@@ -211,7 +224,7 @@ impl RedbStore {
 
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&schema::Snapshot) -> Result<T, fault::Fault> + Send + 'static,
+        work: impl Fn(&schema::Snapshot) -> Result<T, fault::Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         match &self.readers {
             Some(readers) => readers.read(work).await,

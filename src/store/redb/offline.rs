@@ -22,14 +22,15 @@ use super::inspect::{Inspection, inspect};
 use super::keys;
 use super::medium::{Check, FileMedium, Medium as _, Unopened};
 use super::record::Codec;
+use crate::domain::user::User;
 use crate::service::ports::Cause;
 use crate::store::{OpenError, StoreSettings};
 use crate::telemetry::{Metrics, WithCauses};
 
-/// Told, now and then, how many rows are done, and of how many if that is known.
+/// Told, now and then, how much is done, and of how much if that is known.
 pub type Watch<'a> = &'a mut dyn FnMut(u64, Option<u64>);
 
-/// Rows between two words to who watches.
+/// Records between two words to who watches.
 const TICK: u64 = 10_000;
 
 /// How often who watches is told while something else does the work.
@@ -104,7 +105,7 @@ pub fn check(path: &Path, settings: &StoreSettings, watch: Watch<'_>) -> Result<
     let metrics = Arc::new(Metrics::new());
     let mut done = 0;
     let inspection = match opener(path, settings.cache_bytes, &metrics).open_view(Check::EveryPage) {
-        Ok((database, _ledger)) => look(&database, path, settings, &mut || {
+        Ok((database, _ledger)) => look(&database, path, settings, &mut |_user| {
             done += 1;
             if done % TICK == 0 {
                 watch(done, None);
@@ -160,7 +161,7 @@ pub fn restore(
     let metrics = Arc::new(Metrics::new());
     let view = opener(backup, settings.cache_bytes, &metrics).open_view(Check::EveryPage);
     let (database, _ledger) = view.map_err(|unopened| at(backup, "read", unopened))?;
-    let inspection = look(&database, backup, settings, &mut || {})?;
+    let inspection = look(&database, backup, settings, &mut |_user| {})?;
     if !inspection.is_clean() {
         return Err(OfflineError::Damaged { path: backup.to_owned(), inspection: Box::new(inspection) });
     }
@@ -210,12 +211,12 @@ fn look(
     database: &Database,
     path: &Path,
     settings: &StoreSettings,
-    tick: &mut dyn FnMut(),
+    each: &mut dyn FnMut(&User),
 ) -> Result<Inspection, OpenError> {
     keys::admit(database, &settings.keys).map_err(|refused| not_admitted(path, refused))?;
     let transaction = database.begin_read().map_err(|error| at(path, "read", Fault::from(error).into()))?;
     let codec = Codec::new(settings.keys.sealing.clone());
-    Ok(inspect(&transaction, &codec, tick))
+    Ok(inspect(&transaction, &codec, each))
 }
 
 /// Copies a state beside a path, and reads the copy back.

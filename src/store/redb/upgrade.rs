@@ -26,11 +26,15 @@ use crate::telemetry::Metrics;
 /// As much is copied at once, in bytes.
 const CHUNK: usize = 1 << 20;
 
-/// Brings the file to today's layout if it has the first one.
-pub(super) fn if_due(path: &Path, cache_bytes: usize, metrics: &Arc<Metrics>) -> Result<(), Unopened> {
-    if !is_due(path)? {
-        return Ok(());
-    }
+/// Whether this is a plain redb file.
+pub(super) fn is_due(path: &Path) -> io::Result<bool> {
+    let mut first = Vec::new();
+    File::open(path)?.take(16).read_to_end(&mut first)?;
+    Ok(kind_of(&first) == Kind::PlainRedb)
+}
+
+/// Brings a file of the first layout to today's.
+pub(super) fn run(path: &Path, cache_bytes: usize, metrics: &Arc<Metrics>) -> Result<(), Unopened> {
     tracing::info!(store = %path.display(), "the store has the layout of an older version; it is checked whole and copied");
     check(path, cache_bytes)?;
     let old = locked(path)?;
@@ -51,13 +55,6 @@ pub(super) fn if_due(path: &Path, cache_bytes: usize, metrics: &Arc<Metrics>) ->
     tracing::info!(store = %path.display(), old = %kept.display(), "the store has today's layout; the old file was kept, and can \
         be removed");
     Ok(())
-}
-
-/// Whether this is a plain redb file.
-pub(super) fn is_due(path: &Path) -> io::Result<bool> {
-    let mut first = Vec::new();
-    File::open(path)?.take(16).read_to_end(&mut first)?;
-    Ok(kind_of(&first) == Kind::PlainRedb)
 }
 
 /// Has redb verify every page of the old file, and finish or undo what a crash interrupted.
