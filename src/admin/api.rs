@@ -1,4 +1,4 @@
-//! `/api/v1`: JSON for the CLI and for scripts, each handler behind the token.
+//! `/api/v1`: JSON for the CLI and for scripts, each handler behind the token. What concerns one user or a conflict is in `people`.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::permit::AdminPermit;
 use super::problem::Problem;
 use super::roster::{self, Forget, ForgottenCount, StragglerList, StragglersRequest};
 use super::state::AdminState;
-use super::view::{ModeChange, ModeView, Status, UserDetail, UserList};
+use super::view::{ModeChange, ModeView, Status, UserList};
 
 type Answer<T> = Result<Json<T>, Problem>;
 type Shared = State<Arc<AdminState>>;
@@ -43,15 +43,6 @@ async fn users(
 ) -> Answer<UserList> {
     let Query(request) = query?;
     Ok(Json(operate::list_users(&state, &permit, request).await?))
-}
-
-async fn user(
-    State(state): Shared,
-    permit: AdminPermit,
-    id: Result<Path<String>, PathRejection>,
-) -> Answer<UserDetail> {
-    let Path(id) = id?;
-    Ok(Json(operate::show_user(&state, &permit, &id).await?))
 }
 
 async fn mode(State(state): Shared, permit: AdminPermit) -> Json<ModeView> {

@@ -7,6 +7,7 @@
 pub mod client_addr;
 pub mod clock;
 pub mod coarse_name;
+pub mod conflict;
 pub mod credential;
 pub mod forecast;
 pub mod identifier;
@@ -14,6 +15,7 @@ pub mod import;
 pub mod json;
 pub mod login;
 pub mod mode;
+pub mod outlook;
 pub mod password;
 pub mod password_life;
 pub mod portable;
