@@ -26,7 +26,6 @@ pub(super) fn routes() -> Router<Arc<AdminState>> {
             "/api/v1/users/import",
             get(import::terms).post(import::take).layer(DefaultBodyLimit::max(import::MAX_BYTES)),
         )
-        .route("/api/v1/users/{id}", get(user))
         .route("/api/v1/mode", get(mode).put(set_mode))
         .route("/api/v1/stragglers", get(stragglers))
         .route("/api/v1/roster/forget", post(forget))

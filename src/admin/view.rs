@@ -273,7 +273,7 @@ pub struct UserDetail {
     pub last_login_at: Option<Timestamp>,
     /// What a roster said of him.
     #[serde(default)]
-    pub roster: Option<RosterView>,
+    pub roster: Option<RosterFacts>,
     /// The rules that made his keys.
     pub normalization_version: u16,
     /// Legacy's profile; what may be a secret is blanked.
@@ -327,7 +327,7 @@ impl HashView {
 
 /// What a roster said of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RosterView {
+pub struct RosterFacts {
     /// When legacy last saw him.
     pub last_seen: Option<Timestamp>,
     /// What he is worth, in whatever unit the operator counts.
@@ -425,7 +425,7 @@ impl UserDetail {
             last_login_at: last_login.map(timestamp),
             roster: user
                 .roster
-                .map(|roster| RosterView { last_seen: roster.last_seen.map(timestamp), value: roster.value }),
+                .map(|roster| RosterFacts { last_seen: roster.last_seen.map(timestamp), value: roster.value }),
             normalization_version: user.normalization_version,
             profile: without_secrets(&user.profile),
         }

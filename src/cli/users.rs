@@ -11,7 +11,7 @@ use super::options::Reach;
 use super::terminal::{Style, Terminal, inert};
 use super::text;
 use crate::admin::people_view::PatchWord;
-use crate::admin::view::{RosterView, UserDetail, UserList, UserSummary};
+use crate::admin::view::{RosterFacts, UserDetail, UserList, UserSummary};
 use crate::domain::user::Standing;
 
 /// List, search, show and change users
@@ -187,7 +187,7 @@ fn password(user: &UserDetail) -> String {
     format!("{}{remark}", user.summary.credential.as_str())
 }
 
-fn roster_facts(roster: &RosterView) -> String {
+fn roster_facts(roster: &RosterFacts) -> String {
     let seen = roster.last_seen.map_or_else(|| "not known when".to_owned(), text::time);
     let value = roster.value.map(|value| format!(", value {}", text::count(value))).unwrap_or_default();
     format!("last seen by legacy: {seen}{value}")

@@ -50,9 +50,12 @@ async fn user(
     match operate::show_user(&state, &session.permit, &id).await {
         Ok(user) => Ok(pages::user(StatusCode::OK, &user, &said, None)),
         Err(OperateError::NoSuchUser) => Ok(pages::no_such_user(&id)),
-        Err(other @ (OperateError::Store(_) | OperateError::Unconfirmed(_) | OperateError::NotDone(_))) => {
-            Err(other.into())
-        }
+        Err(
+            other @ (OperateError::Store(_)
+            | OperateError::Unconfirmed(_)
+            | OperateError::NotDone(_)
+            | OperateError::TooManyAtOnce(_)),
+        ) => Err(other.into()),
     }
 }
 
@@ -105,9 +108,12 @@ async fn change(
                 | NotDone::Refused(_)
                 | NotDone::WouldLockOut) => Problem::from(OperateError::from(why)).detail,
             },
-            Err(other @ (OperateError::NoSuchUser | OperateError::Unconfirmed(_) | OperateError::Store(_))) => {
-                return Err(other.into());
-            }
+            Err(
+                other @ (OperateError::NoSuchUser
+                | OperateError::Unconfirmed(_)
+                | OperateError::TooManyAtOnce(_)
+                | OperateError::Store(_)),
+            ) => return Err(other.into()),
         },
     };
     let user = operate::show_user(&state, &session.permit, &id).await?;

@@ -373,7 +373,7 @@ mod tests {
         let mut written = 0;
         {
             let mut tables = Tables::of(&transaction, &Codec::default()).expect("tables");
-            write(&mut tables, &taken, || written += 1).expect("written");
+            write(&mut tables, &mut Pending::default(), &taken, || written += 1).expect("written");
             write(&mut tables, &taken, || written += 1).expect("known already");
         }
         transaction.commit().expect("committed");
