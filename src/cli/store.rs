@@ -2,7 +2,7 @@
 //!
 //! A backup is made by whoever has the store: the running proxy, or this process. All else needs the file for itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -107,7 +107,7 @@ fn compact(config: &ConfigFile, terminal: &mut Terminal) -> Ended {
     Ok(())
 }
 
-fn restore(file: &PathBuf, replace: Replace, config: &ConfigFile, terminal: &mut Terminal) -> Ended {
+fn restore(file: &Path, replace: Replace, config: &ConfigFile, terminal: &mut Terminal) -> Ended {
     let settings = config.load()?.store;
     let restored =
         watched(terminal, "rows copied and compared", |watch| offline::restore(file, &settings, replace, watch))?;
