@@ -241,7 +241,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::super::record::Codec;
-    use super::super::schema::initialise;
+    use super::super::schema::{View as _, initialise};
     use super::super::writer::begin;
     use super::*;
     use crate::domain::clock::testing::ManualClock;

@@ -368,10 +368,10 @@ impl Model {
 
     /// Who has a name of this prefix, in the order of the first of those names.
     pub(super) fn with_prefix(&self, prefix: &str) -> Vec<UserId> {
-        let mut first: BTreeMap<String, UserId> = BTreeMap::new();
+        let mut first = BTreeMap::new();
         for user in self.users.values() {
             let names = user.names.iter().map(|name| &name.normalized).filter(|name| name.text().starts_with(prefix));
-            first.extend(names.map(NormalizedIdentifier::as_key).min().map(|key| (key.to_owned(), user.id)));
+            first.extend(names.map(|name| (name.text().to_owned(), name.kind())).min().map(|name| (name, user.id)));
         }
         first.into_values().collect()
     }
