@@ -6,6 +6,7 @@
 //! permit    the token, and the proof that it was shown   session   the console's sessions
 //! probes    /metrics and /health, without a token        api       /api/v1, JSON, behind the token
 //! operate   what both doors do                           console   HTML, behind a session
+//! backups   of the store that is being served
 //! view      the wire structs, read by the CLI too        problem   errors as problem+json
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 mod api;
 mod attempts;
+mod backups;
 mod console;
 mod gate;
 mod operate;
@@ -33,6 +35,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 
+pub use backups::BackupWish;
 pub use permit::AdminPermit;
 pub use problem::Problem;
 pub use readiness::Readiness;
@@ -50,6 +53,7 @@ pub fn router(state: AdminState) -> Router {
     let named = Router::new()
         .merge(probes::metrics())
         .merge(api::routes())
+        .merge(backups::routes())
         .merge(console::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

@@ -5,6 +5,7 @@
 //! check      judges proxy.toml offline        demo    everything in one process, nothing left behind
 //! hash       what a stored hash is, and whether a known password is its own
 //! config     its JSON schema                  version  completions      (both in `configuration`)
+//! store      the file: check, compact, backup, restore
 //!
 //! terminal   where everything is printed      operator   the admin API, over HTTP or in this process
 //! failure    messages and exit codes          options    --config, --admin, --token-file
@@ -25,6 +26,7 @@ mod options;
 mod run;
 pub mod schema;
 mod status;
+mod store;
 mod successor;
 mod terminal;
 mod text;
@@ -61,6 +63,7 @@ enum Command {
     Users(users::Users),
     Mode(mode::ModeCommand),
     Hash(hash::HashCommand),
+    Store(store::StoreCommand),
     Demo(demo::Demo),
     Version(version::VersionCommand),
     Completions(completions::Completions),
@@ -85,6 +88,7 @@ fn dispatch(command: &Command, terminal: &mut Terminal) -> Ended {
         Command::Users(users) => users.execute(terminal),
         Command::Mode(mode) => mode.execute(terminal),
         Command::Hash(hash) => hash.execute(terminal),
+        Command::Store(store) => store.execute(terminal),
         Command::Demo(demo) => demo.execute(terminal),
         Command::Version(version) => version.execute(terminal),
         Command::Completions(completions) => completions.execute(terminal),

@@ -24,10 +24,11 @@ use super::failure::Failure;
 use super::options::Reach;
 use super::terminal::{Terminal, inert};
 use crate::admin::view::{ModeChange, ModeView, Status, UserDetail, UserList};
-use crate::admin::{self, AdminParts, AdminState, Problem, Readiness};
+use crate::admin::{self, AdminParts, AdminState, BackupWish, Problem, Readiness};
 use crate::config::Config;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::net::{BodyError, Client, ClientSettings, ProxyBody, SendError, Target, read_bounded, tls};
+use crate::service::backup::BackupView;
 use crate::service::mode::ModeCell;
 use crate::service::ports::StoreError;
 use crate::store::{self, OpenError};
@@ -269,6 +270,17 @@ impl Operator {
             Err(Unanswered::Refused { status: 404, .. }) => Ok(None),
             Err(other) => Err(other),
         }
+    }
+
+    /// Starts a backup of the store.
+    pub(super) async fn start_backup(&self, wish: &BackupWish) -> Result<BackupView, Unanswered> {
+        let body = serde_json::json!(wish).to_string();
+        self.ask(Method::POST, "/api/v1/store/backup", body.into()).await
+    }
+
+    /// How far it is.
+    pub(super) async fn backup(&self) -> Result<BackupView, Unanswered> {
+        self.ask(Method::GET, "/api/v1/store/backup", Bytes::new()).await
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, target: &str, body: Bytes) -> Result<T, Unanswered> {

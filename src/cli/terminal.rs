@@ -15,6 +15,7 @@ pub(crate) struct Terminal {
     input: Box<dyn BufRead + Send>,
     out_style: Style,
     err_style: Style,
+    err_is_terminal: bool,
     person: Person,
 }
 
@@ -42,6 +43,7 @@ impl Terminal {
             input: Box::new(io::BufReader::new(io::stdin())),
             out_style: style(out_is_terminal),
             err_style: style(io::stderr().is_terminal()),
+            err_is_terminal: io::stderr().is_terminal(),
             person: if both { Person::Present } else { Person::Absent },
         }
     }
@@ -55,7 +57,7 @@ impl Terminal {
         person: Person,
     ) -> Self {
         let (out, err, input) = (Box::new(out), Box::new(err), Box::new(input));
-        Self { out, err, input, out_style: Style::Plain, err_style: Style::Plain, person }
+        Self { out, err, input, out_style: Style::Plain, err_style: Style::Plain, err_is_terminal: false, person }
     }
 
     /// A part of the result.
@@ -71,6 +73,20 @@ impl Terminal {
     /// A line beside the result.
     pub(crate) fn remark(&mut self, text: impl fmt::Display) -> io::Result<()> {
         writeln!(self.err, "{text}")
+    }
+
+    /// How far something is: one line on standard error that is written over by the next, and by nothing where no terminal is.
+    pub(crate) fn progress(&mut self, text: impl fmt::Display) -> io::Result<()> {
+        if self.err_is_terminal {
+            write!(self.err, "\r{text}\u{1b}[K")?;
+            self.err.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Takes the line of [`Self::progress`] away.
+    pub(crate) fn end_progress(&mut self) -> io::Result<()> {
+        self.progress("")
     }
 
     /// Hands over what was printed.

@@ -5,6 +5,7 @@
 
 pub mod account_key;
 pub mod background;
+pub mod backup;
 pub mod changes;
 pub mod legacy_word;
 pub mod login;

@@ -16,6 +16,7 @@ use crate::domain::clock::UnixSeconds;
 use crate::domain::identifier::Candidates;
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
+use crate::service::backup::{BackupName, BackupStart, BackupView};
 use crate::service::ports::{
     Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
     UserQuery, UserStore,
@@ -189,6 +190,14 @@ impl UserStore for HandoverStore {
             (Whereabouts::Here, Ok(None) | Err(_)) | (Whereabouts::Away, _) => StoreHealth::Ready,
             (Whereabouts::Gone, _) => StoreHealth::Down,
         }
+    }
+
+    fn start_backup(&self, name: Option<BackupName>) -> BoxFuture<'_, Result<BackupStart, StoreError>> {
+        Box::pin(self.ask(|store| async move { store.start_backup(name).await }))
+    }
+
+    fn backup(&self) -> BoxFuture<'_, Result<Option<BackupView>, StoreError>> {
+        Box::pin(self.ask(|store| async move { store.backup().await }))
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), StoreError>> {

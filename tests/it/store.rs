@@ -487,7 +487,7 @@ async fn pages_of_a_prefix_show_each_user_once_whatever_his_names(store: Arc<dyn
     let users = store.list(query).await.expect("a page").users;
     let emails: Vec<&str> =
         users.iter().filter_map(|user| user.first(authferry::domain::identifier::IdentifierKind::Email)).collect();
-    assert_eq!(emails, ["ann10@x.y", "ann11@x.y", "ann12@x.y"], "in the order of the identifier");
+    assert_eq!(emails, ["ann1@x.y", "ann10@x.y", "ann11@x.y"], "in the order of the first name: ann1, ann10, ann11");
 }
 
 async fn a_cursor_of_nowhere_ends_the_listing(store: Arc<dyn UserStore>) {

@@ -5,17 +5,24 @@
 //! writer    group commit, recovery                 operation        a write and its answer
 //! writes    what each write does                   readers, reads   what each read does
 //! schema    tables and counts                      record, conflicts, activity, keys, renew, fault
+//! checked   every block verified as it is read     upgrade          a file of the first layout
+//! backup, offline  copies and checks               copy, inspect    what both of them do
 //! ```
 //!
 //! Never decides about a login (it asks [`crate::domain::login::decide_save`]), never sees a password. A future that is dropped
 //! halfway leaves a whole write or none (R91): the threads do not depend on it.
 
 mod activity;
+mod backup;
+mod checked;
 mod conflicts;
+mod copy;
 mod fault;
 mod file;
+mod inspect;
 mod keys;
 mod medium;
+pub mod offline;
 mod operation;
 mod overlay;
 mod readers;
@@ -24,6 +31,7 @@ mod record;
 mod renew;
 mod schema;
 mod slot;
+mod upgrade;
 mod writer;
 mod writes;
 
@@ -75,13 +83,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use ::redb::Database;
+use ::redb::{Database, ReadableDatabase as _};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use uuid::ContextV7;
 
 use self::activity::{Activity, Noted};
-use self::medium::Opener;
+use self::backup::Backups;
+use self::medium::{Check, Opener};
 use self::operation::{Operation, Reply};
 use self::readers::Readers;
 use self::record::Codec;
@@ -94,6 +103,7 @@ use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::identifier::Candidates;
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
+use crate::service::backup::{BackupName, BackupStart, BackupView};
 use crate::service::ports::{
     Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
     UserQuery, UserStore,
@@ -101,6 +111,7 @@ use crate::service::ports::{
 use crate::telemetry::Metrics;
 
 pub use self::conflicts::{Conflict, MAX_CONFLICTS};
+pub use self::inspect::Inspection;
 pub use self::medium::{Medium, Unopened};
 pub use self::renew::Renewed;
 pub use self::writes::MAX_ALIASES;
@@ -113,6 +124,8 @@ const QUEUE: usize = 1_024;
 pub struct RedbStore {
     slot: Arc<Slot>,
     logins: Arc<Activity>,
+    /// None on a medium that is no file.
+    backups: Option<Backups>,
     // In the order in which they must go: the readers hold a sender of the writer's queue too.
     readers: Option<Readers>,
     queue: Option<SyncSender<Operation>>,
@@ -122,19 +135,26 @@ pub struct RedbStore {
 impl RedbStore {
     /// Opens the file of the settings, making it at the first start; see [`super::open`].
     pub fn open(settings: &StoreSettings, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let (opener, database, ledger) = file::open(settings)?;
+        let (opener, database, ledger) = file::open(settings, &metrics)?;
         keys::admit(&database, &settings.keys).map_err(|refused| file::not_admitted(&settings.path, refused))?;
         let codec = Codec::new(settings.keys.sealing.clone());
-        Self::start(opener, database, ledger, codec, metrics, clock).map_err(|cause| OpenError::Io {
+        let place = backup::Place {
+            folder: settings.backups(),
+            prefix: settings.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        let started = Self::start(opener, database, ledger, codec, Arc::clone(&metrics), Arc::clone(&clock));
+        let mut store = started.map_err(|cause| OpenError::Io {
             path: settings.path.clone(),
             action: "given its threads",
             cause: cause.into(),
-        })
+        })?;
+        store.backups = Some(Backups::new(place, Arc::clone(&store.slot), metrics, clock));
+        Ok(store)
     }
 
     /// Makes a store on an empty medium other than a file.
     pub fn create_on(medium: impl Medium, cache_bytes: usize) -> Result<(), Unopened> {
-        Opener { medium, cache_bytes }.create()
+        Opener { medium, cache_bytes, metrics: Arc::new(Metrics::new()) }.create()
     }
 
     /// Opens a store on a medium other than a file.
@@ -144,9 +164,22 @@ impl RedbStore {
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Unopened> {
-        let opener = Opener { medium, cache_bytes };
-        let (database, ledger) = opener.open()?;
+        let opener = Opener { medium, cache_bytes, metrics: Arc::clone(&metrics) };
+        let (database, ledger) = opener.open(Check::Header)?;
         Self::start(opener, database, ledger, Codec::default(), metrics, clock).map_err(Unopened::from)
+    }
+
+    /// Opens a store on a medium as a proxy does, looks at everything in it without starting any thread, and closes it. `each` is
+    /// shown every record that can be read.
+    pub fn inspect_on(
+        medium: impl Medium,
+        cache_bytes: usize,
+        each: &mut dyn FnMut(&User),
+    ) -> Result<Inspection, Unopened> {
+        let opener = Opener { medium, cache_bytes, metrics: Arc::new(Metrics::new()) };
+        let (database, _ledger) = opener.open(Check::Header)?;
+        let transaction = database.begin_read().map_err(fault::Fault::from)?;
+        Ok(inspect::inspect(&transaction, &Codec::default(), each))
     }
 
     /// The newest conflicts first, at most `limit`.
@@ -187,14 +220,14 @@ impl RedbStore {
         let nudge = queue.clone();
         // If the queue is full, the writer is about to find the same.
         let readers = Readers::start(&slot, move |generation| drop(nudge.try_send(Operation::Reopen(generation))));
-        let mut store = Self { slot, logins, readers: None, queue: Some(queue), writer: Some(writer) };
+        let mut store = Self { slot, logins, backups: None, readers: None, queue: Some(queue), writer: Some(writer) };
         store.readers = Some(readers?);
         Ok(store)
     }
 
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&schema::Snapshot) -> Result<T, fault::Fault> + Send + 'static,
+        work: impl Fn(&schema::Snapshot) -> Result<T, fault::Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         match &self.readers {
             Some(readers) => readers.read(work).await,
@@ -270,6 +303,19 @@ impl UserStore for RedbStore {
         })
     }
 
+    fn start_backup(&self, name: Option<BackupName>) -> BoxFuture<'_, Result<BackupStart, StoreError>> {
+        Box::pin(async move {
+            match &self.backups {
+                Some(backups) => backups.start(name.as_ref()),
+                None => Err(StoreError::Unavailable("a store that is no file makes no backups".into())),
+            }
+        })
+    }
+
+    fn backup(&self) -> BoxFuture<'_, Result<Option<BackupView>, StoreError>> {
+        Box::pin(async { Ok(self.backups.as_ref().and_then(Backups::view)) })
+    }
+
     fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>> {
         Box::pin(self.read(|snapshot| schema::mode_of(&snapshot.meta)))
     }
@@ -292,6 +338,7 @@ impl UserStore for RedbStore {
 
 impl Drop for RedbStore {
     fn drop(&mut self) {
+        drop(self.backups.take());
         drop(self.readers.take());
         drop(self.queue.take());
         if let Some(writer) = self.writer.take() {

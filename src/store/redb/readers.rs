@@ -9,10 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use ::redb::{Database, ReadableDatabase};
 use tokio::sync::oneshot;
 
+use super::checked::isolated;
 use super::fault::{Fault, panic_cause};
 use super::record::Codec;
 use super::schema::Snapshot;
@@ -26,14 +28,27 @@ const READERS: usize = 2;
 /// How many reads may wait.
 const QUEUE: usize = 1_024;
 
-/// One read, ready to run. Answers its caller, and says whether the file has to be opened again.
-type Job = Box<dyn FnOnce(Option<&Database>) -> Aftermath + Send>;
+/// How long a read waits for the file to be opened again after a failure that is not its own. That takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// One read, ready to run. Answers its caller, unless it says that it would rather be run again; and says whether the file has to be
+/// opened again.
+type Job = Box<dyn FnMut(Option<&Database>, Turn) -> Aftermath + Send>;
+
+/// Whether a read may ask to be run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    First,
+    Last,
+}
 
 /// What a read found out about the database as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Aftermath {
     Fine,
     ReopenFile,
+    /// Another call failed before, and the file is about to be opened again: this read has not failed yet.
+    RunAgain,
 }
 
 /// The pool. Dropping it waits for the reads under way.
@@ -56,14 +71,25 @@ impl Readers {
         for number in 0..READERS {
             let (slot, jobs, reopen) = (Arc::clone(slot), Arc::clone(&jobs), Arc::clone(&reopen));
             let thread = thread::Builder::new().name(format!("store-read-{number}")).spawn(move || {
-                while let Some(job) = next(&jobs) {
-                    let place = slot.shared();
-                    let generation = slot.generation();
-                    let aftermath = job(place.as_ref());
-                    drop(place);
-                    match aftermath {
-                        Aftermath::Fine => {}
-                        Aftermath::ReopenFile => reopen(generation),
+                while let Some(mut job) = next(&jobs) {
+                    let mut turn = Turn::First;
+                    loop {
+                        let place = slot.shared();
+                        let generation = slot.generation();
+                        let aftermath = job(place.as_ref(), turn);
+                        drop(place);
+                        match aftermath {
+                            Aftermath::Fine => break,
+                            Aftermath::ReopenFile => {
+                                reopen(generation);
+                                break;
+                            }
+                            Aftermath::RunAgain => {
+                                reopen(generation);
+                                slot.wait_for_next(generation, PATIENCE);
+                                turn = Turn::Last;
+                            }
+                        }
                     }
                 }
             })?;
@@ -75,18 +101,22 @@ impl Readers {
     /// Runs `work` in one snapshot of the store.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Snapshot) -> Result<T, Fault> + Send + 'static,
+        work: impl Fn(&Snapshot) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let codec = self.codec.clone();
-        let job: Job = Box::new(move |database| {
-            let result = run(database, &codec, work);
+        let mut reply = Some(reply);
+        let job: Job = Box::new(move |database, turn| {
+            let result = run(database, &codec, &work);
             let aftermath = match &result {
+                Err(fault) if fault.is_of_another_call() && turn == Turn::First => return Aftermath::RunAgain,
                 Err(fault) if fault.needs_reopening() && database.is_some() => Aftermath::ReopenFile,
                 Ok(_) | Err(_) => Aftermath::Fine,
             };
-            // Nobody waits any more: the client is gone.
-            let _gone = reply.send(result.map_err(StoreError::from));
+            if let Some(reply) = reply.take() {
+                // Nobody waits any more: the client is gone.
+                let _gone = reply.send(result.map_err(StoreError::from));
+            }
             aftermath
         });
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
@@ -109,14 +139,18 @@ fn next(jobs: &Mutex<Receiver<Job>>) -> Option<Job> {
 fn run<T>(
     database: Option<&Database>,
     codec: &Codec,
-    work: impl FnOnce(&Snapshot) -> Result<T, Fault>,
+    work: &impl Fn(&Snapshot) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
     let Some(database) = database else {
         return Err(Fault::Storage("the store's file is closed after a failure".into()));
     };
     let read = || work(&Snapshot::of(&database.begin_read()?, codec)?);
-    // A page that went bad after the start makes redb panic in places; such a panic may also leave its locks poisoned.
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(Fault::Storage(panic_cause(panic))))
+    // A panic is a bug, and may have left locks of redb's poisoned. Damage of one block is neither.
+    match catch_unwind(AssertUnwindSafe(|| isolated(read))) {
+        Ok(Ok(result)) => result,
+        Ok(Err(damage)) => Err(Fault::Damage(damage.into())),
+        Err(panic) => Err(Fault::Storage(panic_cause(panic))),
+    }
 }
 
 impl Drop for Readers {

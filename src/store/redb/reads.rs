@@ -131,7 +131,8 @@ fn page_of_names(
             Some(_) | None => Bound::Included(first.clone()),
         };
         let from = from.as_ref().map(String::as_str);
-        let mut range = NamesOfKind { rows: snapshot.aliases.range::<&str>((from, Bound::Unbounded))?, first, next: None };
+        let mut range =
+            NamesOfKind { rows: snapshot.aliases.range::<&str>((from, Bound::Unbounded))?, first, next: None };
         range.advance()?;
         ranges.push(range);
     }

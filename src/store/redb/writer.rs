@@ -20,7 +20,7 @@ use ::redb::{Database, Durability, WriteTransaction};
 
 use super::activity::Activity;
 use super::fault::{Fault, SharedCause, panic_cause};
-use super::medium::{Medium, Opener};
+use super::medium::{Check, Medium, Opener};
 use super::operation::{Applied, Fate, OnDisk, Operation, Outcome};
 use super::schema::{Ledger, Tables};
 use super::slot::Slot;
@@ -87,7 +87,7 @@ impl<M: Medium> Writer<M> {
                 Ok(Committed::Nothing) => {}
                 Err(interrupted) => {
                     self.report(&interrupted);
-                    if self.recover().is_err() {
+                    if self.recover(&interrupted).is_err() {
                         return;
                     }
                 }
@@ -184,7 +184,7 @@ impl<M: Medium> Writer<M> {
         }
         let ledger = batch.finish().map_err(|fault| Interrupted::NotWritten(fault.shared().1))?;
         let started = self.workshop.clock.monotonic();
-        transaction.commit().map_err(|error| Interrupted::Unknown(Cause::from(error).into()))?;
+        transaction.commit().map_err(|error| Interrupted::Unknown(Fault::from(error).shared().1))?;
         self.metrics.store_commit(self.workshop.clock.monotonic().saturating_duration_since(started));
         show_counts(&self.metrics, &ledger);
         Ok(Committed::Something)
@@ -207,10 +207,16 @@ impl<M: Medium> Writer<M> {
     /// Brings the store back: the file is opened again, at once the first time, and after growing pauses while that or the
     /// writes after it keep failing. Meanwhile writes are refused, and reads go on if the file can be read at all. An error
     /// means that every handle is gone.
-    fn recover(&mut self) -> Result<(), AllHandlesDropped> {
+    ///
+    /// Damage of one block is a failure of those who want that block, not of the device: pauses do not grow by it.
+    fn recover(&mut self, after: &Interrupted) -> Result<(), AllHandlesDropped> {
+        let is_damage = match after {
+            Interrupted::NotWritten(cause) | Interrupted::Unknown(cause) => cause.is_damage(),
+            Interrupted::Asked => false,
+        };
         loop {
             let opened = self.reopen();
-            self.failures = self.failures.saturating_add(1);
+            self.failures = if is_damage && opened.is_ok() { 1 } else { self.failures.saturating_add(1) };
             let pause = match (&opened, self.failures) {
                 (Ok(()), 1) => None,
                 (Ok(()) | Err(_), failures) => Some(pause_after(failures)),
@@ -241,7 +247,7 @@ impl<M: Medium> Writer<M> {
                 Ok(())
             }
             Err(cause) => {
-                let view = self.opener.open_view();
+                let view = self.opener.open_view(Check::Header).map(|(database, _ledger)| database);
                 self.slot.set_health(if view.is_ok() { StoreHealth::ReadOnly } else { StoreHealth::Down });
                 *place = view.ok();
                 Err(cause.into())
