@@ -16,6 +16,7 @@ mod config;
 mod crash_disk;
 mod crash_store;
 mod demo;
+mod exchange;
 mod explain;
 mod export;
 mod faults;

@@ -39,7 +39,7 @@ use crate::config::Config;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::import::{Imported, OnConflict};
 use crate::domain::password::PasswordNormalization;
-use crate::exchange::{Context, Format, Recognised, RowFault};
+use crate::exchange::{Context, DROP_UNUSABLE_HASHES, Format, Recognised, RowFault};
 use crate::password::formats::Terms;
 use crate::service::ports::{Checkpoint, ImportKey, SavedCheckpoint};
 use crate::store::{self, StoreSettings};
@@ -237,7 +237,10 @@ impl Import {
         let Configured { normalization, terms } = configured;
         let normalization = self.reading.normalization().unwrap_or(normalization);
         let header = source.header(recognised).map_err(Failure::stopped)?;
-        let context = self.reading.context(recognised, &header, normalization, &source.name())?;
+        let mut context = self.reading.context(recognised, &header, normalization, &source.name())?;
+        if self.drop_bad_hashes {
+            context.settings.add(DROP_UNUSABLE_HASHES);
+        }
         let on_conflict = self.on_conflict();
         let more = format!("{} {:?}", self.drop_bad_hashes, self.wrap_weak);
         let told = self.reading.told(normalization, on_conflict, &more);
