@@ -60,14 +60,15 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
     names.add(IdentifierKind::Phone, record.text("phone_number")?, record.flag("phone_verified")?);
     let factors = !record.list("mfa_factors")?.is_empty() || !record.list("multifactor")?.is_empty();
     let beyond = Beyond { second_factor: factors, ..Beyond::NOTHING };
-    let mut user = PortableUser::default();
-    user.legacy_id = legacy_id(record)?;
-    user.names = names.or_fault("email", "is missing, and so are `username` and `phone_number`")?;
-    user.password = taking::password(context, hash(record), beyond)?;
-    user.standing = if record.flag("blocked")? == Some(true) { Standing::Disabled } else { Standing::Active };
-    user.created_at = record.moment("created_at")?;
-    user.last_login_at = record.moment("last_login")?;
-    Ok(user)
+    Ok(PortableUser {
+        legacy_id: legacy_id(record)?,
+        names: names.or_fault("email", "is missing, and so are `username` and `phone_number`")?,
+        password: taking::password(context, hash(record), beyond)?,
+        standing: if record.flag("blocked")? == Some(true) { Standing::Disabled } else { Standing::Active },
+        created_at: record.moment("created_at")?,
+        last_login_at: record.moment("last_login")?,
+        ..PortableUser::default()
+    })
 }
 
 /// `user_id`; in the file of hashes the part of it after the connection.

@@ -66,20 +66,21 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
         || record.text("totp_secret")?.is_some();
     let beyond = Beyond { second_factor, ..Beyond::NOTHING };
     let is_shut_out = record.flag("banned")? == Some(true) || record.flag("locked")? == Some(true);
-    let mut user = PortableUser::default();
-    user.legacy_id = match record.id("id")? {
-        Some(id) => Some(id),
-        None => record.id("external_id")?,
-    };
-    user.names = names.or_fault("primary_email_address", "is missing, and so are all other addresses and names")?;
-    user.password = taking::password(context, hash(record), beyond)?;
-    user.standing = if is_shut_out { Standing::Disabled } else { Standing::Active };
-    user.created_at = match record.millis_or_moment("created_at")? {
-        Some(at) => Some(at),
-        None => record.millis_or_moment("createdAt")?,
-    };
-    user.last_login_at = record.millis_or_moment("last_sign_in_at")?;
-    Ok(user)
+    Ok(PortableUser {
+        legacy_id: match record.id("id")? {
+            Some(id) => Some(id),
+            None => record.id("external_id")?,
+        },
+        names: names.or_fault("primary_email_address", "is missing, and so are all other addresses and names")?,
+        password: taking::password(context, hash(record), beyond)?,
+        standing: if is_shut_out { Standing::Disabled } else { Standing::Active },
+        created_at: match record.millis_or_moment("created_at")? {
+            Some(at) => Some(at),
+            None => record.millis_or_moment("createdAt")?,
+        },
+        last_login_at: record.millis_or_moment("last_sign_in_at")?,
+        ..PortableUser::default()
+    })
 }
 
 /// The keys under which addresses of one kind are.

@@ -71,9 +71,8 @@ fn from_json(raw: &[u8]) -> Result<PortableUser, RowFault> {
             return Err(attribute.fault("Name", "appears twice"));
         }
     }
-    let mut user = PortableUser::default();
-    user.standing = standing(&root)?;
-    user.created_at = created(&root)?;
+    let (standing, created_at) = (standing(&root)?, created(&root)?);
+    let mut user = PortableUser { standing, created_at, ..PortableUser::default() };
     let username = root.needed_text("Username")?.to_owned();
     read(&mut user, &Node::root(&attributes), &username)?;
     record.shift_remove(key);

@@ -107,15 +107,16 @@ fn read(row: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> {
     let mut names = Names::default();
     names.add(IdentifierKind::Username, row.text("username")?, None);
     names.add(IdentifierKind::Email, row.text("email")?.filter(|_| with_email), None);
-    let mut user = PortableUser::default();
-    user.legacy_id = row.id("id")?;
-    user.names = names.or_fault("username", "is missing, and so is `email`")?;
-    user.password = taking::password(context, hash(row), Beyond::NOTHING)?;
-    // A custom model need not have the flag; Django's base class says that such a user is active.
-    user.standing = if row.flag("is_active")? == Some(false) { Standing::Disabled } else { Standing::Active };
-    user.created_at = at(row, "date_joined")?;
-    user.last_login_at = at(row, "last_login")?;
-    Ok(user)
+    Ok(PortableUser {
+        legacy_id: row.id("id")?,
+        names: names.or_fault("username", "is missing, and so is `email`")?,
+        password: taking::password(context, hash(row), Beyond::NOTHING)?,
+        // A custom model need not have the flag; Django's base class says that such a user is active.
+        standing: if row.flag("is_active")? == Some(false) { Standing::Disabled } else { Standing::Active },
+        created_at: at(row, "date_joined")?,
+        last_login_at: at(row, "last_login")?,
+        ..PortableUser::default()
+    })
 }
 
 fn at(row: &Node<'_>, key: &str) -> Result<Option<crate::domain::clock::UnixSeconds>, RowFault> {

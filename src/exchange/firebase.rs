@@ -118,14 +118,15 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
     names.add(IdentifierKind::Email, record.text("email")?, record.flag("emailVerified")?);
     names.add(IdentifierKind::Phone, record.text("phoneNumber")?, None);
     let beyond = Beyond { second_factor: !record.list("mfaInfo")?.is_empty(), ..Beyond::NOTHING };
-    let mut user = PortableUser::default();
-    user.legacy_id = Some(record.id("localId")?.ok_or_else(|| record.fault("localId", "is missing"))?);
-    user.names = names.or_fault("email", "is missing, and so is `phoneNumber`: he is anonymous")?;
-    user.password = taking::password(context, hash(record, &context.settings), beyond)?;
-    user.standing = if record.flag("disabled")? == Some(true) { Standing::Disabled } else { Standing::Active };
-    user.created_at = record.millis("createdAt")?;
-    user.last_login_at = record.millis("lastSignedInAt")?.filter(|at| *at != UnixSeconds(0));
-    Ok(user)
+    Ok(PortableUser {
+        legacy_id: Some(record.id("localId")?.ok_or_else(|| record.fault("localId", "is missing"))?),
+        names: names.or_fault("email", "is missing, and so is `phoneNumber`: he is anonymous")?,
+        password: taking::password(context, hash(record, &context.settings), beyond)?,
+        standing: if record.flag("disabled")? == Some(true) { Standing::Disabled } else { Standing::Active },
+        created_at: record.millis("createdAt")?,
+        last_login_at: record.millis("lastSignedInAt")?.filter(|at| *at != UnixSeconds(0)),
+        ..PortableUser::default()
+    })
 }
 
 fn hash(record: &Node<'_>, settings: &Settings) -> Found {

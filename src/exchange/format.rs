@@ -165,6 +165,11 @@ impl Settings {
         Self(settings.into_iter().collect())
     }
 
+    /// Adds one that another option says in its own words.
+    pub fn add(&mut self, (name, value): (&str, &str)) {
+        self.0.insert(name.to_owned(), value.to_owned());
+    }
+
     /// One of them.
     #[must_use]
     pub fn of(&self, name: &str) -> Option<&str> {

@@ -75,15 +75,16 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
         // Whether an account has expired is a question of the day, which an import cannot answer for every day to come.
         pending_action: record.flag("passwordChangeRequired")? == Some(true) || record.number("expiry")?.is_some(),
     };
-    let mut user = PortableUser::default();
-    user.legacy_id = record.id("id")?;
-    user.names = names.or_fault("email", "is missing, and so are `username` and `phoneNumber`")?;
-    user.password = taking::password(context, hash(record), beyond)?;
-    // Documented as false where it is left out.
-    user.standing = if record.flag("active")? == Some(true) { Standing::Active } else { Standing::Disabled };
-    user.created_at = record.millis("insertInstant")?;
-    user.last_login_at = record.millis("lastLoginInstant")?;
-    Ok(user)
+    Ok(PortableUser {
+        legacy_id: record.id("id")?,
+        names: names.or_fault("email", "is missing, and so are `username` and `phoneNumber`")?,
+        password: taking::password(context, hash(record), beyond)?,
+        // Documented as false where it is left out.
+        standing: if record.flag("active")? == Some(true) { Standing::Active } else { Standing::Disabled },
+        created_at: record.millis("insertInstant")?,
+        last_login_at: record.millis("lastLoginInstant")?,
+        ..PortableUser::default()
+    })
 }
 
 fn hash(record: &Node<'_>) -> Found {

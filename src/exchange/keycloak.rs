@@ -72,21 +72,22 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
         second_factor: has_second_factor(record, &credentials)?,
         pending_action: !record.list("requiredActions")?.is_empty(),
     };
-    let mut user = PortableUser::default();
-    user.legacy_id = record.id("id")?;
-    user.names = names.or_fault("username", "is missing")?;
-    user.password = taking::password(context, hash(record, &credentials), beyond)?;
-    // Keycloak's own import takes a user without the flag for disabled.
-    user.standing = if record.flag("enabled")? == Some(true) { Standing::Active } else { Standing::Disabled };
-    user.created_at = record.millis("createdTimestamp")?;
-    Ok(user)
+    Ok(PortableUser {
+        legacy_id: record.id("id")?,
+        names: names.or_fault("username", "is missing")?,
+        password: taking::password(context, hash(record, &credentials), beyond)?,
+        // Keycloak's own import takes a user without the flag for disabled.
+        standing: if record.flag("enabled")? == Some(true) { Standing::Active } else { Standing::Disabled },
+        created_at: record.millis("createdTimestamp")?,
+        ..PortableUser::default()
+    })
 }
 
 fn has_second_factor(record: &Node<'_>, credentials: &[Node<'_>]) -> Result<bool, RowFault> {
     for credential in credentials {
-        match credential.text("type")? {
-            Some("otp" | "totp" | "hotp" | "webauthn" | "recovery-authn-codes") => return Ok(true),
-            Some(_) | None => {}
+        let kind = credential.text("type")?;
+        if matches!(kind, Some("otp" | "totp" | "hotp" | "webauthn" | "recovery-authn-codes")) {
+            return Ok(true);
         }
     }
     Ok(record.flag("totp")? == Some(true))

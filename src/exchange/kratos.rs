@@ -72,16 +72,17 @@ fn read(identity: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault
     };
     let is_two_step = identity.text("available_aal")? == Some("aal2");
     let beyond = Beyond { second_factor: second_factor || is_two_step, ..Beyond::NOTHING };
-    let mut user = PortableUser::default();
-    user.legacy_id = match identity.id("id")? {
-        Some(id) => Some(id),
-        None => identity.id("external_id")?,
-    };
-    user.names = names(identity, password.as_ref())?;
-    user.password = taking::password(context, hash(password.as_ref()), beyond)?;
-    user.standing = standing(identity)?;
-    user.created_at = identity.moment("created_at")?;
-    Ok(user)
+    Ok(PortableUser {
+        legacy_id: match identity.id("id")? {
+            Some(id) => Some(id),
+            None => identity.id("external_id")?,
+        },
+        names: names(identity, password.as_ref())?,
+        password: taking::password(context, hash(password.as_ref()), beyond)?,
+        standing: standing(identity)?,
+        created_at: identity.moment("created_at")?,
+        ..PortableUser::default()
+    })
 }
 
 fn standing(identity: &Node<'_>) -> Result<Standing, RowFault> {

@@ -37,6 +37,7 @@ pub use self::format::{
 };
 pub use self::framing::{Broken, Piece, Place, Problem, Splitter};
 pub use self::mapping::{BadMapping, HashReader, Mapping};
+pub use self::taking::DROP_UNUSABLE_HASHES;
 pub use crate::domain::portable::{Made, PortableName, PortablePassword, PortableRoster, PortableUser};
 
 /// Every format, one a line. A format is a file of its own with a `pub const FORMAT: Format`.

@@ -69,18 +69,19 @@ fn from_row(raw: &[u8], context: &Context) -> Result<PortableUser, RowFault> {
     let root = Node::root(&row);
     let mut names = Names::default();
     names.add(IdentifierKind::Email, root.text("email")?, None);
-    let mut user = PortableUser::default();
-    user.legacy_id = root.id("user_id")?;
-    user.names = names.or_fault("email", "is missing")?;
     let found = match root.text("password_hash")? {
         Some(text) => known(&root, "password_hash", text, &context.settings).map(|stored| Some(stored.encoded())),
         None => Ok(None),
     };
-    user.password = taking::password(context, found, Beyond::NOTHING)?;
-    user.created_at = root.millis("time_joined")?;
+    let user = PortableUser {
+        legacy_id: root.id("user_id")?,
+        names: names.or_fault("email", "is missing")?,
+        password: taking::password(context, found, Beyond::NOTHING)?,
+        created_at: root.millis("time_joined")?,
+        ..PortableUser::default()
+    };
     row.shift_remove("password_hash");
-    user.profile = Value::Object(row);
-    Ok(user)
+    Ok(PortableUser { profile: Value::Object(row), ..user })
 }
 
 fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> {
@@ -112,15 +113,16 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
         _several => Err(record.fault("loginMethods", "has more than one password; a user here has one")),
     };
     let beyond = Beyond { second_factor: !record.list("totpDevices")?.is_empty(), ..Beyond::NOTHING };
-    let mut user = PortableUser::default();
-    user.legacy_id = match record.id("externalUserId")? {
-        Some(id) => Some(id),
-        None => record.id("id")?,
-    };
-    user.names = names.or_fault("loginMethods", "holds no email and no phone number")?;
-    user.password = taking::password(context, found, beyond)?;
-    user.created_at = joined;
-    Ok(user)
+    Ok(PortableUser {
+        legacy_id: match record.id("externalUserId")? {
+            Some(id) => Some(id),
+            None => record.id("id")?,
+        },
+        names: names.or_fault("loginMethods", "holds no email and no phone number")?,
+        password: taking::password(context, found, beyond)?,
+        created_at: joined,
+        ..PortableUser::default()
+    })
 }
 
 fn hash(method: &Node<'_>, settings: &Settings) -> Found {

@@ -14,6 +14,9 @@ pub(super) const UNUSABLE_HASH: Setting = Setting {
     help: "`drop` takes users whose hash is of an unknown kind without a password; otherwise they are rejected",
 };
 
+/// The setting that takes users whose hash cannot be carried over without it; of no meaning to a format that does not know it.
+pub const DROP_UNUSABLE_HASHES: (&str, &str) = (UNUSABLE_HASH.name, "drop");
+
 /// What is done about users who have a second factor.
 pub(super) const SECOND_FACTOR: Setting = Setting {
     name: "second-factor",
@@ -45,7 +48,7 @@ pub(super) type Found = Result<Option<Zeroizing<String>>, RowFault>;
 
 /// The password that a user comes with.
 pub(super) fn password(context: &Context, found: Found, beyond: Beyond) -> Result<Option<PortablePassword>, RowFault> {
-    let drop_unusable = is_set(context, UNUSABLE_HASH, "drop")?;
+    let drop_unusable = is_set(context, UNUSABLE_HASH, DROP_UNUSABLE_HASHES.1)?;
     let ignore_factor = is_set(context, SECOND_FACTOR, "ignore")?;
     let ignore_action = is_set(context, PENDING_ACTION, "ignore")?;
     let encoded = match found {

@@ -121,7 +121,7 @@ impl Policy {
         };
         let format = match self.peppered(stored.expose()) {
             Ok(Some(_)) => Ok("argon2 with a pepper"),
-            Ok(None) => formats::recognise(stored.expose(), &self.bounds),
+            Ok(None) => formats::describe(stored.expose(), &self.terms).map(|described| described.format.name),
             Err(NoAnswer::Unusable(why)) => Err(why),
             // Reading a hash takes none; only computing one does.
             Err(NoAnswer::OutOfMemory) => return HashLook::Unusable { why: "there is no memory".to_owned() },

@@ -4,6 +4,7 @@
 mod auth0;
 mod clerk;
 mod cognito;
+mod command;
 mod django;
 mod firebase;
 mod fusionauth;

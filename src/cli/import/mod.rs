@@ -44,7 +44,7 @@ use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::import::{Imported, OnConflict};
 use crate::domain::password::PasswordNormalization;
 use crate::domain::user::{Standing, UserId};
-use crate::exchange::{Context, Format, Recognised, RowFault};
+use crate::exchange::{Context, DROP_UNUSABLE_HASHES, Format, Recognised, RowFault};
 use crate::password::formats::Terms;
 use crate::service::ports::{Checkpoint, ImportKey, SavedCheckpoint};
 use crate::store::{self, StoreSettings};
@@ -269,6 +269,9 @@ impl Import {
         let mut context = self.reading.context(recognised, &header, normalization, &source.name())?;
         if self.list.is_some() {
             context.mapping = std::mem::take(&mut context.mapping).of_list();
+        }
+        if self.drop_bad_hashes {
+            context.settings.add(DROP_UNUSABLE_HASHES);
         }
         let on_conflict = self.on_conflict();
         let more = format!("{} {:?}", self.drop_bad_hashes, self.wrap_weak);

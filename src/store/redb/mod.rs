@@ -174,11 +174,12 @@ impl RedbStore {
         let failed =
             |cause: std::io::Error| OpenError::Io { path: path.clone(), action: "viewed", cause: cause.into() };
         let scratch = Scratch::of(path).map_err(failed)?;
-        let opener = Opener { medium: scratch.clone(), cache_bytes: settings.cache_bytes };
+        let opener =
+            Opener { medium: scratch.clone(), cache_bytes: settings.cache_bytes, metrics: Arc::clone(&metrics) };
         if !scratch.shows_a_file() {
             opener.create().map_err(|unopened| file::at(path, "viewed", unopened))?;
         }
-        let (database, ledger) = opener.open().map_err(|unopened| file::at(path, "viewed", unopened))?;
+        let (database, ledger) = opener.open(Check::Header).map_err(|unopened| file::at(path, "viewed", unopened))?;
         keys::admit(&database, &settings.keys).map_err(|refused| file::not_admitted(path, refused))?;
         let codec = Codec::new(settings.keys.sealing.clone());
         Self::start(opener, database, ledger, codec, metrics, clock).map_err(failed)

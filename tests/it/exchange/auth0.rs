@@ -154,7 +154,8 @@ fn what_is_wrong_with_a_record_is_said_by_field() {
 #[test]
 fn a_hash_of_an_unknown_kind_can_be_left_behind() {
     let record = json!({"email": "a@example.com", "custom_password_hash": {"algorithm": "md4", "hash": {"value": "AbuUujgF0pPPkJPSFRTpmA==", "encoding": "base64"}}});
-    let user = parse("auth0", ARRAY, &record.to_string(), &[("unusable-hash", "drop")]).expect("a user");
+    let user =
+        parse("auth0", ARRAY, &record.to_string(), &[authferry::exchange::DROP_UNUSABLE_HASHES]).expect("a user");
     assert!(user.password.is_none());
 }
 

@@ -5,7 +5,7 @@ use super::*;
 const USERS: Framing = Framing::JsonItems { path: "users" };
 
 /// The parameters of the project in the files, as `tests/real/exchange/hashes.py` made them up.
-const PROJECT: [(&str, &str); 4] = [
+pub(super) const PROJECT: [(&str, &str); 4] = [
     ("signer-key", "di4PDehh0EOuDs11Qsy5qF87GfBnSyY7PIXZIRtA2i+apMGuZSusRD1tYwOEmhD3bH5nH7SmgHzLy8vTYz+YcA=="),
     ("salt-separator", "Bw=="),
     ("rounds", "8"),
@@ -98,7 +98,7 @@ fn what_is_wrong_with_a_record_is_said_by_field() {
     let line =
         |raw: &str| parse("firebase", Framing::CsvWithoutHeader, raw, &PROJECT).map(|_| ()).expect_err("a fault");
     assert_eq!(line("x,a@b,true"), "record: it has 3 fields, and auth:export writes 26 to 29");
-    assert_eq!(line("\"x\"y,a@b,true"), "record: something follows the quotes of a field");
+    assert_eq!(line("\"x\"y,a@b,true"), "record: something follows the closing quote of a field");
 }
 
 #[test]
