@@ -6,18 +6,23 @@
 //! permit    the token, and the proof that it was shown   session   the console's sessions
 //! probes    /metrics and /health, without a token        api       /api/v1, JSON, behind the token
 //! operate   what both doors do                           console   HTML, behind a session
+//! people    users changed, conflicts, logins explained
+//! backups   of the store that is being served
 //! view      the wire structs, read by the CLI too        problem   errors as problem+json
 //! import    rows of an import: hashes come in, and never go out
 //! ```
 //!
-//! Never reads a hash, never changes a user, never speaks to legacy. Made by `app`, which serves [`router`] with [`serve`].
+//! Never shows a hash, never decides about a user, never speaks to legacy. Made by `app`, which serves [`router`] with [`serve`].
 
 mod api;
 mod attempts;
+mod backups;
 mod console;
 mod gate;
 pub mod import;
 mod operate;
+mod people;
+pub mod people_view;
 mod permit;
 mod probes;
 mod problem;
@@ -35,6 +40,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 
+pub use backups::BackupWish;
 pub use permit::AdminPermit;
 pub use problem::Problem;
 pub use readiness::Readiness;
@@ -52,6 +58,8 @@ pub fn router(state: AdminState) -> Router {
     let named = Router::new()
         .merge(probes::metrics())
         .merge(api::routes())
+        .merge(people::routes())
+        .merge(backups::routes())
         .merge(console::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! run        serves until a signal            status  users  mode    ask the running proxy, or the store itself
+//! conflicts  explain                          ask, and change users, in the same way
 //! check      judges proxy.toml offline        demo    everything in one process, nothing left behind
 //! hash       what a stored hash is, and whether a known password is its own
 //! import  export                              users in files            
 //! config     its JSON schema                  version  completions      (both in `configuration`)
+//! store      the file: check, compact, backup, restore
 //!
 //! terminal   where everything is printed      operator   the admin API, over HTTP or in this process
 //! failure    messages and exit codes          options    --config, --admin, --token-file
@@ -16,8 +18,10 @@
 pub mod check;
 mod completions;
 mod configuration;
+mod conflicts;
 mod demo;
 mod doors;
+mod explain;
 mod export;
 mod failure;
 mod hash;
@@ -29,6 +33,7 @@ mod progress;
 mod run;
 pub mod schema;
 mod status;
+mod store;
 mod successor;
 mod terminal;
 mod text;
@@ -63,10 +68,13 @@ enum Command {
     Config(configuration::ConfigCommand),
     Status(status::StatusCommand),
     Users(users::Users),
+    Conflicts(conflicts::Conflicts),
+    Explain(explain::Explain),
     Import(import::Import),
     Export(export::Export),
     Mode(mode::ModeCommand),
     Hash(hash::HashCommand),
+    Store(store::StoreCommand),
     Demo(demo::Demo),
     Version(version::VersionCommand),
     Completions(completions::Completions),
@@ -89,10 +97,13 @@ fn dispatch(command: &Command, terminal: &mut Terminal) -> Ended {
         Command::Config(config) => config.execute(terminal),
         Command::Status(status) => status.execute(terminal),
         Command::Users(users) => users.execute(terminal),
+        Command::Conflicts(conflicts) => conflicts.execute(terminal),
+        Command::Explain(explain) => explain.execute(terminal),
         Command::Import(import) => import.execute(terminal),
         Command::Export(export) => export.execute(terminal),
         Command::Mode(mode) => mode.execute(terminal),
         Command::Hash(hash) => hash.execute(terminal),
+        Command::Store(store) => store.execute(terminal),
         Command::Demo(demo) => demo.execute(terminal),
         Command::Version(version) => version.execute(terminal),
         Command::Completions(completions) => completions.execute(terminal),

@@ -92,6 +92,20 @@ impl Terminal {
         writeln!(self.err, "{text}")
     }
 
+    /// How far something is: one line on standard error that is written over by the next, and by nothing where no terminal is.
+    pub(crate) fn progress(&mut self, text: impl fmt::Display) -> io::Result<()> {
+        if self.err_is_terminal {
+            write!(self.err, "\r{text}\u{1b}[K")?;
+            self.err.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Takes the line of [`Self::progress`] away.
+    pub(crate) fn end_progress(&mut self) -> io::Result<()> {
+        self.progress("")
+    }
+
     /// Hands over what was printed.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()?;

@@ -91,8 +91,8 @@ impl Incoming {
             return Err(BadRow::Nobody);
         }
         let (credential, origin) = match user.password {
-            Some(password) => {
-                let hash = StoredHash::new(password.encoded.as_str().to_owned(), password.normalization);
+            Some(mut password) => {
+                let hash = StoredHash::new(std::mem::take(&mut *password.encoded), password.normalization);
                 let credential = match password.made {
                     Made::Elsewhere => Credential::Imported(hash),
                     Made::Here => Credential::Argon2id(hash),

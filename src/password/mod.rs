@@ -6,6 +6,7 @@
 mod arena;
 mod argon2id;
 pub mod formats;
+mod look;
 mod pepper;
 mod pool;
 mod queue;
@@ -14,6 +15,7 @@ pub mod trial;
 
 pub use arena::STORED_MEMORY_BYTES;
 pub use argon2id::PolicyError;
+pub use look::Inspector;
 pub use pepper::{PepperSetupError, Peppers};
 pub use pool::{HashPool, Progress, StartError};
 pub use settings::PasswordSettings;

@@ -46,6 +46,12 @@ impl Peppers {
         self.0.as_ref().map(|set| set.checks.clone()).unwrap_or_default()
     }
 
+    /// The name of the one that new hashes get.
+    #[must_use]
+    pub fn current_id(&self) -> Option<&KeyId> {
+        self.current().map(NamedKey::id)
+    }
+
     /// The one that new hashes get.
     pub(super) fn current(&self) -> Option<&NamedKey> {
         let set = self.0.as_ref()?;

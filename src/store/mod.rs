@@ -13,6 +13,7 @@ use crate::keys::{KeyId, KeyUse};
 use crate::service::ports::{Cause, UserStore};
 use crate::telemetry::Metrics;
 
+pub use self::redb::offline;
 pub use handover::HandoverStore;
 pub use sealing::SealingKeys;
 pub use settings::{StoreKeys, StoreSettings};

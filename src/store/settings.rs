@@ -1,6 +1,6 @@
 //! What a store needs to be told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::sealing::SealingKeys;
@@ -13,6 +13,8 @@ pub struct StoreSettings {
     pub path: PathBuf,
     /// The most memory that cached pages take, in bytes.
     pub cache_bytes: usize,
+    /// The folder for backups that are made while it serves; none for the one that the file is in.
+    pub backups: Option<PathBuf>,
     /// The keys that its records need.
     pub keys: StoreKeys,
 }
@@ -21,7 +23,14 @@ impl StoreSettings {
     /// Of a store that nothing is sealed in.
     #[must_use]
     pub fn without_keys(path: PathBuf, cache_bytes: usize) -> Self {
-        Self { path, cache_bytes, keys: StoreKeys::default() }
+        Self { path, cache_bytes, backups: None, keys: StoreKeys::default() }
+    }
+
+    /// The folder for backups.
+    #[must_use]
+    pub fn backups(&self) -> PathBuf {
+        let beside = || self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        self.backups.clone().unwrap_or_else(|| beside().to_owned())
     }
 }
 

@@ -188,6 +188,7 @@ pub struct Metrics {
     log_lines_dropped: Counter,
     login_times_dropped: Counter,
     store_ready: Gauge,
+    store_damaged_reads: Counter,
     store_commit_duration: Histogram,
     mode: Family<Labels<1>, Gauge>,
     started_at: Gauge<f64, AtomicU64>,
@@ -231,6 +232,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_log_lines_dropped", "Lines of the log that nobody read fast enough"),
     ("authferry_login_times_dropped", "Logins whose time was not kept, since too many waited for the store"),
     ("authferry_store_ready", "1 while the store takes writes"),
+    ("authferry_store_damaged_reads", "Reads of blocks of the store's file that are not what was written there"),
     ("authferry_store_commit_duration_seconds", "How long a durable commit took"),
     ("authferry_mode", "1 for the migration mode in force"),
     ("authferry_start_time_seconds", "When the process started, in seconds since the epoch"),
@@ -306,6 +308,7 @@ impl Metrics {
             log_lines_dropped: register!(registry, "authferry_log_lines_dropped", Counter::default()),
             login_times_dropped: register!(registry, "authferry_login_times_dropped", Counter::default()),
             store_ready: register!(registry, "authferry_store_ready", Gauge::default()),
+            store_damaged_reads: register!(registry, "authferry_store_damaged_reads", Counter::default()),
             store_commit_duration: register!(registry, "authferry_store_commit_duration_seconds", seconds()),
             mode: register!(registry, "authferry_mode", Family::default()),
             started_at: register!(registry, "authferry_start_time_seconds", Gauge::default()),
@@ -517,7 +520,7 @@ impl Metrics {
     }
 
     /// Something that an operator has to look at: `unusable_hash`, `other_profile`, `conflict`, `store`,
-    /// `tls_files`.
+    /// `store_damage`, `tls_files`.
     pub fn alarm(&self, what: &'static str) {
         self.alarms.count(["what"], [what.into()]);
     }
@@ -541,6 +544,12 @@ impl Metrics {
     /// Whether the store takes writes.
     pub fn store_ready(&self, ready: bool) {
         self.store_ready.set(i64::from(ready));
+    }
+
+    /// A block of the store's file was read that is not what was written there. An alarm each time.
+    pub fn store_damage(&self) {
+        self.store_damaged_reads.inc();
+        self.alarm("store_damage");
     }
 
     /// One durable commit.

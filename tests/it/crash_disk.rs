@@ -46,6 +46,12 @@ pub(crate) enum Trouble {
     None,
     /// The call of this number, reads counted too, fails once.
     Once(u64),
+    /// The write of this number is done by half, and fails. Any other call of this number fails too.
+    Short(u64),
+    /// The call of this number fails for want of room, if it writes.
+    NoRoom(u64),
+    /// The sectors of this block of 4 KiB cannot be read.
+    BadBlock(u64),
     /// The calls of these two numbers fail.
     Twice(u64, u64),
     /// No write and no sync succeeds.
@@ -74,6 +80,8 @@ struct State {
     /// Syncs wait while it is closed.
     gate_closed: bool,
     waiting_at_gate: usize,
+    /// What a power cut leaves is nobody's concern: nothing is remembered for it.
+    never_cut: bool,
 }
 
 /// The disk. Clones are the same disk.
@@ -89,6 +97,14 @@ impl Disk {
         disk
     }
 
+    /// A disk that holds this and does not lose power again: far cheaper, for who opens many.
+    pub(crate) fn never_cut(image: Vec<u8>) -> Self {
+        let disk = Self::default();
+        disk.state().live = image;
+        disk.state().never_cut = true;
+        disk
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic that was asked for leaves nothing half done.
         self.0.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -96,6 +112,23 @@ impl Disk {
 
     pub(crate) fn trouble(&self, trouble: Trouble) {
         self.state().trouble = trouble;
+    }
+
+    /// Changes a bit behind everybody's back.
+    pub(crate) fn flip(&self, at: usize) {
+        let mut state = self.state();
+        state.live[at] ^= 0x10;
+        state.durable[at] ^= 0x10;
+    }
+
+    /// One block of 4 KiB.
+    pub(crate) fn block(&self, number: usize) -> Vec<u8> {
+        self.state().live[number * 4_096..][..4_096].to_vec()
+    }
+
+    /// How many bytes it holds.
+    pub(crate) fn size(&self) -> usize {
+        self.state().live.len()
     }
 
     /// The number that the next call has.
@@ -144,8 +177,9 @@ impl Disk {
         let number = state.calls;
         state.calls += 1;
         let fails = match state.trouble {
-            Trouble::None | Trouble::Full => false,
-            Trouble::Once(at) => number == at,
+            Trouble::None | Trouble::Full | Trouble::BadBlock(_) => false,
+            Trouble::Once(at) | Trouble::Short(at) => number == at,
+            Trouble::NoRoom(at) => number == at && kind != Kind::Read,
             Trouble::Twice(first, second) => number == first || number == second,
             Trouble::ReadOnly => kind != Kind::Read,
             Trouble::Dead => true,
@@ -163,7 +197,10 @@ impl Disk {
             let pending = std::mem::take(&mut state.pending);
             state.durable = survivors(&state.durable, &pending, &mut dice);
         }
-        Err(Error::other("the disk failed"))
+        match state.trouble {
+            Trouble::NoRoom(_) => Err(ErrorKind::StorageFull.into()),
+            _ => Err(Error::other("the disk failed")),
+        }
     }
 }
 
@@ -216,17 +253,20 @@ fn survivors(durable: &[u8], pending: &[Call], dice: &mut Dice) -> Vec<u8> {
     image
 }
 
-/// The images that power cuts leave during a trace that began with `durable`: for each number of calls that had been made, one.
+/// The images that power cuts leave during a trace that began with `durable`: for each number of calls that had been made, some.
 pub(crate) fn power_cuts(
     durable: Vec<u8>,
     trace: &[Call],
     dice: &mut Dice,
+    cuts: usize,
     mut each: impl FnMut(usize, Vec<u8>, &mut Dice),
 ) {
     let (mut durable, mut live) = (durable.clone(), durable);
     let mut pending = Vec::new();
     for (made, call) in trace.iter().enumerate() {
-        each(made, survivors(&durable, &pending, dice), dice);
+        for _ in 0..cuts {
+            each(made, survivors(&durable, &pending, dice), dice);
+        }
         apply(&mut live, call);
         match call {
             Call::Sync => {
@@ -257,7 +297,9 @@ impl State {
         if let Some(trace) = &mut self.trace {
             trace.push(call.clone());
         }
-        self.pending.push(call);
+        if !self.never_cut {
+            self.pending.push(call);
+        }
     }
 }
 
@@ -269,6 +311,13 @@ impl StorageBackend for Disk {
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<()> {
         let state = self.call(Kind::Read)?;
         let start = offset as usize;
+        if let Trouble::BadBlock(block) = state.trouble
+            && start / 4_096 <= block as usize
+            && block as usize * 4_096 < start + out.len()
+        {
+            // EIO.
+            return Err(Error::from_raw_os_error(5));
+        }
         let bytes = state.live.get(start..start + out.len()).ok_or(ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(bytes);
         Ok(())
@@ -290,13 +339,22 @@ impl StorageBackend for Disk {
         if let Some(trace) = &mut state.trace {
             trace.push(Call::Sync);
         }
-        state.durable = state.live.clone();
-        state.pending.clear();
+        if !state.never_cut {
+            state.durable = state.live.clone();
+            state.pending.clear();
+        }
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
-        let mut state = self.call(Kind::Write)?;
+        let failed = self.call(Kind::Write).err();
+        let mut state = self.state();
+        if let Some(error) = failed {
+            if matches!(state.trouble, Trouble::Short(_)) {
+                state.made(Call::Write(offset, data[..data.len() / 2].to_vec()));
+            }
+            return Err(error);
+        }
         if state.trouble == Trouble::Full {
             let start = offset as usize;
             let there = state.live.get(start..start + data.len());

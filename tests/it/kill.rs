@@ -58,7 +58,7 @@ async fn r94_no_acknowledged_user_is_lost_by_a_kill() {
 }
 
 /// Sends a login and waits for an answer or the end of the connection.
-async fn log_in(public: SocketAddr, id: u64) {
+pub(crate) async fn log_in(public: SocketAddr, id: u64) {
     let body = format!(r#"{{"email":"user{id}@example.com","password":"correct horse battery"}}"#);
     let head = "POST /login HTTP/1.1\r\nhost: app\r\nconnection: close\r\ncontent-type: application/json\r\n";
     let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use authferry::domain::clock::SystemClock;
 use authferry::domain::mode::Mode;
 use authferry::domain::user::Standing;
-use authferry::service::ports::{Saved, UserStore};
+use authferry::service::ports::{ConflictQuery, Found, Inserted, Saved, StoreError, UserQuery, UserStore};
 use authferry::store::redb::{MAX_CONFLICTS, RedbStore, Unopened};
 use authferry::store::{self, OpenError, StoreSettings};
 use authferry::telemetry::Metrics;
@@ -218,14 +218,37 @@ fn a_redb_file_of_another_program_is_refused() {
 fn r101_a_store_of_a_newer_schema_is_refused() {
     const META: TableDefinition<'_, &str, u64> = TableDefinition::new("authferry");
     let place = Place::new();
-    drop(place.open().expect("a new store"));
-    let database = Database::open(place.path()).expect("the database");
+    let database = Database::create(place.path()).expect("a database");
     let transaction = database.begin_write().expect("a transaction");
-    transaction.open_table(META).expect("a table").insert("schema", 3).expect("a row");
+    transaction.open_table(META).expect("a table").insert("schema", 99).expect("a row");
     transaction.commit().expect("a commit");
     drop(database);
     let error = refusal(place.open());
-    assert!(matches!(error, OpenError::NewerSchema { found: 3, known: 2, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::NewerSchema { found: 99, .. }), "{error:?}");
+}
+
+#[test]
+fn r101_a_store_of_a_newer_layout_is_refused_and_left_as_it_is() {
+    let place = Place::new();
+    drop(place.open().expect("a new store"));
+    let mut newer = fs::read(place.path()).expect("the file");
+    newer[16] = 99;
+    let sum = twox_hash::XxHash3_64::oneshot(&newer[..504]);
+    newer[504..512].copy_from_slice(&sum.to_le_bytes());
+    fs::write(place.path(), &newer).expect("a file");
+    let error = refusal(place.open());
+    assert!(matches!(error, OpenError::NewerSchema { found: 99, .. }), "{error:?}");
+    assert!(fs::read(place.path()).expect("the file") == newer);
+}
+
+#[test]
+fn r101_what_knows_only_plain_redb_files_refuses_the_store_and_leaves_it_as_it_is() {
+    let place = Place::new();
+    drop(place.open().expect("a new store"));
+    let before = fs::read(place.path()).expect("the file");
+    let error = Database::open(place.path()).err().expect("no redb file");
+    assert!(error.to_string().contains("magic number"), "{error}");
+    assert!(fs::read(place.path()).expect("the file") == before);
 }
 
 #[test]
@@ -257,12 +280,38 @@ async fn refused_or_whole(bytes: Vec<u8>, what: &str) -> bool {
         Err(other) => panic!("{what}: {other:?}"),
         Ok(store) => Arc::new(store),
     };
-    for n in 0..12 {
-        let user = find(&*store, &format!("user{n}@x.y")).await.unwrap_or_else(|| panic!("{what}: user {n} is gone"));
-        assert_eq!(hash_text(&user), Some(format!("p{n}").as_str()), "{what}");
+    let mut met = met_reading(&store, what).await;
+    // Nor does a write make an old user a new one, or the store an empty one.
+    let again = store.insert_new(registering(&[email("user3@x.y")], "stolen")).await;
+    match again {
+        Ok(Inserted::Exists) => {}
+        Ok(Inserted::Inserted(..)) => panic!("{what}: a name was given away"),
+        Err(StoreError::Corrupt(_) | StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) => met = true,
+        Err(other @ StoreError::Busy) => panic!("{what}: {other:?}"),
     }
-    assert_consistent(&store).await;
-    false
+    if !met {
+        assert_consistent(&store).await;
+    }
+    met
+}
+
+/// Reads everybody; each is there as he was written, or cannot be read. `true` if somebody could not.
+async fn met_reading(store: &Arc<dyn UserStore>, what: &str) -> bool {
+    let mut met = false;
+    for n in 0..12 {
+        match store.find(&candidates(&format!("user{n}@x.y"))).await.map(|lookup| lookup.found) {
+            Ok(Found::One(user)) => assert_eq!(hash_text(&user), Some(format!("p{n}").as_str()), "{what}"),
+            Ok(Found::Nobody | Found::Ambiguous) => panic!("{what}: user {n} is gone"),
+            Err(StoreError::Corrupt(_)) => met = true,
+            Err(other) => panic!("{what}: {other:?}"),
+        }
+    }
+    match store.list(UserQuery { limit: 100, ..UserQuery::default() }).await {
+        Ok(page) => assert_eq!(page.users.len(), 12, "{what}"),
+        Err(StoreError::Corrupt(_)) => met = true,
+        Err(other) => panic!("{what}: {other:?}"),
+    }
+    met
 }
 
 #[tokio::test]
@@ -279,7 +328,7 @@ async fn r96_a_damaged_file_is_refused_by_name_and_left_as_it_is() {
         assert!(matches!(error, OpenError::Corrupt { .. }), "{error:?}");
         assert!(error.to_string().contains("is damaged; restore it from a backup"), "{error}");
     }
-    assert!(fs::read(place.path()).expect("the file")[4_096..] == damaged[4_096..], "nothing was repaired away");
+    assert!(fs::read(place.path()).expect("the file") == damaged, "nothing was repaired away");
 }
 
 #[tokio::test]
@@ -295,10 +344,10 @@ async fn r96_a_flipped_byte_anywhere_is_refused_or_harmless() {
     let whole = small_store().await;
     let long = std::env::var_os("AUTHFERRY_LONG").is_some();
     let mut refused = 0;
-    // Every byte of the header, which decides what is believed of the rest, then some of every page.
-    let header = 0..320_usize.min(whole.len());
-    let rest = (320..whole.len()).step_by(if long { 1 } else { 83 });
-    for at in header.chain(rest) {
+    // Every byte of the preamble, then some of every block.
+    let preamble = 0..64_usize.min(whole.len());
+    let rest = (64..whole.len()).step_by(if long { 1 } else { 83 });
+    for at in preamble.chain(rest) {
         let mut damaged = whole.clone();
         damaged[at] ^= if at % 2 == 0 { 0x01 } else { 0xff };
         refused += u32::from(refused_or_whole(damaged, &format!("byte {at}")).await);
@@ -337,7 +386,8 @@ async fn conflicts_are_kept_for_an_operator_without_any_password_and_bounded() {
         }
     }
     assert_eq!(store.counts().await.expect("counts").conflicts, MAX_CONFLICTS);
-    let conflicts = store.conflicts(usize::MAX).await.expect("conflicts");
+    let all = |limit| ConflictQuery { limit, ..ConflictQuery::default() };
+    let conflicts = store.conflicts(all(usize::MAX)).await.expect("conflicts");
     assert_eq!(conflicts.len() as u64, MAX_CONFLICTS);
     assert_eq!(conflicts.first().map(|conflict| &*conflict.legacy_id), Some((total - 1).to_string().as_str()));
     assert_eq!(conflicts.last().map(|conflict| &*conflict.legacy_id), Some("5"), "the oldest are forgotten");
@@ -345,7 +395,7 @@ async fn conflicts_are_kept_for_an_operator_without_any_password_and_bounded() {
     assert!(conflicts.iter().all(|conflict| conflict.names == [email("alice@x.y").normalized]));
 
     store.save_proven(proven(total - 1, &[email("alice@x.y")], "canary", based_on)).await.expect("a save");
-    let newest = store.conflicts(1).await.expect("conflicts");
+    let newest = store.conflicts(all(1)).await.expect("conflicts");
     assert_eq!(newest.first().map(|conflict| conflict.times), Some(2));
     drop(store);
     let bytes = fs::read(place.path()).expect("the file");

@@ -201,6 +201,8 @@ pub(super) struct RawStore {
     /// The most memory that cached pages take.
     #[schemars(extend("x-value" = "a size"))]
     pub(super) cache: String,
+    /// The folder into which `store backup` and the admin API write backups; empty for the folder of `path`. It has to exist.
+    pub(super) backups: String,
     /// Seals profiles, so that a stolen file does not show them; names, by which users are looked up, stay readable.
     #[serde(skip_serializing)]
     pub(super) encryption: Option<RawEncryption>,
@@ -208,7 +210,13 @@ pub(super) struct RawStore {
 
 impl Default for RawStore {
     fn default() -> Self {
-        Self { backend: RawBackend::Redb, path: "users.redb".into(), cache: "64MiB".into(), encryption: None }
+        Self {
+            backend: RawBackend::Redb,
+            path: "users.redb".into(),
+            cache: "64MiB".into(),
+            backups: String::new(),
+            encryption: None,
+        }
     }
 }
 

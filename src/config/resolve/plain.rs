@@ -150,6 +150,7 @@ pub(super) fn store(raw: RawStore, peppers: &Peppers, resolver: &mut Resolver<'_
     StoreSettings {
         path: PathBuf::from(&raw.path),
         cache_bytes: resolver.size("store.cache", &raw.cache, "1MiB", "1024GiB"),
+        backups: (!raw.backups.is_empty()).then(|| PathBuf::from(&raw.backups)),
         keys: StoreKeys { sealing: keys::sealing(raw.encryption, resolver), peppers: peppers.checks() },
     }
 }

@@ -249,10 +249,10 @@ mod tests {
     fn the_vectors_of_the_specification_verify() {
         // SHA-crypt.txt, the test vectors of both.
         for (encoded, password) in [
-            ("$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8", "Hello world!"),
-            ("$5$rounds=10000$saltstringsaltst$3xv.VbSCBX41eDL9L3voZredNSegXezxZ8wLt2xPcRA", "Hello world!"),
+            ("$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5", "Hello world!"),
+            ("$5$rounds=10000$saltstringsaltst$3xv.VbSHBb41AL9AvLeujZkZRBAwqFMz2.opqey6IcA", "Hello world!"),
             (
-                "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO/O817G3uBnIFNjnQJuesI68OTLiBFdcbYEdFCoEOfaS35inz1",
+                "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1",
                 "Hello world!",
             ),
         ] {
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn r53_rounds_are_bounded_and_malformed_hashes_unusable() {
-        let hash = "5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8";
+        let hash = "5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5";
         let of = |before: &str| matches(&format!("$5${before}${hash}"), b"x");
         assert_eq!(of("rounds=1048577$salt"), OVER_BOUNDS);
         assert_eq!(of("rounds=999999999$salt"), OVER_BOUNDS);

@@ -207,7 +207,7 @@ fn read(encoded: &str, terms: &Terms) -> Result<Stored, Unusable> {
     let (algorithm, rest) = head(encoded).ok_or(Unusable::Malformed)?;
     let base64 = |field: &str| text::base64(field, &PADDED).ok_or(Unusable::Malformed);
     let Some([parameters, salt, hash]) = text::fields(rest, '$') else {
-        return Salted::new(algorithm, "{PASSWORD}", &[])?.stored(&*base64(rest)?, terms);
+        return Salted::new(algorithm, "{PASSWORD}", &[])?.stored(&base64(rest)?, terms);
     };
     let source = |field: &str| {
         let bytes = base64(field)?;

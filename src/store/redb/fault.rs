@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ::redb::{CommitError, StorageError, TableError, TransactionError};
 
+use super::checked::Damage;
 use super::record::BadRecord;
 use crate::service::ports::{Cause, StoreError};
 
@@ -48,6 +49,14 @@ impl Fault {
         }
     }
 
+    /// Whether it was another call that failed: redb refuses all work until the file is opened again.
+    pub(super) fn is_of_another_call(&self) -> bool {
+        match self {
+            Self::Storage(cause) => matches!(cause.downcast_ref::<StorageError>(), Some(StorageError::PreviousIo)),
+            Self::Damage(_) | Self::Refused(_) => false,
+        }
+    }
+
     /// Whether the file has to be opened again before it is used on.
     pub(super) fn needs_reopening(&self) -> bool {
         match self {
@@ -62,6 +71,7 @@ impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Damage(cause) => Self::Corrupt(cause),
+            Fault::Storage(cause) if is_damage(&*cause) => Self::Corrupt(cause),
             Fault::Storage(cause) | Fault::Refused(cause) => Self::Unavailable(cause),
         }
     }
@@ -69,10 +79,11 @@ impl From<Fault> for StoreError {
 
 impl From<StorageError> for Fault {
     fn from(error: StorageError) -> Self {
-        if matches!(error, StorageError::Corrupted(_)) {
-            Self::Damage(error.into())
-        } else {
-            Self::Storage(error.into())
+        match error {
+            StorageError::Corrupted(_) => Self::Damage(error.into()),
+            // Also if it tells of damage: redb takes no more work after any error of its file.
+            StorageError::Io(error) => Self::Storage(error.into()),
+            other => Self::Storage(other.into()),
         }
     }
 }
@@ -91,7 +102,7 @@ impl From<TransactionError> for Fault {
 
 impl From<CommitError> for Fault {
     fn from(error: CommitError) -> Self {
-        Self::Storage(error.into())
+        if let CommitError::Storage(error) = error { error.into() } else { Self::Storage(error.into()) }
     }
 }
 
@@ -106,9 +117,21 @@ impl From<BadRecord> for Fault {
     }
 }
 
+/// Whether a block was met that is not what was written.
+fn is_damage(cause: &(dyn StdError + 'static)) -> bool {
+    cause.downcast_ref::<std::io::Error>().and_then(Damage::of).is_some()
+}
+
 /// One cause that several callers are told: all whose writes shared a commit.
 #[derive(Debug, Clone)]
 pub(super) struct SharedCause(Arc<dyn StdError + Send + Sync>);
+
+impl SharedCause {
+    /// Whether a block was met that is not what was written: opening the file again heals nothing, and nothing else is wrong with it.
+    pub(super) fn is_damage(&self) -> bool {
+        is_damage(&*self.0)
+    }
+}
 
 impl From<Cause> for SharedCause {
     fn from(cause: Cause) -> Self {

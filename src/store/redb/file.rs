@@ -7,41 +7,60 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ::redb::Database;
 use uuid::Uuid;
 
+use super::checked::LAYOUT;
 use super::keys::{KeyRefused, NotAdmitted, Refusal};
-use super::medium::{FileMedium, Opener, Unopened};
+use super::medium::{Check, FileMedium, Opener, Unopened};
 use super::schema::Ledger;
+use super::upgrade;
 use crate::store::{OpenError, StoreSettings};
+use crate::telemetry::Metrics;
+
+/// As many replaced files are kept beside one: nobody replaces it more often and looks away.
+const MAX_KEPT: u32 = 100;
 
 /// Read and written by the owner alone (R102).
-const MODE: u32 = 0o600;
+pub(super) const MODE: u32 = 0o600;
 
-/// Opens the file, making it at the first start.
-pub(super) fn open(settings: &StoreSettings) -> Result<(Opener<FileMedium>, Database, Ledger), OpenError> {
+/// Opens the file, making it at the first start, and bringing one of the first layout to today's.
+pub(super) fn open(
+    settings: &StoreSettings,
+    metrics: &Arc<Metrics>,
+) -> Result<(Opener<FileMedium>, Database, Ledger), OpenError> {
     let path = &settings.path;
     let failed = |action| move |cause: io::Error| OpenError::Io { path: path.clone(), action, cause: cause.into() };
-    let marker = beside(path, "-init");
-    let opener = Opener { medium: FileMedium(path.clone()), cache_bytes: settings.cache_bytes };
+    let marker = marker(path);
+    let opener = opener(path, settings.cache_bytes, metrics);
     let fresh = !path.try_exists().map_err(failed("opened"))?;
     if fresh {
         if marker.try_exists().map_err(failed("opened"))? {
             return Err(OpenError::Missing { path: path.clone(), marker });
         }
-        create(path, settings.cache_bytes)?;
-        mark(path, &marker).map_err(failed("created"))?;
+        create(path, settings.cache_bytes, metrics)?;
+        mark(path).map_err(failed("created"))?;
     }
     restrict(path);
-    let (database, ledger) = opener.open().map_err(|unopened| at(path, "opened", unopened))?;
-    if !fresh && let Err(error) = mark(path, &marker) {
+    if upgrade::is_due(path).map_err(failed("opened"))? {
+        let upgraded = upgrade::run(path, settings.cache_bytes, metrics);
+        upgraded.map_err(|unopened| at(path, "brought to today's layout", unopened))?;
+    }
+    let (database, ledger) = opener.open(Check::Header).map_err(|unopened| at(path, "opened", unopened))?;
+    if !fresh && let Err(error) = mark(path) {
         tracing::warn!(path = %marker.display(), %error, "cannot write down that the store was made here; should its file \
             be lost, an empty one would take its place");
     }
     Ok((opener, database, ledger))
+}
+
+/// What opens the file at this path.
+pub(super) fn opener(path: &Path, cache_bytes: usize, metrics: &Arc<Metrics>) -> Opener<FileMedium> {
+    Opener { medium: FileMedium(path.to_owned()), cache_bytes, metrics: Arc::clone(metrics) }
 }
 
 pub(super) fn at(path: &Path, action: &'static str, unopened: Unopened) -> OpenError {
@@ -51,6 +70,8 @@ pub(super) fn at(path: &Path, action: &'static str, unopened: Unopened) -> OpenE
         Unopened::Corrupt(cause) => OpenError::Corrupt { path, cause },
         Unopened::Foreign(found) => OpenError::Foreign { path, found },
         Unopened::NewerSchema(found) => OpenError::NewerSchema { path, found, known: super::schema::SCHEMA },
+        Unopened::NewerLayout(found) => OpenError::NewerSchema { path, found: found.into(), known: LAYOUT.into() },
+        Unopened::OldLayout => OpenError::Foreign { path, found: "a redb file of the first layout" },
         Unopened::Io(cause) => OpenError::Io { path, action, cause },
     }
 }
@@ -70,15 +91,15 @@ pub(super) fn not_admitted(path: &Path, refused: NotAdmitted) -> OpenError {
 }
 
 /// Makes a whole store, then gives it its name; another process that was faster is let win.
-fn create(path: &Path, cache_bytes: usize) -> Result<(), OpenError> {
+fn create(path: &Path, cache_bytes: usize, metrics: &Arc<Metrics>) -> Result<(), OpenError> {
     let failed = |cause: io::Error| OpenError::Io { path: path.to_owned(), action: "created", cause: cause.into() };
     let unnamed = beside(path, &format!(".{}.new", Uuid::now_v7().simple()));
     let made = (|| {
         OpenOptions::new().write(true).create_new(true).mode(MODE).open(&unnamed).map_err(failed)?;
-        let opener = Opener { medium: FileMedium(unnamed.clone()), cache_bytes };
+        let opener = opener(&unnamed, cache_bytes, metrics);
         opener.create().map_err(|unopened| at(path, "created", unopened))?;
         File::open(&unnamed).and_then(|file| file.sync_all()).map_err(failed)?;
-        name(&unnamed, path).map_err(failed)
+        name_once(&unnamed, path).map_err(failed)
     })();
     let cleared = fs::remove_file(&unnamed);
     made?;
@@ -89,7 +110,7 @@ fn create(path: &Path, cache_bytes: usize) -> Result<(), OpenError> {
 }
 
 /// Never overwrites: a link fails where a rename would replace. File systems without links get the rename.
-fn name(unnamed: &Path, path: &Path) -> io::Result<()> {
+fn name_once(unnamed: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(unnamed, path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(_no_links_here) if !path.try_exists()? => fs::rename(unnamed, path),
@@ -97,8 +118,9 @@ fn name(unnamed: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
-fn mark(path: &Path, marker: &Path) -> io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(MODE).open(marker) {
+/// Writes down that a store was made here.
+pub(super) fn mark(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(MODE).open(marker(path)) {
         Ok(mut file) => {
             writeln!(
                 file,
@@ -128,13 +150,42 @@ fn restrict(path: &Path) {
     }
 }
 
+/// Gives a file that is about to be replaced a second name, which it may have from a try that a crash ended.
+pub(super) fn keep(path: &Path, suffix: &str) -> io::Result<PathBuf> {
+    let own = fs::metadata(path)?;
+    for number in 1..=MAX_KEPT {
+        let kept = beside(path, &if number == 1 { suffix.to_owned() } else { format!("{suffix}-{number}") });
+        match fs::hard_link(path, &kept) {
+            Ok(()) => return Ok(kept),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let other = fs::metadata(&kept)?;
+                if (other.dev(), other.ino()) == (own.dev(), own.ino()) {
+                    return Ok(kept);
+                }
+            }
+            // A file system without links: a copy will do.
+            Err(_no_links_here) => {
+                fs::copy(path, &kept)?;
+                return Ok(kept);
+            }
+        }
+    }
+    Err(io::Error::new(ErrorKind::AlreadyExists, "too many old stores are kept beside this one"))
+}
+
 /// A name is on disk once its directory is.
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(directory)?.sync_all()
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+/// What says that a store was made at this path.
+pub(super) fn marker(path: &Path) -> PathBuf {
+    beside(path, "-init")
+}
+
+/// The same path with something behind its name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)

@@ -1,23 +1,28 @@
 //! What the store lies on, and opening it: a file as a rule, a simulated disk in the crash tests.
 //!
-//! Every start reads the whole file and checks each page (redb's check of integrity): a plain open believes what the last commit
-//! recorded, and damage would show only when somebody's record is wanted. Opening again after a failed write in the same process
-//! goes without it, so that logins wait for milliseconds.
+//! Opening reads the header and what the last commit recorded, and so takes milliseconds, whatever the file's size: no block is
+//! believed that is not what was written (see [`super::checked`]), whenever it is read. Every page is read at once only where that is
+//! asked for, by `store check` and after a copy was made.
 
 use std::cmp::Ordering;
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ::redb::backends::FileBackend;
 use ::redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError};
 
+use super::checked::{Checked, Damage, Kind, kind_of, shares};
 use super::fault::{Fault, panic_cause};
+use super::hurry::Hurry;
 use super::overlay::Overlay;
 use super::record::Codec;
-use super::schema::{Ledger, OLDEST_SCHEMA, SCHEMA, Snapshot, initialise, schema_of, upgrade};
+use super::schema::{Ledger, OLDEST_SCHEMA, SCHEMA, Snapshot, View as _, initialise, schema_of, upgrade};
 use super::writer::begin;
 use crate::service::ports::Cause;
+use crate::telemetry::Metrics;
 
 /// What a database lies on. Crash tests bring their own.
 pub trait Medium: Send + 'static {
@@ -37,19 +42,21 @@ pub trait Medium: Send + 'static {
 pub(super) struct FileMedium(pub(super) PathBuf);
 
 impl Medium for FileMedium {
-    type Backend = FileBackend;
+    type Backend = Hurry<FileBackend>;
 
-    fn open(&self) -> std::io::Result<FileBackend> {
+    fn open(&self) -> std::io::Result<Self::Backend> {
         file_backend(OpenOptions::new().read(true).write(true).open(&self.0)?)
     }
 
-    fn open_to_read(&self) -> std::io::Result<FileBackend> {
+    fn open_to_read(&self) -> std::io::Result<Self::Backend> {
         self.open().or_else(|_not_writable| file_backend(File::open(&self.0)?))
     }
 }
 
-pub(super) fn file_backend(file: File) -> std::io::Result<FileBackend> {
-    FileBackend::new(file).map_err(std::io::Error::other)
+pub(super) fn file_backend(file: File) -> std::io::Result<Hurry<FileBackend>> {
+    // The same open file: its locks are held until both are closed, and nothing but pages is read by the second.
+    let now = file.try_clone()?;
+    Ok(Hurry::new(FileBackend::new(file).map_err(std::io::Error::other)?, now))
 }
 
 /// Why a database cannot be opened; [`crate::store::OpenError`] adds where it lies.
@@ -67,6 +74,12 @@ pub enum Unopened {
     /// A newer version wrote it.
     #[error("it has schema {0}, which this version does not know")]
     NewerSchema(u64),
+    /// A newer version laid it out.
+    #[error("it has layout {0}, which this version does not know")]
+    NewerLayout(u32),
+    /// It is a plain redb file, as stores of the first schema are, and was not brought to today's layout.
+    #[error("it has the layout of the first version")]
+    OldLayout,
     /// The system refused.
     #[error("it cannot be read or written")]
     Io(#[source] Cause),
@@ -77,13 +90,7 @@ impl From<DatabaseError> for Unopened {
         match error {
             DatabaseError::DatabaseAlreadyOpen => Self::Locked,
             DatabaseError::UpgradeRequired(_) => Self::Foreign("a redb file of an old format"),
-            DatabaseError::Storage(StorageError::Io(io)) if io.kind() == std::io::ErrorKind::InvalidData => {
-                Self::Foreign("no redb file")
-            }
-            DatabaseError::Storage(StorageError::Io(io)) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
-                Self::Corrupt(io.into())
-            }
-            DatabaseError::Storage(StorageError::Io(io)) => Self::Io(io.into()),
+            DatabaseError::Storage(StorageError::Io(io)) => io.into(),
             other => Self::Corrupt(other.into()),
         }
     }
@@ -91,7 +98,12 @@ impl From<DatabaseError> for Unopened {
 
 impl From<std::io::Error> for Unopened {
     fn from(error: std::io::Error) -> Self {
-        Self::Io(error.into())
+        match (Damage::of(&error), error.kind()) {
+            (Some(Damage::NewerLayout(layout)), _) => Self::NewerLayout(layout),
+            // The file is known to be ours: what redb does not recognise, or finds too short, was something else once.
+            (Some(_), _) | (None, ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => Self::Corrupt(error.into()),
+            (None, _) => Self::Io(error.into()),
+        }
     }
 }
 
@@ -99,15 +111,25 @@ impl From<Fault> for Unopened {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Damage(cause) | Fault::Refused(cause) => Self::Corrupt(cause),
-            Fault::Storage(cause) => Self::Io(cause),
+            Fault::Storage(cause) => match cause.downcast::<std::io::Error>() {
+                Ok(error) => (*error).into(),
+                Err(other) => Self::Io(other),
+            },
         }
     }
 }
 
-/// How much of a file is read before it is believed.
+/// Opens a database. Damage of some kinds makes redb panic rather than refuse.
+pub(super) fn caught<T>(opening: impl FnOnce() -> Result<T, Unopened>) -> Result<T, Unopened> {
+    catch_unwind(AssertUnwindSafe(opening)).unwrap_or_else(|panic| Err(Unopened::Corrupt(panic_cause(panic))))
+}
+
+/// How much of a file is read before it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Check {
+pub(super) enum Check {
+    /// All of it: redb's own checksums from the root down, over ours.
     EveryPage,
+    /// What opening needs.
     Header,
 }
 
@@ -115,33 +137,45 @@ enum Check {
 pub(super) struct Opener<M> {
     pub(super) medium: M,
     pub(super) cache_bytes: usize,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl<M: Medium> Opener<M> {
-    /// Opens what must be one of our databases, checking every page.
-    pub(super) fn open(&self) -> Result<(Database, Ledger), Unopened> {
-        self.open_as(Check::EveryPage)
+    /// Opens what must be one of our databases.
+    pub(super) fn open(&self, check: Check) -> Result<(Database, Ledger), Unopened> {
+        self.ours(self.checked(self.medium.open()?)?, check)
     }
 
     /// Opens it again after a failure in this process.
     pub(super) fn reopen(&self) -> Result<(Database, Ledger), Cause> {
-        self.open_as(Check::Header).map_err(Cause::from)
+        self.open(Check::Header).map_err(Cause::from)
     }
 
     /// Opens it for reading, with every write kept in memory.
-    pub(super) fn open_view(&self) -> Result<Database, Cause> {
-        let view = Overlay::new(self.medium.open_to_read()?)?;
-        Ok(self.ours(view, Check::Header)?.0)
+    pub(super) fn open_view(&self, check: Check) -> Result<(Database, Ledger), Unopened> {
+        self.ours(Overlay::new(self.checked(self.medium.open_to_read()?)?)?, check)
     }
 
-    fn open_as(&self, check: Check) -> Result<(Database, Ledger), Unopened> {
-        self.ours(self.medium.open()?, check)
+    /// Every block of it, verified as it is read.
+    fn checked(&self, base: M::Backend) -> Result<Checked<M::Backend>, Unopened> {
+        let mut first = [0; 16];
+        let known = usize::try_from(base.len()?).unwrap_or(usize::MAX).min(first.len());
+        let first = first.get_mut(..known).unwrap_or_default();
+        base.read(0, first)?;
+        match kind_of(first) {
+            Kind::Checked => {}
+            Kind::PlainRedb => return Err(Unopened::OldLayout),
+            Kind::Foreign if known == 0 => return Err(Unopened::Foreign("an empty file")),
+            Kind::Foreign => return Err(Unopened::Foreign("a file of another kind")),
+        }
+        let (_, sum_blocks) = shares(self.cache_bytes);
+        Ok(Checked::open(base, sum_blocks, Arc::clone(&self.metrics))?)
     }
 
     fn ours(&self, backend: impl StorageBackend, check: Check) -> Result<(Database, Ledger), Unopened> {
-        let opening = AssertUnwindSafe(|| {
+        caught(|| {
             if backend.len()? == 0 {
-                // redb would make a new database of it.
+                // Making it was interrupted; redb would make a new database of it.
                 return Err(Unopened::Foreign("an empty file"));
             }
             let database = self.builder(check).create_with_backend(backend)?;
@@ -164,23 +198,29 @@ impl<M: Medium> Opener<M> {
             let ledger = Ledger::load(&Snapshot::of(&transaction, &Codec::default())?.meta)?;
             transaction.close().map_err(Fault::from)?;
             Ok((database, ledger))
-        });
-        // Damage of some kinds makes redb panic rather than refuse.
-        catch_unwind(opening).unwrap_or_else(|panic| Err(Unopened::Corrupt(panic_cause(panic))))
+        })
     }
 
     /// Makes one of our databases of an empty medium, and closes it.
     pub(super) fn create(&self) -> Result<(), Unopened> {
-        let database = self.builder(Check::Header).create_with_backend(self.medium.open()?)?;
+        let database = self.create_database()?;
         let transaction = begin(Some(&database))?;
         initialise(&transaction)?;
         transaction.commit().map_err(Fault::from)?;
         Ok(())
     }
 
+    /// Makes a database with nothing in it, which is no store yet, of an empty medium.
+    pub(super) fn create_database(&self) -> Result<Database, Unopened> {
+        let (_, sum_blocks) = shares(self.cache_bytes);
+        let checked = Checked::create(self.medium.open()?, sum_blocks, Arc::clone(&self.metrics))?;
+        Ok(self.builder(Check::Header).create_with_backend(checked)?)
+    }
+
     fn builder(&self, check: Check) -> Builder {
+        let (cache_bytes, _) = shares(self.cache_bytes);
         let mut builder = Builder::new();
-        builder.set_cache_size(self.cache_bytes).set_check_integrity_on_open(check == Check::EveryPage);
+        builder.set_cache_size(cache_bytes).set_check_integrity_on_open(check == Check::EveryPage);
         builder
     }
 }

@@ -3,23 +3,33 @@
 //! ```text
 //! file      making and finding the file            medium, overlay  opening the database on it
 //! writer    group commit, recovery                 operation        a write and its answer
-//! writes    what each write does                   readers, reads   what each read does
+//! writes    what each write does                   readers, reads   what each read does; hurry: without waiting
 //! import    rows in bulk
 //! schema    tables and counts                      record, conflicts, activity, keys, renew, fault
+//! people    what an operator does beyond a login
+//! checked   every block verified as it is read     upgrade          a file of the first layout
+//! backup, offline  copies and checks               copy, inspect    what both of them do
 //! ```
 //!
 //! Never decides about a login (it asks [`crate::domain::login::decide_save`]), never sees a password. A future that is dropped
 //! halfway leaves a whole write or none (R91): the threads do not depend on it.
 
 mod activity;
+mod backup;
+mod checked;
 mod conflicts;
+mod copy;
 mod fault;
 mod file;
+mod hurry;
 mod import;
+mod inspect;
 mod keys;
 mod medium;
+pub mod offline;
 mod operation;
 mod overlay;
+mod people;
 mod readers;
 mod reads;
 mod record;
@@ -27,6 +37,7 @@ mod renew;
 mod schema;
 mod scratch;
 mod slot;
+mod upgrade;
 mod writer;
 mod writes;
 
@@ -70,7 +81,7 @@ pub(crate) mod fuzzed {
 
     /// A conflict, read and written.
     pub(crate) fn reencoded_conflict(bytes: &[u8]) -> Option<Vec<u8>> {
-        conflicts::decode(bytes).ok().map(|conflict| conflicts::encode(&conflict))
+        conflicts::decode(0, bytes).ok().map(|conflict| conflicts::encode(&conflict))
     }
 }
 
@@ -78,13 +89,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use ::redb::Database;
+use ::redb::{Database, ReadableDatabase as _};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use uuid::ContextV7;
 
 use self::activity::{Activity, Noted};
-use self::medium::Opener;
+use self::backup::Backups;
+use self::medium::{Check, Opener};
 use self::operation::{Operation, Reply};
 use self::readers::Readers;
 use self::record::Codec;
@@ -95,17 +107,20 @@ use self::writer::Writer;
 use self::writes::Workshop;
 use super::{OpenError, StoreSettings};
 use crate::domain::clock::{Clock, UnixSeconds};
-use crate::domain::identifier::Candidates;
+use crate::domain::conflict::{Conflict, Resolution};
+use crate::domain::identifier::{Candidates, NormalizedIdentifier};
 use crate::domain::import::Imported;
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
+use crate::service::backup::{BackupName, BackupStart, BackupView};
 use crate::service::ports::{
-    ImportBatch, ImportKey, Inserted, Lookup, NewUser, ProvenUser, Saved, SavedCheckpoint, StoreError, StoreHealth,
-    Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
+    ConflictQuery, ImportBatch, ImportKey, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved,
+    SavedCheckpoint, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
 use crate::telemetry::Metrics;
 
-pub use self::conflicts::{Conflict, MAX_CONFLICTS};
+pub use self::conflicts::MAX_CONFLICTS;
+pub use self::inspect::Inspection;
 pub use self::medium::{Medium, Unopened};
 pub use self::renew::Renewed;
 pub use self::writes::MAX_ALIASES;
@@ -118,6 +133,8 @@ const QUEUE: usize = 1_024;
 pub struct RedbStore {
     slot: Arc<Slot>,
     logins: Arc<Activity>,
+    /// None on a medium that is no file.
+    backups: Option<Backups>,
     // In the order in which they must go: the readers hold a sender of the writer's queue too.
     readers: Option<Readers>,
     queue: Option<SyncSender<Operation>>,
@@ -127,14 +144,21 @@ pub struct RedbStore {
 impl RedbStore {
     /// Opens the file of the settings, making it at the first start; see [`super::open`].
     pub fn open(settings: &StoreSettings, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let (opener, database, ledger) = file::open(settings)?;
+        let (opener, database, ledger) = file::open(settings, &metrics)?;
         keys::admit(&database, &settings.keys).map_err(|refused| file::not_admitted(&settings.path, refused))?;
         let codec = Codec::new(settings.keys.sealing.clone());
-        Self::start(opener, database, ledger, codec, metrics, clock).map_err(|cause| OpenError::Io {
+        let place = backup::Place {
+            folder: settings.backups(),
+            prefix: settings.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        let started = Self::start(opener, database, ledger, codec, Arc::clone(&metrics), Arc::clone(&clock));
+        let mut store = started.map_err(|cause| OpenError::Io {
             path: settings.path.clone(),
             action: "given its threads",
             cause: cause.into(),
-        })
+        })?;
+        store.backups = Some(Backups::new(place, Arc::clone(&store.slot), metrics, clock));
+        Ok(store)
     }
 
     /// Opens a view of the file of the settings, or of a new store if there is none; see [`super::open_scratch`].
@@ -147,11 +171,12 @@ impl RedbStore {
         let failed =
             |cause: std::io::Error| OpenError::Io { path: path.clone(), action: "viewed", cause: cause.into() };
         let scratch = Scratch::of(path).map_err(failed)?;
-        let opener = Opener { medium: scratch.clone(), cache_bytes: settings.cache_bytes };
+        let opener =
+            Opener { medium: scratch.clone(), cache_bytes: settings.cache_bytes, metrics: Arc::clone(&metrics) };
         if !scratch.shows_a_file() {
             opener.create().map_err(|unopened| file::at(path, "viewed", unopened))?;
         }
-        let (database, ledger) = opener.open().map_err(|unopened| file::at(path, "viewed", unopened))?;
+        let (database, ledger) = opener.open(Check::Header).map_err(|unopened| file::at(path, "viewed", unopened))?;
         keys::admit(&database, &settings.keys).map_err(|refused| file::not_admitted(path, refused))?;
         let codec = Codec::new(settings.keys.sealing.clone());
         Self::start(opener, database, ledger, codec, metrics, clock).map_err(failed)
@@ -159,7 +184,7 @@ impl RedbStore {
 
     /// Makes a store on an empty medium other than a file.
     pub fn create_on(medium: impl Medium, cache_bytes: usize) -> Result<(), Unopened> {
-        Opener { medium, cache_bytes }.create()
+        Opener { medium, cache_bytes, metrics: Arc::new(Metrics::new()) }.create()
     }
 
     /// Opens a store on a medium other than a file.
@@ -169,15 +194,22 @@ impl RedbStore {
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Unopened> {
-        let opener = Opener { medium, cache_bytes };
-        let (database, ledger) = opener.open()?;
+        let opener = Opener { medium, cache_bytes, metrics: Arc::clone(&metrics) };
+        let (database, ledger) = opener.open(Check::Header)?;
         Self::start(opener, database, ledger, Codec::default(), metrics, clock).map_err(Unopened::from)
     }
 
-    /// The newest conflicts first, at most `limit`.
-    pub async fn conflicts(&self, limit: usize) -> Result<Vec<Conflict>, StoreError> {
-        let limit = limit.min(usize::try_from(MAX_CONFLICTS).unwrap_or(usize::MAX));
-        self.read(move |snapshot| conflicts::newest(snapshot, limit)).await
+    /// Opens a store on a medium as a proxy does, looks at everything in it without starting any thread, and closes it. `each` is
+    /// shown every record that can be read.
+    pub fn inspect_on(
+        medium: impl Medium,
+        cache_bytes: usize,
+        each: &mut dyn FnMut(&User),
+    ) -> Result<Inspection, Unopened> {
+        let opener = Opener { medium, cache_bytes, metrics: Arc::new(Metrics::new()) };
+        let (database, _ledger) = opener.open(Check::Header)?;
+        let transaction = database.begin_read().map_err(fault::Fault::from)?;
+        Ok(inspect::inspect(&transaction, &Codec::default(), each))
     }
 
     /// Writes records anew that are not as they would be written today, some of those after this user; see
@@ -212,14 +244,24 @@ impl RedbStore {
         let nudge = queue.clone();
         // If the queue is full, the writer is about to find the same.
         let readers = Readers::start(&slot, move |generation| drop(nudge.try_send(Operation::Reopen(generation))));
-        let mut store = Self { slot, logins, readers: None, queue: Some(queue), writer: Some(writer) };
+        let mut store = Self { slot, logins, backups: None, readers: None, queue: Some(queue), writer: Some(writer) };
         store.readers = Some(readers?);
         Ok(store)
     }
 
+    async fn look_up<T: Send + 'static>(
+        &self,
+        work: impl Fn(&schema::Lookups) -> Result<T, fault::Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match &self.readers {
+            Some(readers) => readers.look_up(work).await,
+            None => Err(StoreError::Unavailable("the store is being closed".into())),
+        }
+    }
+
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&schema::Snapshot) -> Result<T, fault::Fault> + Send + 'static,
+        work: impl Fn(&schema::Snapshot) -> Result<T, fault::Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         match &self.readers {
             Some(readers) => readers.read(work).await,
@@ -250,12 +292,16 @@ impl RedbStore {
 impl UserStore for RedbStore {
     fn find<'a>(&'a self, candidates: &'a Candidates) -> BoxFuture<'a, Result<Lookup, StoreError>> {
         let candidates = candidates.clone();
-        Box::pin(self.read(move |snapshot| reads::find(snapshot, &candidates)))
+        Box::pin(self.look_up(move |tables| reads::find(tables, &candidates)))
     }
 
     fn find_public<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<User>, StoreError>> {
         let id = id.to_owned();
-        Box::pin(self.read(move |snapshot| reads::find_public(snapshot, &id)))
+        Box::pin(self.look_up(move |tables| reads::find_public(tables, &id)))
+    }
+
+    fn user(&self, id: UserId) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
+        Box::pin(self.look_up(move |tables| schema::find_user(&tables.users, id.0.as_bytes())))
     }
 
     fn save_proven(&self, proven: ProvenUser) -> BoxFuture<'_, Result<Saved, StoreError>> {
@@ -276,6 +322,26 @@ impl UserStore for RedbStore {
 
     fn import_checkpoint(&self, key: ImportKey) -> BoxFuture<'_, Result<Option<SavedCheckpoint>, StoreError>> {
         Box::pin(self.read(move |snapshot| import::checkpoint(snapshot, key)))
+    }
+
+    fn holders<'a>(
+        &'a self,
+        names: &'a [NormalizedIdentifier],
+    ) -> BoxFuture<'a, Result<Vec<Option<NameHolder>>, StoreError>> {
+        let names = names.to_vec();
+        Box::pin(self.read(move |snapshot| reads::holders(snapshot, &names)))
+    }
+
+    fn conflicts(&self, query: ConflictQuery) -> BoxFuture<'_, Result<Vec<Conflict>, StoreError>> {
+        Box::pin(self.read(move |snapshot| conflicts::list(snapshot, &query)))
+    }
+
+    fn conflict(&self, number: u64) -> BoxFuture<'_, Result<Option<Conflict>, StoreError>> {
+        Box::pin(self.read(move |snapshot| conflicts::find(&snapshot.conflicts, number)))
+    }
+
+    fn resolve(&self, number: u64, resolution: Resolution) -> BoxFuture<'_, Result<Resolved, StoreError>> {
+        Box::pin(self.write(move |reply| Operation::Resolve(number, resolution, reply)))
     }
 
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {
@@ -303,6 +369,19 @@ impl UserStore for RedbStore {
         })
     }
 
+    fn start_backup(&self, name: Option<BackupName>) -> BoxFuture<'_, Result<BackupStart, StoreError>> {
+        Box::pin(async move {
+            match &self.backups {
+                Some(backups) => backups.start(name.as_ref()),
+                None => Err(StoreError::Unavailable("a store that is no file makes no backups".into())),
+            }
+        })
+    }
+
+    fn backup(&self) -> BoxFuture<'_, Result<Option<BackupView>, StoreError>> {
+        Box::pin(async { Ok(self.backups.as_ref().and_then(Backups::view)) })
+    }
+
     fn mode(&self) -> BoxFuture<'_, Result<Option<Mode>, StoreError>> {
         Box::pin(self.read(|snapshot| schema::mode_of(&snapshot.meta)))
     }
@@ -325,6 +404,7 @@ impl UserStore for RedbStore {
 
 impl Drop for RedbStore {
     fn drop(&mut self) {
+        drop(self.backups.take());
         drop(self.readers.take());
         drop(self.queue.take());
         if let Some(writer) = self.writer.take() {

@@ -1,21 +1,26 @@
-//! The threads that read.
+//! The threads that read, and when they are needed.
 //!
-//! A lookup whose pages are cached takes microseconds and could run on the I/O thread that wants it. One whose pages are not
-//! takes as long as the disk does, which on network storage is milliseconds a page, and would hold up every connection of that
-//! thread; and a read that meets the file being opened again has to wait for it. So reads hop to a few threads with a bounded
-//! queue, which costs about as much as one more wake-up in a request that goes on to hash a password for milliseconds.
+//! A lookup whose pages are in memory takes microseconds, and runs on the I/O thread that wants it. One whose pages are not takes
+//! as long as the disk does, which on network storage is milliseconds a page, and would hold up every connection of that thread;
+//! and a read that meets the file being opened again has to wait for it. So a lookup is tried at once, without waiting for
+//! anything (see [`super::hurry`]), and what cannot be done so hops to a few threads with a bounded queue, as everything longer
+//! does from the start.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use ::redb::{Database, ReadableDatabase};
 use tokio::sync::oneshot;
 
+use super::checked::isolated;
 use super::fault::{Fault, panic_cause};
+use super::hurry::{Waits, hurried};
 use super::record::Codec;
-use super::schema::Snapshot;
+use super::schema::{Lookups, Snapshot, View};
 use super::slot::{Generation, Slot};
 use crate::service::ports::StoreError;
 
@@ -26,18 +31,34 @@ const READERS: usize = 2;
 /// How many reads may wait.
 const QUEUE: usize = 1_024;
 
-/// One read, ready to run. Answers its caller, and says whether the file has to be opened again.
-type Job = Box<dyn FnOnce(Option<&Database>) -> Aftermath + Send>;
+/// How long a read waits for the file to be opened again after a failure that is not its own. That takes milliseconds.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// One read, ready to run. Answers its caller, unless it says that it would rather be run again; and says whether the file has to be
+/// opened again.
+type Job = Box<dyn FnMut(Option<&Database>, Turn) -> Aftermath + Send>;
+
+/// Whether a read may ask to be run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    First,
+    Last,
+}
 
 /// What a read found out about the database as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Aftermath {
     Fine,
     ReopenFile,
+    /// Another call failed before, and the file is about to be opened again: this read has not failed yet.
+    RunAgain,
 }
 
 /// The pool. Dropping it waits for the reads under way.
 pub(super) struct Readers {
+    slot: Arc<Slot>,
+    /// Whether it can be told what is in memory.
+    may_hurry: AtomicBool,
     queue: Option<SyncSender<Job>>,
     codec: Codec,
     threads: Vec<JoinHandle<()>>,
@@ -52,18 +73,35 @@ impl Readers {
         let (queue, jobs) = sync_channel::<Job>(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         let reopen = Arc::new(reopen);
-        let mut pool = Self { queue: Some(queue), codec: slot.codec().clone(), threads: Vec::with_capacity(READERS) };
+        let mut pool = Self {
+            slot: Arc::clone(slot),
+            may_hurry: AtomicBool::new(true),
+            queue: Some(queue),
+            codec: slot.codec().clone(),
+            threads: Vec::with_capacity(READERS),
+        };
         for number in 0..READERS {
             let (slot, jobs, reopen) = (Arc::clone(slot), Arc::clone(&jobs), Arc::clone(&reopen));
             let thread = thread::Builder::new().name(format!("store-read-{number}")).spawn(move || {
-                while let Some(job) = next(&jobs) {
-                    let place = slot.shared();
-                    let generation = slot.generation();
-                    let aftermath = job(place.as_ref());
-                    drop(place);
-                    match aftermath {
-                        Aftermath::Fine => {}
-                        Aftermath::ReopenFile => reopen(generation),
+                while let Some(mut job) = next(&jobs) {
+                    let mut turn = Turn::First;
+                    loop {
+                        let place = slot.shared();
+                        let generation = slot.generation();
+                        let aftermath = job(place.as_ref(), turn);
+                        drop(place);
+                        match aftermath {
+                            Aftermath::Fine => break,
+                            Aftermath::ReopenFile => {
+                                reopen(generation);
+                                break;
+                            }
+                            Aftermath::RunAgain => {
+                                reopen(generation);
+                                slot.wait_for_next(generation, PATIENCE);
+                                turn = Turn::Last;
+                            }
+                        }
                     }
                 }
             })?;
@@ -72,21 +110,62 @@ impl Readers {
         Ok(pool)
     }
 
-    /// Runs `work` in one snapshot of the store.
+    /// Runs `work`, which looks at a few rows, in one snapshot of the store: on this thread if it need not wait for anything,
+    /// otherwise on one of its own.
+    pub(super) async fn look_up<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Lookups) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match self.at_once(&work) {
+            Some(result) => Ok(result),
+            None => self.hop(work).await,
+        }
+    }
+
+    /// Only success counts: whatever goes wrong goes wrong again where there is time, and is dealt with there.
+    fn at_once<T>(&self, work: &impl Fn(&Lookups) -> Result<T, Fault>) -> Option<T> {
+        if !self.may_hurry.load(Ordering::Relaxed) {
+            return None;
+        }
+        let place = self.slot.try_shared()?;
+        let database = place.as_ref()?;
+        let read = || work(&Lookups::of(&database.begin_read()?, &self.codec)?);
+        match hurried(|| isolated(read)) {
+            Ok(result) => result.ok()?.ok(),
+            Err(Waits::ForTheDisk) => None,
+            Err(Waits::Perhaps) => {
+                self.may_hurry.store(false, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    /// Runs `work` in one snapshot of the store, on a thread of its own.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Snapshot) -> Result<T, Fault> + Send + 'static,
+        work: impl Fn(&Snapshot) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.hop(work).await
+    }
+
+    async fn hop<V: View, T: Send + 'static>(
+        &self,
+        work: impl Fn(&V) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let codec = self.codec.clone();
-        let job: Job = Box::new(move |database| {
-            let result = run(database, &codec, work);
+        let mut reply = Some(reply);
+        let job: Job = Box::new(move |database, turn| {
+            let result = run(database, &codec, &work);
             let aftermath = match &result {
+                Err(fault) if fault.is_of_another_call() && turn == Turn::First => return Aftermath::RunAgain,
                 Err(fault) if fault.needs_reopening() && database.is_some() => Aftermath::ReopenFile,
                 Ok(_) | Err(_) => Aftermath::Fine,
             };
-            // Nobody waits any more: the client is gone.
-            let _gone = reply.send(result.map_err(StoreError::from));
+            if let Some(reply) = reply.take() {
+                // Nobody waits any more: the client is gone.
+                let _gone = reply.send(result.map_err(StoreError::from));
+            }
             aftermath
         });
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
@@ -106,17 +185,21 @@ fn next(jobs: &Mutex<Receiver<Job>>) -> Option<Job> {
     jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
-fn run<T>(
+fn run<V: View, T>(
     database: Option<&Database>,
     codec: &Codec,
-    work: impl FnOnce(&Snapshot) -> Result<T, Fault>,
+    work: &impl Fn(&V) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
     let Some(database) = database else {
         return Err(Fault::Storage("the store's file is closed after a failure".into()));
     };
-    let read = || work(&Snapshot::of(&database.begin_read()?, codec)?);
-    // A page that went bad after the start makes redb panic in places; such a panic may also leave its locks poisoned.
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(Fault::Storage(panic_cause(panic))))
+    let read = || work(&V::of(&database.begin_read()?, codec)?);
+    // A panic is a bug, and may have left locks of redb's poisoned. Damage of one block is neither.
+    match catch_unwind(AssertUnwindSafe(|| isolated(read))) {
+        Ok(Ok(result)) => result,
+        Ok(Err(damage)) => Err(Fault::Damage(damage.into())),
+        Err(panic) => Err(Fault::Storage(panic_cause(panic))),
+    }
 }
 
 impl Drop for Readers {

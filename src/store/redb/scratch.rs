@@ -15,7 +15,7 @@ use ::redb::backends::FileBackend;
 use ::redb::{BackendError, StorageBackend};
 use uuid::Uuid;
 
-use super::medium::{Medium, file_backend};
+use super::medium::Medium;
 
 const PAGE: u64 = 4_096;
 
@@ -75,7 +75,7 @@ impl Medium for Scratch {
             None => None,
             Some(path) => {
                 let open = || OpenOptions::new().read(true).write(true).open(path);
-                Some((open()?, file_backend(open()?)?))
+                Some((open()?, FileBackend::new(open()?).map_err(Error::other)?))
             }
         };
         Ok(View { base, over: Arc::clone(&self.over) })

@@ -2,7 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::time::Duration;
 
 use ::redb::Database;
 
@@ -16,6 +17,8 @@ pub(super) struct Slot {
     database: RwLock<Option<Database>>,
     health: AtomicU8,
     generation: AtomicU64,
+    /// Told when a generation begins.
+    begun: (Mutex<()>, Condvar),
     metrics: Arc<Metrics>,
     codec: Codec,
 }
@@ -35,6 +38,7 @@ impl Slot {
             database: RwLock::new(Some(database)),
             health: AtomicU8::new(READY),
             generation: AtomicU64::new(0),
+            begun: (Mutex::default(), Condvar::new()),
             metrics,
             codec,
         }
@@ -69,6 +73,15 @@ impl Slot {
         self.database.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The same, unless it would have to be waited for.
+    pub(super) fn try_shared(&self) -> Option<RwLockReadGuard<'_, Option<Database>>> {
+        match self.database.try_read() {
+            Ok(place) => Some(place),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     /// Which database [`Self::shared`] gives; steady while a guard lives.
     pub(super) fn generation(&self) -> Generation {
         Generation(self.generation.load(Ordering::Acquire))
@@ -77,9 +90,22 @@ impl Slot {
     /// The place of the database, once nobody uses it; begins a new generation.
     pub(super) fn exclusive(&self) -> RwLockWriteGuard<'_, Option<Database>> {
         let place = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let (turn, begun) = &self.begun;
+        let held = turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.generation.fetch_add(1, Ordering::AcqRel);
+        begun.notify_all();
+        drop(held);
         place
     }
+
+    /// Waits until the file is opened again after this generation, or is about to be, for so long at most: whoever then wants the
+    /// database waits for its place.
+    pub(super) fn wait_for_next(&self, generation: Generation, at_most: Duration) {
+        let (turn, begun) = &self.begun;
+        let held = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(begun.wait_timeout_while(held, at_most, |()| self.generation() == generation));
+    }
+
     /// Closes what is in the place. Closing writes, and a file that is damaged enough makes that panic.
     pub(super) fn close(place: &mut Option<Database>) {
         let database = place.take();

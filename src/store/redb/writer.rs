@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use ::redb::{Database, Durability, WriteTransaction};
 
-use super::activity::Activity;
+use super::activity::{Activity, COMMITS_FOR_ALL};
 use super::fault::{Fault, SharedCause, panic_cause};
-use super::medium::{Medium, Opener};
+use super::medium::{Check, Medium, Opener};
 use super::operation::{Applied, Fate, OnDisk, Operation, Outcome};
 use super::schema::{Ledger, Tables};
 use super::slot::Slot;
@@ -87,14 +87,18 @@ impl<M: Medium> Writer<M> {
                 Ok(Committed::Nothing) => {}
                 Err(interrupted) => {
                     self.report(&interrupted);
-                    if self.recover().is_err() {
+                    if self.recover(&interrupted).is_err() {
                         return;
                     }
                 }
             }
         }
         // The last logins; what cannot be written now is lost as in a crash.
-        while !self.logins.is_empty() && self.commit_together(vec![self.write_logins()]).is_ok() {}
+        for _ in 0..COMMITS_FOR_ALL {
+            if self.logins.is_empty() || self.commit_together(vec![self.write_logins()]).is_err() {
+                return;
+            }
+        }
     }
 
     /// What the next commit is made of: the writes that wait, and the times of logins once they are due. `None` when every
@@ -116,7 +120,8 @@ impl<M: Medium> Writer<M> {
     }
 
     fn write_logins(&self) -> Operation {
-        Operation::WriteLogins(Arc::clone(&self.logins))
+        let taken = self.logins.take(self.slot.shared().as_ref());
+        Operation::WriteLogins(Arc::clone(&self.logins), taken)
     }
 
     /// Applies all operations in one transaction and answers them once it is on disk.
@@ -184,7 +189,7 @@ impl<M: Medium> Writer<M> {
         }
         let ledger = batch.finish().map_err(|fault| Interrupted::NotWritten(fault.shared().1))?;
         let started = self.workshop.clock.monotonic();
-        transaction.commit().map_err(|error| Interrupted::Unknown(Cause::from(error).into()))?;
+        transaction.commit().map_err(|error| Interrupted::Unknown(Fault::from(error).shared().1))?;
         self.metrics.store_commit(self.workshop.clock.monotonic().saturating_duration_since(started));
         show_counts(&self.metrics, &ledger);
         Ok(Committed::Something)
@@ -207,10 +212,16 @@ impl<M: Medium> Writer<M> {
     /// Brings the store back: the file is opened again, at once the first time, and after growing pauses while that or the
     /// writes after it keep failing. Meanwhile writes are refused, and reads go on if the file can be read at all. An error
     /// means that every handle is gone.
-    fn recover(&mut self) -> Result<(), AllHandlesDropped> {
+    ///
+    /// Damage of one block is a failure of those who want that block, not of the device: pauses do not grow by it.
+    fn recover(&mut self, after: &Interrupted) -> Result<(), AllHandlesDropped> {
+        let is_damage = match after {
+            Interrupted::NotWritten(cause) | Interrupted::Unknown(cause) => cause.is_damage(),
+            Interrupted::Asked => false,
+        };
         loop {
             let opened = self.reopen();
-            self.failures = self.failures.saturating_add(1);
+            self.failures = if is_damage && opened.is_ok() { 1 } else { self.failures.saturating_add(1) };
             let pause = match (&opened, self.failures) {
                 (Ok(()), 1) => None,
                 (Ok(()) | Err(_), failures) => Some(pause_after(failures)),
@@ -241,7 +252,7 @@ impl<M: Medium> Writer<M> {
                 Ok(())
             }
             Err(cause) => {
-                let view = self.opener.open_view();
+                let view = self.opener.open_view(Check::Header).map(|(database, _ledger)| database);
                 self.slot.set_health(if view.is_ok() { StoreHealth::ReadOnly } else { StoreHealth::Down });
                 *place = view.ok();
                 Err(cause.into())

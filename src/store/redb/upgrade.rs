@@ -1,0 +1,105 @@
+//! A store of the first layout, a plain redb file, is brought to today's layout at the first start with it (R101).
+//!
+//! ```text
+//! lock, check every page -> copy into <file>-upgrading, sync, check every page -> keep the old one as <file>-schema1 -> rename
+//! ```
+//!
+//! The old file is only read. Until the rename it is the store, from then on the new one is, and a crash in between leaves a file
+//! that the next upgrade overwrites. Called by [`super::file`] alone, before anything else opens the file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::ops::Bound;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use ::redb::{Builder, ReadableDatabase as _, StorageBackend};
+
+use super::checked::{Checked, HEADER_ROOM, Kind, kind_of, shares};
+use super::fault::Fault;
+use super::file::{MODE, beside, keep, opener, sync_directory};
+use super::medium::{Check, Unopened, caught, file_backend};
+use super::schema::{SCHEMA, schema_of};
+use crate::telemetry::Metrics;
+
+/// As much is copied at once, in bytes.
+const CHUNK: usize = 1 << 20;
+
+/// Whether this is a plain redb file.
+pub(super) fn is_due(path: &Path) -> io::Result<bool> {
+    let mut first = Vec::new();
+    File::open(path)?.take(16).read_to_end(&mut first)?;
+    Ok(kind_of(&first) == Kind::PlainRedb)
+}
+
+/// Brings a file of the first layout to today's.
+pub(super) fn run(path: &Path, cache_bytes: usize, metrics: &Arc<Metrics>) -> Result<(), Unopened> {
+    tracing::info!(store = %path.display(), "the store has the layout of an older version; it is checked whole and copied");
+    check(path, cache_bytes)?;
+    let old = locked(path)?;
+    let new_path = beside(path, "-upgrading");
+    let new = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(MODE).open(&new_path)?;
+    let (_, sum_blocks) = shares(cache_bytes);
+    let copy = Checked::create(file_backend(new.try_clone()?)?, sum_blocks, Arc::clone(metrics))?;
+    copy_blocks(&old, &copy)?;
+    new.sync_all()?;
+    drop((copy, new));
+    // From the root down, as whoever opens it will read it.
+    let (database, _ledger) = opener(&new_path, cache_bytes, metrics).open(Check::EveryPage)?;
+    database.close()?;
+    let kept = keep(path, "-schema1")?;
+    fs::rename(&new_path, path)?;
+    sync_directory(path)?;
+    old.close()?;
+    tracing::info!(store = %path.display(), old = %kept.display(), "the store has today's layout; the old file was kept, and can \
+        be removed");
+    Ok(())
+}
+
+/// Has redb verify every page of the old file, and finish or undo what a crash interrupted.
+fn check(path: &Path, cache_bytes: usize) -> Result<(), Unopened> {
+    caught(|| {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let mut builder = Builder::new();
+        builder.set_cache_size(cache_bytes).set_check_integrity_on_open(true);
+        let database = builder.create_with_backend(file_backend(file)?)?;
+        let transaction = database.begin_read().map_err(Fault::from)?;
+        let schema = schema_of(&transaction)?.ok_or(Unopened::Foreign("a redb file of another program"))?;
+        if schema > SCHEMA {
+            return Err(Unopened::NewerSchema(schema));
+        }
+        transaction.close().map_err(Fault::from)?;
+        Ok(database.close()?)
+    })
+}
+
+/// The old file, which nobody else can open until this is dropped.
+fn locked(path: &Path) -> Result<impl StorageBackend + use<>, Unopened> {
+    let old = file_backend(OpenOptions::new().read(true).write(true).open(path)?)?;
+    match old.try_lock_range(Bound::Unbounded, Bound::Unbounded) {
+        Ok(true) => Ok(old),
+        Ok(false) => Err(Unopened::Locked),
+        Err(error) => Err(Unopened::Io(error.into())),
+    }
+}
+
+/// Copies what redb sees of one into the other, and syncs it.
+fn copy_blocks(from: &impl StorageBackend, into: &impl StorageBackend) -> io::Result<()> {
+    let length = from.len()?;
+    into.set_len(length)?;
+    let mut chunk = vec![0; CHUNK];
+    let mut at = 0;
+    while at < length {
+        // The first page by itself: redb uses the beginning of it alone.
+        let most = if at == 0 { HEADER_ROOM } else { CHUNK - (at % CHUNK as u64) as usize };
+        let left = usize::try_from(length - at).unwrap_or(usize::MAX);
+        let bytes = chunk.get_mut(..most.min(left)).unwrap_or_default();
+        from.read(at, bytes)?;
+        if bytes.iter().any(|byte| *byte != 0) {
+            into.write(at, bytes)?;
+        }
+        at = if at == 0 { super::checked::BLOCK as u64 } else { at + bytes.len() as u64 };
+    }
+    into.sync_data()
+}
