@@ -19,6 +19,7 @@ use self::takeover::Predecessor;
 use crate::admin::{self, AdminParts, AdminState, Readiness};
 use crate::config::Config;
 use crate::domain::clock::{Clock, SystemClock};
+use crate::domain::login::AskedBy;
 use crate::http::descriptors::{Listening, share_out};
 use crate::http::forward::Forwarder;
 use crate::http::headers::{CLIENT_CERTIFICATE, HeaderRules};
@@ -26,7 +27,7 @@ use crate::http::intercept::{Interceptor, InterceptorParts};
 use crate::http::listener::{BindError, BoundAddress};
 use crate::http::router::BadRoutePath;
 use crate::http::server::{BoundServer, NamedSockets, ServeError, bind_or_adopt};
-use crate::http::settings::{EdgeBounds, ListenerSettings, UpstreamSettings};
+use crate::http::settings::{Action, EdgeBounds, LegacyWay, ListenerSettings, Route, UpstreamSettings};
 use crate::http::tls::Reload;
 use crate::legacy::{self, Clients, ConnectError, LegacySettings};
 use crate::limits::Limits;
@@ -34,8 +35,9 @@ use crate::net::body::LeastPace;
 use crate::net::tls::{TlsError, TlsSettings, client_config, client_config_trusting_nobody};
 use crate::net::{Client, ClientSettings, Target};
 use crate::password::{HashPool, StartError};
+use crate::service::explain::{Explainer, LoginRoute, Running};
 use crate::service::mode::ModeCell;
-use crate::service::ports::{StoreError, Tokens, UserStore};
+use crate::service::ports::{AccountLimits, StoreError, Tokens, UserStore};
 use crate::service::{Parts, Policy, Service};
 use crate::store::{self, HandoverStore, OpenError};
 use crate::takeover::Fault;
@@ -170,6 +172,7 @@ impl App {
 
     async fn assemble(config: Config, mut predecessor: Option<Predecessor>) -> Result<Self, BuildError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (policy, login_routes) = (policy(&config), login_routes(&config));
         let metrics = Arc::new(Metrics::new());
         metrics.started_at(clock.wall().0);
         // Sockets first: a port that is taken is told before a store is touched.
@@ -214,19 +217,12 @@ impl App {
         let app_client = clients.upstream.clone();
         let legacy = legacy::connect(config.legacy, clients, Arc::clone(&metrics), Arc::clone(&clock))?;
 
-        let policy = Policy {
-            local_share: config.migration.local_share,
-            on_mismatch: config.migration.on_mismatch,
-            revalidate_after: config.migration.revalidate_after,
-            identifiers: config.identity,
-            passwords: config.password_policy,
-            retry_after: RETRY_AFTER,
-        };
+        let accounts: Arc<dyn AccountLimits> = Arc::clone(&limits) as _;
         let service = Arc::new(Service::new(Parts {
             store: Arc::clone(&store),
             legacy,
             hasher: hasher.clone(),
-            accounts: Arc::clone(&limits) as _,
+            accounts: Arc::clone(&accounts),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             mode: Arc::clone(&mode),
@@ -273,6 +269,15 @@ impl App {
         let readiness = Arc::new(Readiness::new());
         let (mode_in_force, drain_timeout) = (Arc::clone(&mode), config.edge.bounds.drain_timeout);
         let admin = admin_listener.zip(addresses.admin).map(|(listener, bound)| {
+            let explainer = Explainer {
+                store: Arc::clone(&store),
+                mode: Arc::clone(&mode) as _,
+                clock: Arc::clone(&clock),
+                policy,
+                hashes: hasher.clone(),
+                routes: login_routes,
+                running: Some(Running { accounts, metrics: Arc::clone(&metrics) }),
+            };
             let state = AdminState::new(AdminParts {
                 store,
                 metrics: Arc::clone(&metrics),
@@ -280,6 +285,7 @@ impl App {
                 readiness: Arc::clone(&readiness),
                 clock,
                 identifiers: config.identity,
+                explainer,
                 token: config.admin.token,
                 bound,
                 hosts: config.admin.hosts,
@@ -319,6 +325,31 @@ impl App {
     pub fn reload(&self) -> Reload {
         self.server.reload()
     }
+}
+
+/// What the operator decided, as the use cases need it.
+pub(crate) fn policy(config: &Config) -> Policy {
+    Policy {
+        local_share: config.migration.local_share,
+        on_mismatch: config.migration.on_mismatch,
+        revalidate_after: config.migration.revalidate_after,
+        identifiers: config.identity,
+        passwords: config.password_policy,
+        retry_after: RETRY_AFTER,
+    }
+}
+
+/// The routes that log users in, and how legacy is asked on each.
+pub(crate) fn login_routes(config: &Config) -> Vec<LoginRoute> {
+    let logins = config.edge.routes.iter().filter(|route| route.action == Action::Login);
+    let route = |route: &Route| LoginRoute {
+        name: Arc::clone(&route.name),
+        asked_by: match route.legacy {
+            LegacyWay::Call => AskedBy::Call,
+            LegacyWay::Forward => AskedBy::Forward,
+        },
+    };
+    logins.map(route).collect()
 }
 
 /// What the admin's socket is called when it changes hands. No listener of the edge has such a name.

@@ -1,9 +1,9 @@
-//! `/api/v1`: JSON for the CLI and for scripts, each handler behind the token.
+//! `/api/v1`: JSON for the CLI and for scripts, each handler behind the token. What concerns one user or a conflict is in `people`.
 
 use std::sync::Arc;
 
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
 
@@ -11,7 +11,7 @@ use super::operate::{self, ListRequest};
 use super::permit::AdminPermit;
 use super::problem::Problem;
 use super::state::AdminState;
-use super::view::{ModeChange, ModeView, Status, UserDetail, UserList};
+use super::view::{ModeChange, ModeView, Status, UserList};
 
 type Answer<T> = Result<Json<T>, Problem>;
 type Shared = State<Arc<AdminState>>;
@@ -20,7 +20,6 @@ pub(super) fn routes() -> Router<Arc<AdminState>> {
     Router::new()
         .route("/api/v1/status", get(status))
         .route("/api/v1/users", get(users))
-        .route("/api/v1/users/{id}", get(user))
         .route("/api/v1/mode", get(mode).put(set_mode))
 }
 
@@ -35,15 +34,6 @@ async fn users(
 ) -> Answer<UserList> {
     let Query(request) = query?;
     Ok(Json(operate::list_users(&state, &permit, request).await?))
-}
-
-async fn user(
-    State(state): Shared,
-    permit: AdminPermit,
-    id: Result<Path<String>, PathRejection>,
-) -> Answer<UserDetail> {
-    let Path(id) = id?;
-    Ok(Json(operate::show_user(&state, &permit, &id).await?))
 }
 
 async fn mode(State(state): Shared, permit: AdminPermit) -> Json<ModeView> {

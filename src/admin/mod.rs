@@ -6,11 +6,12 @@
 //! permit    the token, and the proof that it was shown   session   the console's sessions
 //! probes    /metrics and /health, without a token        api       /api/v1, JSON, behind the token
 //! operate   what both doors do                           console   HTML, behind a session
+//! people    users changed, conflicts, logins explained
 //! backups   of the store that is being served
 //! view      the wire structs, read by the CLI too        problem   errors as problem+json
 //! ```
 //!
-//! Never reads a hash, never changes a user, never speaks to legacy. Made by `app`, which serves [`router`] with [`serve`].
+//! Never shows a hash, never decides about a user, never speaks to legacy. Made by `app`, which serves [`router`] with [`serve`].
 
 mod api;
 mod attempts;
@@ -18,6 +19,8 @@ mod backups;
 mod console;
 mod gate;
 mod operate;
+mod people;
+pub mod people_view;
 mod permit;
 mod probes;
 mod problem;
@@ -53,6 +56,7 @@ pub fn router(state: AdminState) -> Router {
     let named = Router::new()
         .merge(probes::metrics())
         .merge(api::routes())
+        .merge(people::routes())
         .merge(backups::routes())
         .merge(console::routes())
         .fallback(problem::not_found)

@@ -11,6 +11,7 @@ use super::view::{
     UserDetail, UserList, timestamp,
 };
 use crate::domain::mode::{ConfirmedMode, Mode, NeedsConfirmation};
+use crate::service::people::NotDone;
 use crate::service::ports::{StoreError, StoreHealth, UserQuery};
 use crate::telemetry::metrics::Counted;
 
@@ -26,6 +27,9 @@ pub(super) enum OperateError {
     /// There is no such user.
     #[error("there is no such user")]
     NoSuchUser,
+    /// A change of a user or a conflict was not made.
+    #[error(transparent)]
+    NotDone(#[from] NotDone),
     /// He has to type the word.
     #[error(transparent)]
     Unconfirmed(#[from] NeedsConfirmation),
@@ -64,7 +68,7 @@ pub(super) async fn list_users(
 
 pub(super) async fn show_user(state: &AdminState, _: &AdminPermit, id: &str) -> Result<UserDetail, OperateError> {
     let user = state.store.find_public(id).await?.ok_or(OperateError::NoSuchUser)?;
-    Ok(UserDetail::of(&user))
+    super::people::detail(state, &user).await
 }
 
 pub(super) async fn mode(state: &AdminState, _: &AdminPermit) -> ModeView {

@@ -11,10 +11,11 @@ use subtle::ConstantTimeEq as _;
 
 use super::problem::Problem;
 use super::state::AdminState;
+use crate::service::people::Door;
 
 /// Somebody showed the admin token, in this request or when his session began. Made by the two functions below alone.
 #[derive(Debug)]
-pub struct AdminPermit(());
+pub struct AdminPermit(Door);
 
 /// Who is at the other end of the connection; put into each request by the server.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +49,9 @@ impl TokenCheck {
     pub(super) fn check(&self, shown: &str) -> TokenVerdict {
         match &self.0 {
             None => TokenVerdict::NoneConfigured,
-            Some(expected) if bool::from(expected.ct_eq(&fingerprint(shown))) => TokenVerdict::Right(AdminPermit(())),
+            Some(expected) if bool::from(expected.ct_eq(&fingerprint(shown))) => {
+                TokenVerdict::Right(AdminPermit(Door::Api))
+            }
             Some(_) => TokenVerdict::Wrong,
         }
     }
@@ -57,7 +60,12 @@ impl TokenCheck {
 impl AdminPermit {
     /// Called by the session table alone, for a session that a right token began and that has not ended.
     pub(super) fn assert_by_session() -> Self {
-        Self(())
+        Self(Door::Console)
+    }
+
+    /// Where he came in, for the audit log.
+    pub(super) fn door(&self) -> Door {
+        self.0
     }
 }
 

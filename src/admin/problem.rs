@@ -1,5 +1,7 @@
 //! Errors as the API shows them: problem+json (RFC 9457). The one place here that gives errors their status.
 
+use std::error::Error;
+
 use axum::Json;
 use axum::extract::rejection::{FormRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -8,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::attempts::INTERVAL;
 use super::operate::OperateError;
+use crate::service::people::NotDone;
 use crate::service::ports::StoreError;
 use crate::telemetry::WithCauses;
 
@@ -48,6 +51,23 @@ impl Problem {
     }
 }
 
+impl Problem {
+    fn of_store(error: &StoreError) -> Self {
+        tracing::error!(error = %WithCauses(error), "the store failed an operator");
+        match error {
+            StoreError::Unavailable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "The store is unavailable."),
+            StoreError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "The store is busy."),
+            StoreError::Corrupt(_) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "The store holds a record that cannot be read.")
+            }
+            StoreError::OutcomeUnknown(_) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "It is not known whether the change was written. Look before you try again.",
+            ),
+        }
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -70,26 +90,39 @@ impl IntoResponse for Problem {
 impl From<OperateError> for Problem {
     fn from(error: OperateError) -> Self {
         match error {
-            OperateError::NoSuchUser => Self::new(StatusCode::NOT_FOUND, "There is no user with this id."),
-            OperateError::Unconfirmed(needs) => Self::new(StatusCode::CONFLICT, format!("{needs}.")),
-            OperateError::Store(error) => {
-                tracing::error!(error = %WithCauses(&error), "the store failed an operator");
-                match error {
-                    StoreError::Unavailable(_) => {
-                        Self::new(StatusCode::SERVICE_UNAVAILABLE, "The store is unavailable.")
-                    }
-                    StoreError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "The store is busy."),
-                    StoreError::Corrupt(_) => {
-                        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "The store holds a record that cannot be read.")
-                    }
-                    StoreError::OutcomeUnknown(_) => Self::new(
-                        StatusCode::SERVICE_UNAVAILABLE,
-                        "It is not known whether the change was written. Look before you try again.",
-                    ),
-                }
+            OperateError::NoSuchUser | OperateError::NotDone(NotDone::NoSuchUser) => {
+                Self::new(StatusCode::NOT_FOUND, "There is no user with this id.")
             }
+            OperateError::NotDone(NotDone::NoSuchConflict) => {
+                Self::new(StatusCode::NOT_FOUND, "There is no conflict with this number.")
+            }
+            OperateError::NotDone(stale @ NotDone::Stale) => {
+                Self::new(StatusCode::PRECONDITION_FAILED, sentence(&stale))
+            }
+            OperateError::NotDone(bad @ NotDone::BadName(_)) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, sentence(&bad))
+            }
+            OperateError::NotDone(why @ (NotDone::IsDeleted | NotDone::Refused(_) | NotDone::WouldLockOut)) => {
+                Self::new(StatusCode::CONFLICT, sentence(&why))
+            }
+            OperateError::Unconfirmed(needs) => Self::new(StatusCode::CONFLICT, format!("{needs}.")),
+            OperateError::Store(error) | OperateError::NotDone(NotDone::Store(error)) => Self::of_store(&error),
         }
     }
+}
+
+/// An error with its causes, written as a sentence.
+fn sentence(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    if let Some(first) = text.get(..1).map(str::to_uppercase) {
+        text.replace_range(..1, &first);
+    }
+    text + "."
 }
 
 /// What axum's extractors refuse, in the same form.

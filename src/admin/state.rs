@@ -12,6 +12,8 @@ use super::readiness::Readiness;
 use super::session::Sessions;
 use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::identifier::IdentifierRules;
+use crate::service::explain::Explainer;
+use crate::service::people::People;
 use crate::service::ports::{ModeSwitch, UserStore};
 use crate::telemetry::Metrics;
 
@@ -29,6 +31,8 @@ pub struct AdminParts {
     pub clock: Arc<dyn Clock>,
     /// How a search is brought to canonical form.
     pub identifiers: IdentifierRules,
+    /// Says what a login would come to.
+    pub explainer: Explainer,
     /// What opens the API and the console; none keeps both shut (R108).
     pub token: Option<Zeroizing<String>>,
     /// Where the listener is bound, port 0 resolved.
@@ -45,6 +49,8 @@ pub struct AdminState {
     pub(super) readiness: Arc<Readiness>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) identifiers: IdentifierRules,
+    pub(super) people: People,
+    pub(super) explainer: Explainer,
     token: TokenCheck,
     wrong_tokens: WrongTokens,
     pub(super) hosts: AllowedHosts,
@@ -56,12 +62,14 @@ impl AdminState {
     /// Takes the parts over. The token itself is not kept, only its digest.
     #[must_use]
     pub fn new(parts: AdminParts) -> Self {
-        let AdminParts { store, metrics, mode, readiness, clock, identifiers, token, bound, hosts } = parts;
+        let AdminParts { store, metrics, mode, readiness, clock, identifiers, explainer, token, bound, hosts } = parts;
         Self {
             started_at: clock.wall(),
             token: TokenCheck::new(token.as_deref().map(String::as_str)),
             hosts: AllowedHosts::new(bound.ip(), hosts),
             sessions: Sessions::default(),
+            people: People::new(Arc::clone(&store), Arc::clone(&mode), identifiers),
+            explainer,
             wrong_tokens: WrongTokens::default(),
             store,
             metrics,

@@ -12,7 +12,7 @@ use crate::domain::credential::{AbsentBecause, Credential};
 use crate::domain::identifier::{Identifier, IdentifierKind};
 use crate::domain::mode::Mode;
 use crate::domain::user::{Origin, Standing, User, UserId};
-use crate::service::ports::{StoreHealth, UserCounts, UserPage};
+use crate::service::ports::{HashLook, StoreHealth, UserCounts, UserPage};
 
 /// `GET /api/v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -259,11 +259,73 @@ pub struct UserDetail {
     pub summary: UserSummary,
     /// Grows by one or more at each change.
     pub version: u64,
+    /// What his password is checked against.
+    #[serde(default)]
+    pub hash: HashView,
+    /// When he last logged in here; none if never, or not since that is noted.
+    #[serde(default)]
+    pub last_login_at: Option<Timestamp>,
+    /// What a roster said of him.
+    #[serde(default)]
+    pub roster: Option<RosterView>,
     /// The rules that made his keys.
     pub normalization_version: u16,
     /// Legacy's profile; what may be a secret is blanked.
     #[serde(deserialize_with = "crate::domain::json::deserialize")]
     pub profile: Value,
+}
+
+/// What a password is checked against: its format, never the hash.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum HashView {
+    /// There is none.
+    #[default]
+    Absent,
+    /// It can be checked.
+    Usable {
+        /// Its format.
+        format: String,
+        /// Whether it is replaced when it verifies.
+        outdated: bool,
+    },
+    /// It cannot.
+    Unusable {
+        /// Why.
+        why: String,
+    },
+}
+
+impl From<HashLook> for HashView {
+    fn from(look: HashLook) -> Self {
+        match look {
+            HashLook::Absent => Self::Absent,
+            HashLook::Usable { format, outdated } => Self::Usable { format, outdated },
+            HashLook::Unusable { why } => Self::Unusable { why },
+        }
+    }
+}
+
+impl HashView {
+    /// In a few words, to be read after those for the credential; none where there is nothing to add.
+    #[must_use]
+    pub fn remark(&self) -> Option<String> {
+        match self {
+            Self::Absent => None,
+            Self::Usable { format, outdated: false } => Some(format.clone()),
+            Self::Usable { format, outdated: true } => Some(format!("{format}, replaced at the next login")),
+            Self::Unusable { why } => Some(format!("unusable: {why}")),
+        }
+    }
+}
+
+/// What a roster said of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RosterView {
+    /// When legacy last saw him.
+    pub last_seen: Option<Timestamp>,
+    /// What he is worth, in whatever unit the operator counts.
+    pub value: Option<u64>,
 }
 
 /// One alias.
@@ -347,12 +409,17 @@ impl UserSummary {
 }
 
 impl UserDetail {
-    /// Of a record.
+    /// Of a record, what its hash is, and when he last logged in.
     #[must_use]
-    pub fn of(user: &User) -> Self {
+    pub fn of(user: &User, hash: HashLook, last_login: Option<UnixSeconds>) -> Self {
         Self {
             summary: UserSummary::of(user),
             version: user.version.0,
+            hash: hash.into(),
+            last_login_at: last_login.map(timestamp),
+            roster: user
+                .roster
+                .map(|roster| RosterView { last_seen: roster.last_seen.map(timestamp), value: roster.value }),
             normalization_version: user.normalization_version,
             profile: without_secrets(&user.profile),
         }

@@ -230,6 +230,14 @@ fn answers(config: &Config, page: &mut Page) {
     }
     let path = std::path::absolute(&config.store.path).unwrap_or_else(|_| config.store.path.clone());
     page.line("store", format!("{}, {} of cache", path.display(), size(config.store.cache_bytes as u64)));
+    if let Some(keys) = &config.store.keys.sealing {
+        page.more(match keys.current() {
+            Some(key) => {
+                format!("profiles are sealed with the key \"{key}\"; names, by which users are found, are not")
+            }
+            None => "profiles are opened, and sealed no more; `authferry store reseal` opens them all".to_owned(),
+        });
+    }
 }
 
 fn bounds(config: &Config, page: &mut Page) {
@@ -238,6 +246,9 @@ fn bounds(config: &Config, page: &mut Page) {
     let bound = memory.saturating_mul(password.workers.get() as u64);
     let (iterations, lanes) = (password.iterations, password.parallelism);
     page.line("passwords", format!("Argon2id, {}, iterations {iterations}, parallelism {lanes}", size(memory)));
+    if let Some(key) = password.peppers.current_id() {
+        page.more(format!("peppered with the key \"{key}\": without it no hash verifies"));
+    }
     page.more(format!("at most {} for hashing: {} threads of {}", size(bound), password.workers, size(memory)));
     page.more(format!("{} may wait, {} each; over that 503", password.queue, time(password.queue_deadline)));
     page.more(format!("new ones have at least {} characters", config.password_policy.min_length));

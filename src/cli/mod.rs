@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! run        serves until a signal            status  users  mode    ask the running proxy, or the store itself
+//! conflicts  explain                          ask, and change users, in the same way
 //! check      judges proxy.toml offline        demo    everything in one process, nothing left behind
 //! config     its JSON schema                  version  completions      (both in `configuration`)
 //! store      the file: check, compact, backup, restore
@@ -15,8 +16,10 @@
 pub mod check;
 mod completions;
 mod configuration;
+mod conflicts;
 mod demo;
 mod doors;
+mod explain;
 mod failure;
 mod mode;
 mod operator;
@@ -59,6 +62,8 @@ enum Command {
     Config(configuration::ConfigCommand),
     Status(status::StatusCommand),
     Users(users::Users),
+    Conflicts(conflicts::Conflicts),
+    Explain(explain::Explain),
     Mode(mode::ModeCommand),
     Store(store::StoreCommand),
     Demo(demo::Demo),
@@ -83,6 +88,8 @@ fn dispatch(command: &Command, terminal: &mut Terminal) -> Ended {
         Command::Config(config) => config.execute(terminal),
         Command::Status(status) => status.execute(terminal),
         Command::Users(users) => users.execute(terminal),
+        Command::Conflicts(conflicts) => conflicts.execute(terminal),
+        Command::Explain(explain) => explain.execute(terminal),
         Command::Mode(mode) => mode.execute(terminal),
         Command::Store(store) => store.execute(terminal),
         Command::Demo(demo) => demo.execute(terminal),

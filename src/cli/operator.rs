@@ -1,7 +1,7 @@
 //! An operator's questions, put to the admin API: that of the running proxy over HTTP, or, when none runs, the same API in
 //! this process over the store itself. One protocol, one implementation, two ways to it.
 //!
-//! Says on standard error which way was taken. Never shows the token. Used by `status`, `users` and `mode`.
+//! Says on standard error which way was taken. Never shows the token. Used by `status`, `users`, `conflicts`, `explain` and `mode`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -23,16 +23,21 @@ use zeroize::Zeroizing;
 use super::failure::Failure;
 use super::options::Reach;
 use super::terminal::{Terminal, inert};
+use crate::admin::people_view::{ConflictChoice, ConflictList, ConflictView, ExplainView, UserChanged, UserPatch};
 use crate::admin::view::{ModeChange, ModeView, Status, UserDetail, UserList};
 use crate::admin::{self, AdminParts, AdminState, BackupWish, Problem, Readiness};
+use crate::app;
 use crate::config::Config;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::net::{BodyError, Client, ClientSettings, ProxyBody, SendError, Target, read_bounded, tls};
+use crate::password::{Inspector, PolicyError};
 use crate::service::backup::BackupView;
+use crate::service::explain::Explainer;
 use crate::service::mode::ModeCell;
-use crate::service::ports::StoreError;
+use crate::service::ports::{ModeSwitch, StoreError};
 use crate::store::{self, OpenError};
 use crate::telemetry::Metrics;
+use crate::telemetry::logging::{self, LogFormat, LogGuard};
 
 /// How long finding out whether a proxy listens may take, and connecting to it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,6 +48,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// The largest answer that is read, in bytes: a page of a thousand users with every alias.
 const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 
+/// What is logged by a command that changes the store itself.
+const AUDIT_ALONE: &str = "authferry::audit=info";
+
 /// Shown to the API in this process, which no socket leads to.
 const IN_PROCESS_TOKEN: &str = "in-process";
 
@@ -50,6 +58,8 @@ const IN_PROCESS_TOKEN: &str = "in-process";
 pub(super) struct Operator {
     way: Way,
     authorization: HeaderValue,
+    /// Where the audit log goes while this process is the one that changes the store.
+    _log: Option<LogGuard>,
 }
 
 enum Way {
@@ -108,6 +118,8 @@ pub(super) enum Unreachable {
     Open(OpenError),
     #[error("the store cannot be read")]
     Store(#[source] StoreError),
+    #[error("the configured password hashing cannot be used")]
+    Hashes(#[source] PolicyError),
 }
 
 /// Why a question has no answer.
@@ -160,6 +172,17 @@ impl Operator {
         Ok(operator)
     }
 
+    /// The same for a command that changes users. A change of the store itself is audited on standard error, as the proxy would
+    /// have done it.
+    pub(super) async fn reach_to_change(options: &Reach, terminal: &mut Terminal) -> Result<Self, Failure> {
+        let mut operator = Self::reach(options, terminal).await?;
+        if operator.answering() == Answering::Store {
+            // A log that is set up already, as in a test of this crate, is as good.
+            operator._log = logging::init(LogFormat::Auto, AUDIT_ALONE).ok();
+        }
+        Ok(operator)
+    }
+
     fn at_url(url: &str, options: &Reach, terminal: &mut Terminal) -> Result<Self, Failure> {
         let target = Target::parse(url).map_err(|cause| Failure::of(Unreachable::Url { url: inert(url), cause }))?;
         let token = match &options.token_file {
@@ -191,7 +214,7 @@ impl Operator {
             max_idle_per_thread: 1,
             idle_timeout: Duration::from_secs(4),
         };
-        Ok(Self { way: Way::Proxy(Client::new(target, settings)), authorization: bearer(token)? })
+        Ok(Self { way: Way::Proxy(Client::new(target, settings)), authorization: bearer(token)?, _log: None })
     }
 
     async fn of_store(config: Config) -> Result<Self, Unreachable> {
@@ -209,8 +232,19 @@ impl Operator {
             },
         )?;
         let mode = ModeCell::start(config.migration.mode, Arc::clone(&store), Arc::clone(&metrics));
+        let mode: Arc<dyn ModeSwitch> = mode.await.map_err(Unreachable::Store)?;
+        let explainer = Explainer {
+            store: Arc::clone(&store),
+            mode: Arc::clone(&mode),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            policy: app::policy(&config),
+            hashes: Arc::new(Inspector::new(&config.password).map_err(Unreachable::Hashes)?),
+            routes: app::login_routes(&config),
+            running: None,
+        };
         let parts = AdminParts {
-            mode: mode.await.map_err(Unreachable::Store)?,
+            mode,
+            explainer,
             store,
             metrics,
             readiness: Arc::new(Readiness::new()),
@@ -222,7 +256,7 @@ impl Operator {
         };
         let api = TowerToHyperService::new(admin::router(AdminState::new(parts)));
         let authorization = HeaderValue::from_static("Bearer in-process");
-        Ok(Self { way: Way::Store { api, path }, authorization })
+        Ok(Self { way: Way::Store { api, path }, authorization, _log: None })
     }
 
     /// Who answers.
@@ -270,6 +304,43 @@ impl Operator {
             Err(Unanswered::Refused { status: 404, .. }) => Ok(None),
             Err(other) => Err(other),
         }
+    }
+
+    /// Changes one user, who has to be as `patch.version` says.
+    pub(super) async fn change_user(&self, id: &str, patch: &UserPatch) -> Result<UserChanged, Unanswered> {
+        let path = format!("/api/v1/users/{}", utf8_percent_encode(id, NON_ALPHANUMERIC));
+        self.ask(Method::PATCH, &path, serde_json::json!(patch).to_string().into()).await
+    }
+
+    pub(super) async fn conflicts(
+        &self,
+        decided: bool,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<ConflictList, Unanswered> {
+        let before = before.map(|before| format!("&before={before}")).unwrap_or_default();
+        let target = format!("/api/v1/conflicts?decided={decided}&limit={limit}{before}");
+        self.ask(Method::GET, &target, Bytes::new()).await
+    }
+
+    /// `None` when there is no such conflict.
+    pub(super) async fn conflict(&self, number: u64) -> Result<Option<ConflictView>, Unanswered> {
+        match self.ask(Method::GET, &format!("/api/v1/conflicts/{number}"), Bytes::new()).await {
+            Ok(conflict) => Ok(Some(conflict)),
+            Err(Unanswered::Refused { status: 404, .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    pub(super) async fn resolve(&self, number: u64, choice: &ConflictChoice) -> Result<ConflictView, Unanswered> {
+        let body = serde_json::json!(choice).to_string();
+        self.ask(Method::POST, &format!("/api/v1/conflicts/{number}"), body.into()).await
+    }
+
+    pub(super) async fn explain(&self, identifier: &str) -> Result<ExplainView, Unanswered> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("identifier", identifier);
+        self.ask(Method::GET, &format!("/api/v1/explain?{}", query.finish()), Bytes::new()).await
     }
 
     /// Starts a backup of the store.

@@ -3,6 +3,7 @@
 //! A backup is made by whoever has the store: the running proxy, or this process. All else needs the file for itself.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -13,9 +14,12 @@ use super::options::{ConfigFile, Reach};
 use super::terminal::{Terminal, inert};
 use super::text;
 use crate::admin::BackupWish;
+use crate::domain::clock::SystemClock;
 use crate::service::backup::{BackupStep, BackupView};
+use crate::store::SealingKeys;
 use crate::store::offline::{self, OfflineError, Replace};
-use crate::store::redb::Inspection;
+use crate::store::redb::{Inspection, RedbStore};
+use crate::telemetry::Metrics;
 
 /// How often a backup is asked how far it is.
 const POLL: Duration = Duration::from_millis(200);
@@ -42,6 +46,14 @@ enum Action {
     ///
     /// The store must not be open elsewhere, and there must be room for the new file beside the old one.
     Compact {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Write every record anew as the configuration has it now: sealed with today's key, or not at all
+    ///
+    /// The file is then made afresh, as by `compact`, so that nothing of what the records were before stays in it. The store must
+    /// not be open elsewhere. Interrupted, it is begun again by running it again.
+    Reseal {
         #[command(flatten)]
         config: ConfigFile,
     },
@@ -72,6 +84,7 @@ impl StoreCommand {
         match &self.action {
             Action::Check { file, config } => check(file.as_ref(), config, terminal),
             Action::Compact { config } => compact(config, terminal),
+            Action::Reseal { config } => reseal(config, terminal),
             Action::Backup { name, reach } => block_on(backup(name.clone(), reach, terminal)),
             Action::Restore { file, replace, config } => {
                 let replace = if *replace { Replace::KeepAside } else { Replace::Refuse };
@@ -105,6 +118,41 @@ fn compact(config: &ConfigFile, terminal: &mut Terminal) -> Ended {
     let (before, after) = (size(compacted.before), size(compacted.after));
     terminal.line(format_args!("{}: {before} before, {after} now", settings.path.display()))?;
     Ok(())
+}
+
+fn reseal(config: &ConfigFile, terminal: &mut Terminal) -> Ended {
+    let settings = config.load()?.store;
+    if !settings.path.exists() {
+        return Err(Failure::of(OfflineError::Missing(settings.path)));
+    }
+    let store = RedbStore::open(&settings, Arc::new(Metrics::new()), Arc::new(SystemClock)).map_err(Failure::of)?;
+    let rewritten = block_on(renew_all(&store, terminal))?;
+    drop(store);
+    let compacted = watched(terminal, "rows copied and compared", |watch| offline::compact(&settings, watch))?;
+    let now = match settings.keys.sealing.as_deref().and_then(SealingKeys::current) {
+        Some(key) => format!("all are sealed with the key \"{key}\""),
+        None => "none is sealed".to_owned(),
+    };
+    let (rewritten, path) = (text::counted(rewritten, "record"), settings.path.display());
+    terminal.line(format_args!("{path}: {rewritten} written anew, {now}; {}", size(compacted.after)))?;
+    Ok(())
+}
+
+async fn renew_all(store: &RedbStore, terminal: &mut Terminal) -> Result<u64, Failure> {
+    let (mut looked_at, mut rewritten, mut after) = (0, 0, None);
+    loop {
+        let renewed = store.renew(after).await.map_err(Failure::of)?;
+        looked_at += renewed.looked_at as u64;
+        rewritten += renewed.rewritten as u64;
+        terminal.progress(progress(looked_at, None, "records looked at"))?;
+        match renewed.next {
+            Some(next) => after = Some(next),
+            None => {
+                terminal.end_progress()?;
+                return Ok(rewritten);
+            }
+        }
+    }
 }
 
 fn restore(file: &Path, replace: Replace, config: &ConfigFile, terminal: &mut Terminal) -> Ended {
@@ -171,9 +219,10 @@ fn report(inspection: &Inspection, terminal: &mut Terminal) -> std::io::Result<(
 }
 
 fn held(inspection: &Inspection) -> String {
-    let Inspection { records, names, legacy_ids, conflicts, findings: _, unnamed: _ } = inspection;
+    let Inspection { records, names, reserved, legacy_ids, conflicts, findings: _, unnamed: _ } = inspection;
+    let kept = if *reserved > 0 { format!(" ({} reserved)", text::count(*reserved)) } else { String::new() };
     let [records, names, legacy_ids, conflicts] = [records, names, legacy_ids, conflicts].map(|n| text::count(*n));
-    format!("{records} records, {names} names, {legacy_ids} legacy ids, {conflicts} conflicts")
+    format!("{records} records, {names} names{kept}, {legacy_ids} legacy ids, {conflicts} conflicts")
 }
 
 async fn backup(name: Option<String>, reach: &Reach, terminal: &mut Terminal) -> Ended {

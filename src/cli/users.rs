@@ -1,16 +1,20 @@
-//! `authferry users`: who is in the store, by page, by the start of a name, or one of them whole.
+//! `authferry users`: who is in the store, by page, by the start of a name, or one of them whole; and changes of one of them.
+
+mod change;
 
 use serde_json::Value;
 
+use self::change::{Alias, Change, Reset};
 use super::failure::{Ended, Failure};
 use super::operator::{Operator, block_on};
 use super::options::Reach;
 use super::terminal::{Style, Terminal, inert};
 use super::text;
-use crate::admin::view::{UserDetail, UserList, UserSummary};
+use crate::admin::people_view::PatchWord;
+use crate::admin::view::{RosterView, UserDetail, UserList, UserSummary};
 use crate::domain::user::Standing;
 
-/// List, search and show users
+/// List, search, show and change users
 #[derive(clap::Args)]
 pub(super) struct Users {
     #[command(subcommand)]
@@ -33,7 +37,7 @@ enum Action {
     },
     /// Show one user, with his profile
     Show {
-        /// Legacy's id, or ours
+        /// Legacy's id, ours, or one of his names
         id: String,
         /// As JSON
         #[arg(long)]
@@ -41,6 +45,19 @@ enum Action {
         #[command(flatten)]
         reach: Reach,
     },
+    /// Let a user no longer log in; enable undoes it
+    Disable(Change),
+    /// Let a disabled user log in again
+    Enable(Change),
+    /// Delete a user: his names stay reserved, legacy is never asked about him
+    Delete(Change),
+    /// Make a deleted user active again, without a password
+    Undelete(Change),
+    /// Give a user one more name, or take one from him
+    #[command(subcommand)]
+    Alias(Alias),
+    /// Drop a user's password, so that legacy is asked for a new one
+    ResetPassword(Reset),
 }
 
 #[derive(clap::Args)]
@@ -64,6 +81,12 @@ impl Users {
             Action::List { page } => block_on(list(None, page, terminal)),
             Action::Search { text, page } => block_on(list(Some(text), page, terminal)),
             Action::Show { id, json, reach } => block_on(show(id, *json, reach, terminal)),
+            Action::Disable(change) => block_on(change::stand(PatchWord::Disable, change, terminal)),
+            Action::Enable(change) => block_on(change::stand(PatchWord::Enable, change, terminal)),
+            Action::Delete(change) => block_on(change::stand(PatchWord::Delete, change, terminal)),
+            Action::Undelete(change) => block_on(change::stand(PatchWord::Undelete, change, terminal)),
+            Action::Alias(alias) => block_on(change::alias(alias, terminal)),
+            Action::ResetPassword(reset) => block_on(change::reset(reset, terminal)),
         }
     }
 }
@@ -106,8 +129,7 @@ fn listed(users: &UserList) -> String {
 
 async fn show(id: &str, json: bool, reach: &Reach, terminal: &mut Terminal) -> Ended {
     let operator = Operator::reach(reach, terminal).await?;
-    let user = operator.user(id).await.map_err(Failure::of)?;
-    let Some(user) = user else { return Err(Failure::Failed(format!("there is no user `{}`", inert(id)).into())) };
+    let user = change::find(&operator, id, terminal).await?;
     if json {
         terminal.line(pretty(&user))?;
     } else {
@@ -139,11 +161,16 @@ fn shown(user: &UserDetail, style: Style) -> String {
     rows.extend([
         ("standing", standing(summary.standing).to_owned()),
         ("origin", summary.origin.as_str().to_owned()),
-        ("password", summary.credential.as_str().to_owned()),
+        ("password", password(user)),
+        (
+            "login",
+            user.last_login_at.map_or_else(|| "none noted here".to_owned(), |at| format!("last {}", text::time(at))),
+        ),
         ("created", text::time(summary.created_at)),
         ("changed", format!("{}, version {}", text::time(summary.updated_at), user.version)),
         ("vouched", vouched),
     ]);
+    rows.extend(user.roster.iter().map(|roster| ("roster", roster_facts(roster))));
     let mut shown = String::new();
     for (name, value) in rows {
         shown.push_str(&format!("{}  {value}\n", style.faint(format_args!("{name:<9}"))));
@@ -155,18 +182,29 @@ fn shown(user: &UserDetail, style: Style) -> String {
     shown
 }
 
-fn public_id(user: &UserSummary) -> String {
+fn password(user: &UserDetail) -> String {
+    let remark = user.hash.remark().map(|remark| format!("  ({})", inert(&remark))).unwrap_or_default();
+    format!("{}{remark}", user.summary.credential.as_str())
+}
+
+fn roster_facts(roster: &RosterView) -> String {
+    let seen = roster.last_seen.map_or_else(|| "not known when".to_owned(), text::time);
+    let value = roster.value.map(|value| format!(", value {}", text::count(value))).unwrap_or_default();
+    format!("last seen by legacy: {seen}{value}")
+}
+
+pub(super) fn public_id(user: &UserSummary) -> String {
     match &user.public_id {
         Value::String(text) => inert(text),
         other => other.to_string(),
     }
 }
 
-fn names(user: &UserSummary) -> Vec<String> {
+pub(super) fn names(user: &UserSummary) -> Vec<String> {
     user.identifiers.iter().map(|alias| inert(&alias.value)).collect()
 }
 
-fn standing(standing: Standing) -> &'static str {
+pub(super) fn standing(standing: Standing) -> &'static str {
     match standing {
         Standing::Active => "active",
         Standing::Disabled => "disabled",

@@ -7,11 +7,13 @@
 pub mod client_addr;
 pub mod clock;
 pub mod coarse_name;
+pub mod conflict;
 pub mod credential;
 pub mod identifier;
 pub mod json;
 pub mod login;
 pub mod mode;
+pub mod outlook;
 pub mod password;
 pub mod password_life;
 pub mod portable;

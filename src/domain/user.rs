@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::clock::UnixSeconds;
 use super::credential::Credential;
-use super::identifier::{Identifier, IdentifierKind};
+use super::identifier::{Identifier, IdentifierKind, NormalizedIdentifier};
 use super::portable::PortableRoster;
 
 /// Our own key of a user: a UUID version 7, so that keys are inserted in order.
@@ -152,6 +152,20 @@ impl User {
     #[must_use]
     pub fn public_id(&self) -> Value {
         self.legacy_id.as_ref().map_or_else(|| Value::String(self.id.to_string()), LegacyId::to_json)
+    }
+
+    /// Whether this is one of his names. One that an operator took from him may stay reserved for him, and is none of his.
+    #[must_use]
+    pub fn bears(&self, name: &NormalizedIdentifier) -> bool {
+        self.identifiers.iter().any(|alias| alias.normalized == *name)
+    }
+
+    /// Whether legacy can know nothing of him: he registered here and it was never told.
+    #[must_use]
+    pub fn is_unknown_to_legacy(&self) -> bool {
+        self.legacy_id.is_none()
+            && self.legacy_vouched_at.is_none()
+            && !matches!(self.credential, Credential::Absent(_))
     }
 
     /// The first alias of a kind, as legacy wrote it.

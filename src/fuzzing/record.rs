@@ -98,10 +98,7 @@ fn user(input: &mut Input<'_>) -> User {
     let (created_at, updated_at) = (UnixSeconds(input.number()), UnixSeconds(input.number()));
     let at = UnixSeconds(input.number());
     let legacy_vouched_at = input.of(&[None, Some(at), Some(updated_at)]);
-    let facts = PortableRoster {
-        last_seen: input.of(&[None, Some(at)]),
-        value: input.of(&[None, Some(at.0)]),
-    };
+    let facts = PortableRoster { last_seen: input.of(&[None, Some(at)]), value: input.of(&[None, Some(at.0)]) };
     let roster = input.of(&[None, Some(facts)]);
     let normalization_version = u16::from(input.byte());
     let version = Version(input.number());

@@ -101,6 +101,12 @@ impl AccountLimit {
         Ok(AccountPermit::new(standing, move |outcome| limit.settle(target, pair, account, outcome)))
     }
 
+    /// How long an account takes no attempts from networks that it does not know, if it does not.
+    pub(super) fn peek(&self, account: &AccountKey) -> Option<Duration> {
+        let of_account = self.accounts.peek(self.fingerprints.of(account.coarse()));
+        of_account.max(self.global.peek(self.ticks.tick()))
+    }
+
     /// Notes a login that succeeded without a permit.
     pub(super) fn welcome(&self, account: &AccountKey, client: ClientAddr) {
         let target = self.target(account, client);

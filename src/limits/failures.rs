@@ -106,6 +106,13 @@ impl FailureLimit {
         }
     }
 
+    /// How long a key takes no attempts, if it does not; those under way left out.
+    pub(super) fn peek(&self, key: Fingerprint) -> Option<Duration> {
+        let now = self.0.ticks.tick();
+        let slate = self.0.keys.lock(key).slate(key, self.0.newcomer);
+        self.0.rules.admit(slate, now, 0).err()
+    }
+
     /// Takes a success that held no place here for what it is: the end of a row of failures.
     pub(super) fn forgive(&self, key: Fingerprint, aimed_at: u32) {
         self.0.keys.lock(key).forgive(self.0.rules, key, aimed_at);

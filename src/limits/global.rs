@@ -52,8 +52,13 @@ impl GlobalLimit {
 
     /// Whether an attempt may be made from a site; otherwise when.
     pub(super) fn admit(&self, site: Fingerprint, now: Tick) -> Result<(), Exhausted> {
-        wait(self.share, self.debt_of(site), now).map_err(Exhausted::Share)?;
-        wait(self.whole, self.debt.load(Ordering::Relaxed), now).map_err(Exhausted::Whole)
+        self.share.wait(self.debt_of(site), now).map_err(Exhausted::Share)?;
+        self.whole.wait(self.debt.load(Ordering::Relaxed), now).map_err(Exhausted::Whole)
+    }
+
+    /// How long attempts from everywhere are refused, if they are.
+    pub(super) fn peek(&self, now: Tick) -> Option<Duration> {
+        self.whole.wait(self.debt.load(Ordering::Relaxed), now).err()
     }
 
     /// One attempt has failed. Beyond the site's share it is charged to nobody: those are attempts that were under way together,
@@ -62,7 +67,7 @@ impl GlobalLimit {
         {
             let mut sites = self.sites.lock(site);
             let debt = sites.find(site).map_or(0, |(debt, ())| debt);
-            if wait(self.share, debt, now).is_err() {
+            if self.share.wait(debt, now).is_err() {
                 return;
             }
             sites.set(site, charged(self.share, debt, now), ());
@@ -84,15 +89,6 @@ impl GlobalLimit {
 
 fn charged(pace: Pace, debt: Tick, now: Tick) -> Tick {
     debt.max(now).saturating_add(pace.interval)
-}
-
-/// How long a debt at a pace makes one wait, if at all.
-fn wait(pace: Pace, debt: Tick, now: Tick) -> Result<(), Duration> {
-    let tolerated = pace.interval.saturating_mul(u64::from(pace.burst.saturating_sub(1)));
-    match debt.saturating_sub(tolerated) {
-        earliest if earliest <= now => Ok(()),
-        earliest => Err(Duration::from_nanos(earliest - now)),
-    }
 }
 
 #[cfg(test)]

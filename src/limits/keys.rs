@@ -109,6 +109,11 @@ impl States {
         }
     }
 
+    /// Until when a key is in debt, if it is.
+    pub(super) fn debt(&self, key: Fingerprint) -> Option<Tick> {
+        self.until(&self.debts.lock(key), key)
+    }
+
     /// The bytes that are taken.
     pub(super) fn bytes(&self) -> usize {
         self.debts.sum(Ledger::bytes)
@@ -146,10 +151,6 @@ mod tests {
         let _: Result<(), ()> = states.measure_and_replace(&key, |_| Ok(((), Nanos::new(until))));
     }
 
-    fn debt(states: &States, key: Fingerprint) -> Option<Tick> {
-        states.until(&states.debts.lock(key), key)
-    }
-
     fn three(newcomer: Newcomer) -> States {
         let states = States::new(NonZeroUsize::new(3).expect("not zero"), newcomer);
         for (number, until) in [(1, 300), (2, 200), (3, 400)] {
@@ -174,21 +175,21 @@ mod tests {
         for newcomer in [Newcomer::AtRest, Newcomer::InheritsDebt] {
             let states = three(newcomer);
             (1_000..11_000).for_each(|number| owes(&states, Fingerprint(number), 250));
-            assert_eq!([1, 3].map(|number| debt(&states, Fingerprint(number))), [Some(300), Some(400)]);
+            assert_eq!([1, 3].map(|number| states.debt(Fingerprint(number))), [Some(300), Some(400)]);
         }
     }
 
     #[test]
     fn r69_an_account_that_was_forgotten_comes_back_with_no_less_debt_than_it_left() {
         let states = three(Newcomer::InheritsDebt);
-        assert_eq!(debt(&states, Fingerprint(4)), Some(200), "the newcomer takes over what its predecessor owed");
+        assert_eq!(states.debt(Fingerprint(4)), Some(200), "the newcomer takes over what its predecessor owed");
         owes(&states, Fingerprint(4), 290);
-        assert_eq!(debt(&states, Fingerprint(2)), Some(290), "and who comes back owes at least what it did");
+        assert_eq!(states.debt(Fingerprint(2)), Some(290), "and who comes back owes at least what it did");
     }
 
     #[test]
     fn an_address_that_was_forgotten_begins_anew() {
-        assert_eq!(debt(&three(Newcomer::AtRest), Fingerprint(4)), None);
+        assert_eq!(three(Newcomer::AtRest).debt(Fingerprint(4)), None);
     }
 
     #[test]

@@ -28,12 +28,12 @@ use governor::nanos::Nanos;
 pub use settings::{Backoff, CountedAttempts, LimitSettings, Quota};
 
 use self::accounts::AccountLimit;
-use self::keys::{Fingerprint, Fingerprints, Newcomer, States, Tick};
+use self::keys::{Fingerprint, Fingerprints, Newcomer, States};
 use self::ticks::{Pace, Ticks};
 use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::Clock;
 use crate::service::ports::{
-    AccountKey, AccountLimits, AccountPermit, AddressBucket, AddressLimits, LimitPolicy, Limited,
+    AccountKey, AccountLimits, AccountPermit, AccountState, AddressBucket, AddressLimits, LimitPolicy, Limited,
 };
 use crate::telemetry::Metrics;
 
@@ -113,13 +113,20 @@ impl AccountLimits for Limits {
     fn give_recheck_back(&self, account: &AccountKey) {
         self.rechecks.give_back(self.fingerprints.of(account.identity()));
     }
+
+    fn peek(&self, account: &AccountKey) -> AccountState {
+        AccountState {
+            closed_for: self.accounts.peek(account),
+            may_recheck: self.rechecks.has_room(self.fingerprints.of(account.identity())),
+        }
+    }
 }
 
 /// A limit that counts every attempt when it comes.
 struct Attempts {
     limiter: RateLimiter<Fingerprint, States, Ticks, NoOpMiddleware<Nanos>>,
     states: States,
-    interval: Tick,
+    pace: Pace,
     policy: LimitPolicy,
 }
 
@@ -130,12 +137,18 @@ impl Attempts {
         let quota = governor::Quota::with_period(interval).expect("the interval of a pace is never zero");
         let quota = quota.allow_burst(NonZeroU32::new(pace.burst).unwrap_or(NonZeroU32::MIN));
         let states = States::new(max_keys, newcomer);
-        Self { limiter: RateLimiter::new(quota, states.clone(), ticks), states, interval: pace.interval, policy }
+        Self { limiter: RateLimiter::new(quota, states.clone(), ticks), states, pace, policy }
     }
 
     /// Takes one attempt back that was counted; governor itself has no way to.
     fn give_back(&self, key: Fingerprint) {
-        self.states.give_back(key, self.interval);
+        self.states.give_back(key, self.pace.interval);
+    }
+
+    /// Whether [`Self::take`] would be let through now; takes nothing.
+    fn has_room(&self, key: Fingerprint) -> bool {
+        let now = self.limiter.clock().tick();
+        self.states.debt(key).is_none_or(|debt| self.pace.wait(debt, now).is_ok())
     }
 
     fn take(&self, key: Fingerprint) -> Result<(), Limited> {

@@ -528,3 +528,27 @@ fn resident() -> usize {
     let pages: usize = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number of pages");
     pages * 4_096
 }
+
+#[tokio::test]
+async fn looking_at_an_account_counts_nothing_and_says_what_the_next_attempt_will_meet() {
+    let fixture = fixture(CountedAttempts::Failures);
+    let account = key("a");
+    for _ in 0..10 {
+        assert_eq!(fixture.limits.peek(&account), AccountState { closed_for: None, may_recheck: true });
+    }
+    for _ in 0..2 {
+        assert!(fixture.attempt(&account, AttemptOutcome::Failed).await.is_ok());
+    }
+    let state = fixture.limits.peek(&account);
+    let refused = fixture.attempt_from("198.51.100.7", &account, AttemptOutcome::Failed).await.expect_err("used up");
+    assert_eq!(state.closed_for, Some(refused.retry_after));
+    assert_eq!(fixture.limits.peek(&key("b")).closed_for, None);
+    fixture.clock.advance(refused.retry_after);
+    assert_eq!(fixture.limits.peek(&account).closed_for, None);
+
+    for round in 0..60 {
+        let expected = fixture.limits.peek(&account).may_recheck;
+        assert_eq!(fixture.limits.take_recheck(&account), expected, "round {round}");
+        fixture.clock.advance(Duration::from_secs(400 * (round % 5)));
+    }
+}

@@ -57,6 +57,15 @@ impl Pace {
         let most = u32::try_from(MAX_DEBT / interval).unwrap_or(u32::MAX);
         Self { interval, burst: quota.burst.get().min(most) }
     }
+
+    /// How long a debt makes one wait, if at all.
+    pub(super) fn wait(self, debt: Tick, now: Tick) -> Result<(), Duration> {
+        let tolerated = self.interval.saturating_mul(u64::from(self.burst.saturating_sub(1)));
+        match debt.saturating_sub(tolerated) {
+            earliest if earliest <= now => Ok(()),
+            earliest => Err(Duration::from_nanos(earliest - now)),
+        }
+    }
 }
 
 /// A duration in ticks.

@@ -13,7 +13,7 @@ use super::settings::PasswordSettings;
 use crate::domain::credential::{Credential, StoredHash};
 use crate::domain::password::{Password, PasswordNormalization};
 use crate::keys::NamedKey;
-use crate::service::ports::HashUnavailable;
+use crate::service::ports::{HashLook, HashUnavailable};
 
 const SALT_BYTES: usize = 16;
 const TAG_BYTES: usize = 32;
@@ -109,6 +109,25 @@ impl Policy {
             Credential::Argon2id(stored) => !self.is_current(stored),
             Credential::Imported(_) => true,
             Credential::Absent(_) => false,
+        }
+    }
+
+    /// What a credential is, for operators.
+    pub(super) fn look(&self, credential: &Credential) -> HashLook {
+        let stored = match credential {
+            Credential::Argon2id(stored) | Credential::Imported(stored) => stored,
+            Credential::Absent(_) => return HashLook::Absent,
+        };
+        let format = match self.peppered(stored.expose()) {
+            Ok(Some(_)) => Ok("argon2 with a pepper"),
+            Ok(None) => formats::recognise(stored.expose(), &self.bounds),
+            Err(NoAnswer::Unusable(why)) => Err(why),
+            // Reading a hash takes none; only computing one does.
+            Err(NoAnswer::OutOfMemory) => return HashLook::Unusable { why: "there is no memory".to_owned() },
+        };
+        match format {
+            Ok(format) => HashLook::Usable { format: format.to_owned(), outdated: self.is_outdated(credential) },
+            Err(why) => HashLook::Unusable { why: why.to_string() },
         }
     }
 

@@ -6,6 +6,7 @@
 mod arena;
 mod argon2id;
 pub mod formats;
+mod look;
 mod pepper;
 mod pool;
 mod queue;
@@ -13,6 +14,7 @@ pub mod settings;
 
 pub use arena::STORED_MEMORY_BYTES;
 pub use argon2id::PolicyError;
+pub use look::Inspector;
 pub use pepper::{PepperSetupError, Peppers};
 pub use pool::{HashPool, Progress, StartError};
 pub use settings::PasswordSettings;

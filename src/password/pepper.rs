@@ -46,6 +46,12 @@ impl Peppers {
         self.0.as_ref().map(|set| set.checks.clone()).unwrap_or_default()
     }
 
+    /// The name of the one that new hashes get.
+    #[must_use]
+    pub fn current_id(&self) -> Option<&KeyId> {
+        self.current().map(NamedKey::id)
+    }
+
     /// The one that new hashes get.
     pub(super) fn current(&self) -> Option<&NamedKey> {
         let set = self.0.as_ref()?;
@@ -75,9 +81,8 @@ pub(super) mod tests {
     use crate::keys::KEY_BYTES;
 
     pub(in super::super) fn peppers(all: &[(&str, u8)], hash_with: Option<&str>) -> Peppers {
-        let key = |(id, byte): &(&str, u8)| {
-            NamedKey::new(id.parse().expect("an id"), Zeroizing::new([*byte; KEY_BYTES]))
-        };
+        let key =
+            |(id, byte): &(&str, u8)| NamedKey::new(id.parse().expect("an id"), Zeroizing::new([*byte; KEY_BYTES]));
         let hash_with: Option<KeyId> = hash_with.map(|id| id.parse().expect("an id"));
         Peppers::new(all.iter().map(key).collect(), hash_with.as_ref()).expect("peppers")
     }

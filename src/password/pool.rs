@@ -23,7 +23,9 @@ use crate::domain::credential::Credential;
 use crate::domain::password::Password;
 use crate::domain::proof::{FreshHash, VerifiedUser};
 use crate::domain::user::User;
-use crate::service::ports::{AccountPermit, ClientStanding, HashUnavailable, PasswordHasher, Verification};
+use crate::service::ports::{
+    AccountPermit, ClientStanding, HashLook, HashReader, HashUnavailable, PasswordHasher, Verification,
+};
 use crate::telemetry::Metrics;
 
 /// How much nicer than the threads that serve connections the hash threads are: these take tens of milliseconds of a core
@@ -154,6 +156,12 @@ impl PasswordHasher for HashPool {
 
     fn retry_after(&self) -> Duration {
         self.shared.queue.retry_after()
+    }
+}
+
+impl HashReader for HashPool {
+    fn look(&self, credential: &Credential) -> HashLook {
+        self.shared.policy.look(credential)
     }
 }
 

@@ -17,7 +17,7 @@ use super::ports::{
 };
 use super::reply::{Ours, Reply};
 use super::saving::SaveReason;
-use super::{Service, account_key, is_unknown_to_legacy};
+use super::{Service, account_key};
 use crate::domain::client_addr::ClientAddr;
 use crate::domain::identifier::{Candidates, RawIdentifier};
 use crate::domain::login::{AskedBy, LocalSide};
@@ -113,7 +113,7 @@ impl Service {
             request: request.request,
         };
         let ours_alone =
-            subject.proven.as_ref().or(subject.named.as_ref()).is_some_and(|user| is_unknown_to_legacy(user));
+            subject.proven.as_ref().or(subject.named.as_ref()).is_some_and(|user| user.is_unknown_to_legacy());
         match answerer {
             Answerer::LocalOnly => self.change_here(asked, subject).await,
             Answerer::LocalFirst if ours_alone => self.change_here(asked, subject).await,
@@ -214,7 +214,7 @@ impl Service {
         if let (Some(bystander), None) = (&subject.bystander, owner) {
             // His password may be what was changed. That he is gone is never concluded.
             match apply(asked.change, answer.word, Whose::Named, NewPassword::Hidden) {
-                Apply::DropPassword if asked.change != Change::DeleteUser && !is_unknown_to_legacy(bystander) => {
+                Apply::DropPassword if asked.change != Change::DeleteUser && !bystander.is_unknown_to_legacy() => {
                     self.write(bystander, UserChange::DropPassword).await;
                 }
                 Apply::DropPassword | Apply::SetPassword | Apply::Bury | Apply::Nothing => {}
@@ -226,7 +226,7 @@ impl Service {
             (None, None) => return AttemptOutcome::NoVerdict,
         };
         // What legacy did was to somebody else: it has never known this user, and his password is nowhere but here.
-        if is_unknown_to_legacy(&user) {
+        if user.is_unknown_to_legacy() {
             return AttemptOutcome::NoVerdict;
         }
         let shown = if asked.new_password.is_some() { NewPassword::Shown } else { NewPassword::Hidden };
@@ -276,7 +276,12 @@ impl Service {
         let (is_password, buries) = match &change {
             UserChange::SetPassword(_) => (true, false),
             UserChange::SetStanding(_) => (false, true),
-            UserChange::DropPassword | UserChange::Rehash(_) | UserChange::Vouched => (false, false),
+            UserChange::DropPassword
+            | UserChange::Rehash(_)
+            | UserChange::Vouched
+            | UserChange::Undelete
+            | UserChange::AddAlias { .. }
+            | UserChange::RemoveAlias { .. } => (false, false),
         };
         let mut updated = self.change_record(user.id, user.version, change).await;
         if is_password && matches!(updated, Updated::Done(_)) {
@@ -355,7 +360,9 @@ impl Service {
     async fn done_if_written(&self, user: &User, change: UserChange) -> Reply {
         match self.change_record(user.id, user.version, change).await {
             Updated::Done(_) => Reply::ours(Ours::Done(None), Source::Local),
-            Updated::Stale | Updated::Missing => Reply::ours(Ours::Unavailable(self.policy.retry_after), Source::Local),
+            Updated::Stale | Updated::Missing | Updated::Refused(_) => {
+                Reply::ours(Ours::Unavailable(self.policy.retry_after), Source::Local)
+            }
         }
     }
 }

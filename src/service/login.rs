@@ -18,15 +18,13 @@ use super::ports::{
 };
 use super::reply::{Ours, Reply};
 use super::saving::SaveReason;
-use super::{OnMismatch, Service, account_key, is_unknown_to_legacy, known};
+use super::{Service, account_key, known, recheck};
 use crate::domain::client_addr::ClientAddr;
 use crate::domain::credential::Credential;
 use crate::domain::identifier::{Candidates, RawIdentifier};
-use crate::domain::login::{
-    AfterLegacy, AfterLocal, AfterLookup, AskedBy, Known, LegacyWord, LocalCheck, LocalSide, Recheck, after_local,
-    after_lookup,
-};
+use crate::domain::login::{AfterLegacy, AfterLocal, AfterLookup, AskedBy, Known, LegacyWord, LocalSide, Recheck};
 use crate::domain::mode::Answerer;
+use crate::domain::outlook::{HashCheck, Outlook};
 use crate::domain::password::Password;
 use crate::domain::proof::{Authenticated, VerifiedUser};
 use crate::domain::user::{User, Version};
@@ -143,7 +141,7 @@ impl Service {
             Err(limited) => return Reply::ours(Ours::Limited(limited), Source::Edge),
         };
         // He may have come over while this login waited for its permit: then legacy need not be asked again.
-        let (found, revision) = match after_lookup(answerer, known(&found)) {
+        let (found, revision) = match self.outlook(answerer, &found).after_lookup() {
             AfterLookup::VerifyLocally | AfterLookup::DenyEqualized => (found, revision),
             AfterLookup::AskLegacy => match self.store.find(&attempt.names).await {
                 Ok(Lookup { found, revision }) => (found, revision),
@@ -153,9 +151,10 @@ impl Service {
                 }
             },
         };
-        match (after_lookup(answerer, known(&found)), found) {
+        let outlook = self.outlook(answerer, &found);
+        match (outlook.after_lookup(), found) {
             (AfterLookup::VerifyLocally, Found::One(user)) => {
-                self.verify_locally(answerer, &attempt, user, revision, permit, &account).await
+                self.verify_locally(outlook, &attempt, user, revision, permit, &account).await
             }
             (AfterLookup::DenyEqualized, found) => {
                 let denied = if matches!(found, Found::Nobody) { Ours::Unknown } else { Ours::Denied };
@@ -171,11 +170,7 @@ impl Service {
     }
 
     fn recheck(&self, account: &AccountKey) -> Recheck {
-        match self.policy.on_mismatch {
-            OnMismatch::Recheck if self.accounts.take_recheck(account) => Recheck::Allowed,
-            OnMismatch::Recheck => Recheck::Spent,
-            OnMismatch::Deny => Recheck::Off,
-        }
+        recheck(self.policy.on_mismatch, || self.accounts.take_recheck(account))
     }
 
     async fn deny_equalized(&self, attempt: &Attempt, permit: &AccountPermit, denied: Ours) -> Verdict {
@@ -187,15 +182,13 @@ impl Service {
 
     async fn verify_locally(
         self: &Arc<Self>,
-        answerer: Answerer,
+        outlook: Outlook,
         attempt: &Attempt,
         user: Box<User>,
         revision: Version,
         permit: AccountPermit,
         account: &AccountKey,
     ) -> Reply {
-        let local_only_user = is_unknown_to_legacy(&user);
-        let stale = self.is_stale(&user) && !local_only_user;
         let verification = match self.hasher.verify(&permit, user, Arc::clone(&attempt.password)).await {
             Ok(verification) => verification,
             Err(_busy) => {
@@ -203,19 +196,8 @@ impl Service {
                 return self.no_hash_now();
             }
         };
-        let check = match &verification {
-            Verification::Match(_) if stale => LocalCheck::MatchButStale,
-            Verification::Match(_) => LocalCheck::Match,
-            // A budget is only spent where legacy would really be asked.
-            Verification::Mismatch(_) if local_only_user || answerer == Answerer::LocalOnly => {
-                LocalCheck::Mismatch(Recheck::Off)
-            }
-            Verification::Mismatch(_) => LocalCheck::Mismatch(self.recheck(account)),
-            Verification::Unusable(_) => LocalCheck::Unusable,
-        };
-        // Legacy's word on somebody it has never known would be a no that says nothing.
-        let asked = if local_only_user { Answerer::LocalOnly } else { answerer };
-        let verdict = match (after_local(asked, check), verification) {
+        let after = outlook.after_check(checked(&verification), || self.recheck(account));
+        let verdict = match (after, verification) {
             (AfterLocal::Accept, Verification::Match(verified)) => self.accept(attempt, &verified).await,
             (AfterLocal::Revalidate, Verification::Match(verified)) => {
                 let question = attempt.question(LocalSide::Verified, revision, SaveReason::Login);
@@ -368,19 +350,17 @@ impl Service {
 
     /// Puts the login to legacy, compares, and has what is new saved.
     async fn learn(self: &Arc<Self>, attempt: &Attempt, lookup: Option<Lookup>) -> Option<Arc<Told>> {
-        let (standing, revision) =
-            lookup.as_ref().map_or((Known::Nobody, Version(0)), |lookup| (known(&lookup.found), lookup.revision));
+        let revision = lookup.as_ref().map_or(Version(0), |lookup| lookup.revision);
+        let nobody = Found::Nobody;
+        let found = lookup.as_ref().map_or(&nobody, |lookup| &lookup.found);
+        let outlook = self.outlook(Answerer::Legacy, found);
         let account = lookup.as_ref().map(|lookup| account_key(&lookup.found, &attempt.names));
         let here = lookup.as_ref().and_then(|lookup| match &lookup.found {
             Found::One(user) => user.legacy_id.clone().map(|legacy_id| (user.id, legacy_id)),
             Found::Nobody | Found::Ambiguous => None,
         });
         let local = self.compare_locally(attempt, lookup).await;
-        let side = match (standing, local) {
-            (Known::Disabled | Known::Deleted, _) => LocalSide::Closed,
-            (_, Compared::Match) => LocalSide::Verified,
-            (_, Compared::Mismatch | Compared::Unusable | Compared::Absent) => LocalSide::Open,
-        };
+        let side = outlook.observed_side(local.check());
         let told = self.put_to_legacy(attempt.question(side, revision, SaveReason::Login), None).await?;
         if let (AfterLegacy::SaveAndAccept, Some(account)) = (told.decision, &account) {
             self.accounts.welcome(account, attempt.client);
@@ -439,9 +419,13 @@ impl Service {
         Reply::ours(Ours::Unavailable(self.hasher.retry_after()), Source::Local)
     }
 
-    fn is_stale(&self, user: &User) -> bool {
-        let Some(limit) = self.policy.revalidate_after else { return false };
-        user.legacy_vouched_at.is_none_or(|vouched| self.clock.wall().since(vouched) > limit)
+    /// What is settled of a login that found this.
+    fn outlook(&self, answerer: Answerer, found: &Found) -> Outlook {
+        let user = match found {
+            Found::One(user) => Some(&**user),
+            Found::Nobody | Found::Ambiguous => None,
+        };
+        Outlook::new(answerer, known(found), user, self.policy.revalidate_after, self.clock.wall())
     }
 
     fn alarm_unusable(&self) {
@@ -472,6 +456,15 @@ enum Compared {
 }
 
 impl Compared {
+    fn check(self) -> Option<HashCheck> {
+        match self {
+            Self::Match => Some(HashCheck::Match),
+            Self::Mismatch => Some(HashCheck::Mismatch),
+            Self::Unusable => Some(HashCheck::Unusable),
+            Self::Absent => None,
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Match => "match",
@@ -479,6 +472,15 @@ impl Compared {
             Self::Unusable => "unusable",
             Self::Absent => "absent",
         }
+    }
+}
+
+/// The check without whom it was about.
+fn checked(verification: &Verification) -> HashCheck {
+    match verification {
+        Verification::Match(_) => HashCheck::Match,
+        Verification::Mismatch(_) => HashCheck::Mismatch,
+        Verification::Unusable(_) => HashCheck::Unusable,
     }
 }
 

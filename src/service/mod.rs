@@ -7,9 +7,11 @@ pub mod account_key;
 pub mod background;
 pub mod backup;
 pub mod changes;
+pub mod explain;
 pub mod legacy_word;
 pub mod login;
 pub mod mode;
+pub mod people;
 pub mod ports;
 pub mod registration;
 pub mod reply;
@@ -30,10 +32,10 @@ use self::shared_calls::SharedCalls;
 use crate::domain::clock::Clock;
 use crate::domain::credential::Credential;
 use crate::domain::identifier::{Candidates, IdentifierRules};
-use crate::domain::login::Known;
+use crate::domain::login::{Known, Recheck};
 use crate::domain::mode::{Answerer, LocalShare, Mode, StickyBucket, answerer};
 use crate::domain::password::PasswordPolicy;
-use crate::domain::user::{Standing, User};
+use crate::domain::user::Standing;
 use crate::telemetry::Metrics;
 
 /// What the operator decided, resolved once at start.
@@ -131,22 +133,14 @@ impl Service {
         &self.mode
     }
 
-    /// Who answers for this account now; `None` in passthrough.
-    fn answerer(&self, account: &str) -> Option<Answerer> {
-        answerer(self.mode.current(), self.policy.local_share, StickyBucket::of(account.as_bytes()))
-    }
-
-    /// Who answers whoever is meant by a typed name. A share of the users is sticky by the user himself once he is known, whichever
-    /// of his names he types; and somebody of whom legacy knows nothing is never left to it.
+    /// Who answers whoever is meant by a typed name; `None` in passthrough.
     async fn answerer_of(&self, names: &Candidates) -> Option<Answerer> {
-        if self.mode.current() != Mode::Migrate || self.policy.local_share == LocalShare::ALL {
-            return self.answerer(names.primary());
+        let (mode, share) = (self.mode.current(), self.policy.local_share);
+        if !goes_by_the_user(mode, share) {
+            return answerer_for(mode, share, None, names);
         }
-        match self.store.find(names).await.map(|lookup| lookup.found) {
-            Ok(Found::One(user)) if is_unknown_to_legacy(&user) => Some(Answerer::LocalFirst),
-            Ok(Found::One(user)) => self.answerer(&user.id.to_string()),
-            Ok(Found::Nobody | Found::Ambiguous) | Err(_) => self.answerer(names.primary()),
-        }
+        let found = self.store.find(names).await.map(|lookup| lookup.found);
+        answerer_for(mode, share, found.as_ref().ok(), names)
     }
 
     /// Whether anybody here bears a name.
@@ -177,7 +171,32 @@ fn account_key(found: &Found, typed: &Candidates) -> AccountKey {
     }
 }
 
-/// Whether legacy can know anything of a user: not if he registered here and was never told to it.
-fn is_unknown_to_legacy(user: &User) -> bool {
-    user.legacy_id.is_none() && user.legacy_vouched_at.is_none() && !matches!(user.credential, Credential::Absent(_))
+/// Whether a local mismatch may be put to legacy; `take` takes from the account's budget.
+fn recheck(on_mismatch: OnMismatch, take: impl FnOnce() -> bool) -> Recheck {
+    match on_mismatch {
+        OnMismatch::Recheck if take() => Recheck::Allowed,
+        OnMismatch::Recheck => Recheck::Spent,
+        OnMismatch::Deny => Recheck::Off,
+    }
+}
+
+/// Whether who answers depends on who is meant.
+fn goes_by_the_user(mode: Mode, share: LocalShare) -> bool {
+    mode == Mode::Migrate && share != LocalShare::ALL
+}
+
+/// Who answers whoever was found under a typed name; `None` in passthrough. A share of the users is sticky by the user himself once
+/// he is known, whichever of his names he types; and somebody of whom legacy knows nothing is never left to it.
+fn answerer_for(mode: Mode, share: LocalShare, found: Option<&Found>, names: &Candidates) -> Option<Answerer> {
+    let by = |key: &str| answerer(mode, share, StickyBucket::of(key.as_bytes()));
+    match found {
+        Some(Found::One(user)) if goes_by_the_user(mode, share) => {
+            if user.is_unknown_to_legacy() {
+                Some(Answerer::LocalFirst)
+            } else {
+                by(&user.id.to_string())
+            }
+        }
+        Some(Found::One(_) | Found::Nobody | Found::Ambiguous) | None => by(names.primary()),
+    }
 }

@@ -13,6 +13,7 @@ pub use super::account_key::AccountKey;
 use super::backup::{BackupName, BackupStart, BackupView};
 use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::UnixSeconds;
+use crate::domain::conflict::{Conflict, Resolution};
 use crate::domain::credential::Credential;
 use crate::domain::identifier::{Candidates, Identifier, NormalizedIdentifier, RawIdentifier};
 use crate::domain::login::AskedBy;
@@ -36,6 +37,9 @@ pub trait UserStore: Send + Sync {
     /// Looks a user up by the id that tokens and answers carry: legacy's, or ours.
     fn find_public<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<User>, StoreError>>;
 
+    /// Reads a record by our own key. What a legacy lets people choose for an id can never be taken for one.
+    fn user(&self, id: UserId) -> BoxFuture<'_, Result<Option<User>, StoreError>>;
+
     /// Saves a user whom legacy proved, deciding by [`crate::domain::login::decide_save`] inside the transaction.
     fn save_proven(&self, proven: ProvenUser) -> BoxFuture<'_, Result<Saved, StoreError>>;
 
@@ -44,6 +48,21 @@ pub trait UserStore: Send + Sync {
 
     /// Changes one record if it still has the version it was based on.
     fn update(&self, id: UserId, based_on: Version, change: UserChange) -> BoxFuture<'_, Result<Updated, StoreError>>;
+
+    /// Who holds each of these names, in their order; those that an operator reserved included.
+    fn holders<'a>(
+        &'a self,
+        names: &'a [NormalizedIdentifier],
+    ) -> BoxFuture<'a, Result<Vec<Option<NameHolder>>, StoreError>>;
+
+    /// Conflicts, the newest first.
+    fn conflicts(&self, query: ConflictQuery) -> BoxFuture<'_, Result<Vec<Conflict>, StoreError>>;
+
+    /// One conflict by its number.
+    fn conflict(&self, number: u64) -> BoxFuture<'_, Result<Option<Conflict>, StoreError>>;
+
+    /// Does what an operator chose about a conflict that is not decided yet, in one commit.
+    fn resolve(&self, number: u64, resolution: Resolution) -> BoxFuture<'_, Result<Resolved, StoreError>>;
 
     /// A page of users in the order of their keys, or of one prefix of any identifier in the order of that identifier.
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>>;
@@ -198,6 +217,32 @@ pub enum UserChange {
     SetStanding(Standing),
     /// Legacy vouched for the user again.
     Vouched,
+    /// A deleted user is active again. What the tombstone dropped does not come back: he has no password here and no profile.
+    Undelete,
+    /// One more name, by an operator's word.
+    AddAlias {
+        /// The name.
+        alias: Identifier,
+        /// Everything that it may be typed for, which must be nobody else's either.
+        must_be_free: Vec<NormalizedIdentifier>,
+    },
+    /// One name less.
+    RemoveAlias {
+        /// The name.
+        name: NormalizedIdentifier,
+        /// What becomes of it.
+        then: AfterRemoval,
+    },
+}
+
+/// What becomes of a name that an operator takes from a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterRemoval {
+    /// It finds nobody, and nobody else gets it: whoever had it next would get the mail, and the password resets, that are meant for
+    /// the one before.
+    Reserved,
+    /// Whoever comes first gets it.
+    Free,
 }
 
 /// What became of a change.
@@ -207,8 +252,66 @@ pub enum Updated {
     Done(Migrated),
     /// The record changed meanwhile; nothing was written.
     Stale,
-    /// There is no such record.
+    /// There is no such record, or a tombstone that this does not change.
     Missing,
+    /// It cannot be; nothing was written.
+    Refused(NotChanged),
+}
+
+/// Why a change cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotChanged {
+    /// The name, or another that it may be typed for, is somebody else's.
+    NameTaken {
+        /// Whose.
+        by: UserId,
+    },
+    /// It is his already.
+    AlreadyHis,
+    /// It is none of his.
+    NotHis,
+    /// It is his only one: he could not be found any more.
+    LastName,
+    /// He has as many as one may have.
+    TooManyNames,
+    /// He is not deleted.
+    NotDeleted,
+}
+
+/// Who holds a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameHolder {
+    /// Whose it is.
+    pub id: UserId,
+    /// Whether he can log in by it; otherwise it is only kept from others.
+    pub bears: bool,
+}
+
+/// Which conflicts to list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ConflictQuery {
+    /// Only those in which this user holds the name.
+    pub with: Option<UserId>,
+    /// Only those with a smaller number: where the last page ended.
+    pub before: Option<u64>,
+    /// Those that are decided too.
+    pub decided_too: bool,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What became of a resolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolved {
+    /// On disk.
+    Done {
+        /// Who has the names now that were given; none if they were not, or if legacy's user is not here yet.
+        given_to: Option<UserId>,
+    },
+    /// There is no such conflict, or it is decided already.
+    Missing,
+    /// It cannot be; nothing was written.
+    Refused(NotChanged),
 }
 
 /// Which users to list.
@@ -315,6 +418,31 @@ pub trait PasswordHasher: Send + Sync {
     fn retry_after(&self) -> Duration;
 }
 
+/// Looks at stored credentials without any password: for operators.
+pub trait HashReader: Send + Sync {
+    /// What a credential is. Never the hash.
+    fn look(&self, credential: &Credential) -> HashLook;
+}
+
+/// What a stored credential is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashLook {
+    /// There is none.
+    Absent,
+    /// A password can be checked against it.
+    Usable {
+        /// The name of its format.
+        format: String,
+        /// Whether it is hashed again when it verifies.
+        outdated: bool,
+    },
+    /// Nothing can be checked against it.
+    Unusable {
+        /// Why.
+        why: String,
+    },
+}
+
 /// What a check said. The user comes back, but for a match, which is its own proof.
 pub enum Verification {
     /// The password is right.
@@ -416,6 +544,18 @@ pub trait AccountLimits: Send + Sync {
 
     /// Gives one such question back: legacy could not be asked.
     fn give_recheck_back(&self, account: &AccountKey);
+
+    /// How an account stands, counting nothing: for operators.
+    fn peek(&self, account: &AccountKey) -> AccountState;
+}
+
+/// How an account stands with the limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccountState {
+    /// How long it takes no attempts from networks that it does not know; none if it does.
+    pub closed_for: Option<Duration>,
+    /// Whether a local mismatch may still be put to legacy.
+    pub may_recheck: bool,
 }
 
 /// What an account has had to do before with the network that an attempt comes from.

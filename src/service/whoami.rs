@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Service;
 use super::ports::{StoreError, Tokens};
 use super::reply::{Ours, Reply};
-use crate::domain::credential::Credential;
+use crate::domain::credential::{AbsentBecause, Credential};
 use crate::domain::mode::Mode;
 use crate::domain::proof::{Authenticated, UserView};
 use crate::domain::user::{Standing, User};
@@ -77,6 +77,12 @@ impl Service {
             (_, Ok(Some(user))) if user.standing != Standing::Active => Reply::ours(Ours::Denied, Source::Local),
             // His password was reset at legacy, and we do not know the new one: legacy says whether old tokens still hold.
             (Mode::Migrate, Ok(Some(user))) if matches!(user.credential, Credential::Absent(_)) => Reply::send_on(),
+            // And when there is nobody left to say so, they do not.
+            (Mode::Retired, Ok(Some(user)))
+                if matches!(user.credential, Credential::Absent(AbsentBecause::ResetAtLegacy)) =>
+            {
+                Reply::ours(Ours::Denied, Source::Local)
+            }
             (_, Ok(Some(user))) => {
                 let who = Authenticated::by_refresh_token(&user);
                 Reply::ours(Ours::Ok(Box::new(who)), Source::Local)

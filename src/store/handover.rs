@@ -13,13 +13,14 @@ use tokio::time::timeout;
 
 use super::OpenError;
 use crate::domain::clock::UnixSeconds;
-use crate::domain::identifier::Candidates;
+use crate::domain::conflict::{Conflict, Resolution};
+use crate::domain::identifier::{Candidates, NormalizedIdentifier};
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::backup::{BackupName, BackupStart, BackupView};
 use crate::service::ports::{
-    Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
-    UserQuery, UserStore,
+    ConflictQuery, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved, StoreError, StoreHealth,
+    Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
 
 /// The store, wherever it is.
@@ -140,6 +141,10 @@ impl UserStore for HandoverStore {
         Box::pin(self.ask(move |store| async move { store.find_public(id).await }))
     }
 
+    fn user(&self, id: UserId) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.user(id).await }))
+    }
+
     fn save_proven(&self, proven: ProvenUser) -> BoxFuture<'_, Result<Saved, StoreError>> {
         Box::pin(self.ask(|store| async move { store.save_proven(proven).await }))
     }
@@ -150,6 +155,25 @@ impl UserStore for HandoverStore {
 
     fn update(&self, id: UserId, based_on: Version, change: UserChange) -> BoxFuture<'_, Result<Updated, StoreError>> {
         Box::pin(self.ask(move |store| async move { store.update(id, based_on, change).await }))
+    }
+
+    fn holders<'a>(
+        &'a self,
+        names: &'a [NormalizedIdentifier],
+    ) -> BoxFuture<'a, Result<Vec<Option<NameHolder>>, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.holders(names).await }))
+    }
+
+    fn conflicts(&self, query: ConflictQuery) -> BoxFuture<'_, Result<Vec<Conflict>, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.conflicts(query).await }))
+    }
+
+    fn conflict(&self, number: u64) -> BoxFuture<'_, Result<Option<Conflict>, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.conflict(number).await }))
+    }
+
+    fn resolve(&self, number: u64, resolution: Resolution) -> BoxFuture<'_, Result<Resolved, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.resolve(number, resolution).await }))
     }
 
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {

@@ -1,8 +1,9 @@
 //! Sealing what is personal in a record (R102): AES-256-GCM-SIV under a key of the operator's, bound to whose record it is.
 //!
 //! Why this AEAD: nonces are random and of 96 bits, and a store that goes on for years, is copied, restored and run again from
-//! an image may come to use one twice. GCM would then give its authentication key away; GCM-SIV (RFC 8452) tells no more than
-//! that the same text was sealed twice for the same user. One key is good for 2^48 seals and more (RFC 8452, section 9).
+//! an image may come to use one twice. GCM would then give its authentication key away, and so may be used 2^32 times with random
+//! nonces (NIST SP 800-38D, section 8.3); GCM-SIV (RFC 8452) tells no more than that the same text was sealed twice for the same
+//! user, so that nobody has to count.
 //!
 //! Knows nothing of records or tables; called by the store's adapters. Never prints a key or what it opened.
 

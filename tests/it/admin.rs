@@ -8,9 +8,12 @@ use authferry::admin::{self, AdminParts, AdminState, Problem, Readiness};
 use authferry::domain::clock::SystemClock;
 use authferry::domain::credential::{AbsentBecause, Credential, StoredHash};
 use authferry::domain::identifier::{IdentifierKind, IdentifierRules};
+use authferry::domain::login::AskedBy;
 use authferry::domain::mode::{ConfirmedMode, Mode};
 use authferry::domain::password::PasswordNormalization;
 use authferry::domain::user::{Origin, Standing};
+use authferry::password::Inspector;
+use authferry::service::explain::{Explainer, LoginRoute};
 use authferry::service::ports::{ModeSwitch, StoreError, StoreHealth, UserStore};
 use authferry::telemetry::Metrics;
 use authferry::telemetry::metrics::{Outcome, Source};
@@ -23,8 +26,9 @@ use zeroize::Zeroizing;
 
 use crate::support::memory_store::{MemoryStore, user};
 use crate::support::raw_client::{Answer, send, send_raw};
+use crate::support::service::{password_settings, policy};
 
-const TOKEN: &str = "canary-of-the-admin-token";
+pub(crate) const TOKEN: &str = "canary-of-the-admin-token";
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$canary-of-a-salt$canary-of-a-hash";
 
 /// Keeps the mode as the store has it, as the real one does; panics where a test wants a bug.
@@ -49,9 +53,9 @@ impl ModeSwitch for Switch {
     }
 }
 
-struct Admin {
-    addr: SocketAddr,
-    store: Arc<MemoryStore>,
+pub(crate) struct Admin {
+    pub(crate) addr: SocketAddr,
+    pub(crate) store: Arc<MemoryStore>,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
     switch: Arc<Switch>,
@@ -59,7 +63,7 @@ struct Admin {
 }
 
 impl Admin {
-    async fn start(token: Option<&str>) -> Self {
+    pub(crate) async fn start(token: Option<&str>) -> Self {
         Self::start_at("127.0.0.1:0", token).await
     }
 
@@ -70,7 +74,17 @@ impl Admin {
         let readiness = Arc::new(Readiness::new());
         let switch = Arc::new(Switch { store: Arc::clone(&store), current: Mutex::new(Ok(Mode::Migrate)) });
         readiness.set_started();
+        let explainer = Explainer {
+            store: Arc::clone(&store) as _,
+            mode: Arc::clone(&switch) as _,
+            clock: Arc::new(SystemClock),
+            policy: policy(),
+            hashes: Arc::new(Inspector::new(&password_settings()).expect("usable parameters")),
+            routes: vec![LoginRoute { name: "login".into(), asked_by: AskedBy::Call }],
+            running: None,
+        };
         let state = AdminState::new(AdminParts {
+            explainer,
             store: Arc::clone(&store) as _,
             metrics: Arc::clone(&metrics),
             mode: Arc::clone(&switch) as _,
@@ -89,7 +103,7 @@ impl Admin {
     }
 
     /// Five users: one of each origin, and one whose name is an attack.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let rules = IdentifierRules::default();
         let alias = |kind, value, verified| rules.identifier(kind, value, verified).expect("a valid identifier");
         let hash = |encoded: &str| StoredHash::new(encoded.to_owned(), PasswordNormalization::None);
@@ -119,34 +133,34 @@ impl Admin {
         self.store.put(gone);
     }
 
-    async fn plain(&self, method: &str, target: &str) -> Answer {
+    pub(crate) async fn plain(&self, method: &str, target: &str) -> Answer {
         send(self.addr, method, target, &[], "").await
     }
 
-    async fn api(&self, method: &str, target: &str, body: &str) -> Answer {
+    pub(crate) async fn api(&self, method: &str, target: &str, body: &str) -> Answer {
         let bearer = format!("Bearer {TOKEN}");
         let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
         send(self.addr, method, target, &headers, body).await
     }
 
     /// A form as a browser on a page of this console sends it.
-    async fn form(&self, target: &str, cookie: &str, body: &str) -> Answer {
+    pub(crate) async fn form(&self, target: &str, cookie: &str, body: &str) -> Answer {
         let origin = format!("http://{}", self.addr);
         self.form_from(&[("Origin", &origin), ("Sec-Fetch-Site", "same-origin")], target, cookie, body).await
     }
 
-    async fn form_from(&self, headers: &[(&str, &str)], target: &str, cookie: &str, body: &str) -> Answer {
+    pub(crate) async fn form_from(&self, headers: &[(&str, &str)], target: &str, cookie: &str, body: &str) -> Answer {
         let mut all = vec![("Content-Type", "application/x-www-form-urlencoded"), ("Cookie", cookie)];
         all.extend_from_slice(headers);
         send(self.addr, "POST", target, &all, body).await
     }
 
-    async fn page(&self, target: &str, cookie: &str) -> Answer {
+    pub(crate) async fn page(&self, target: &str, cookie: &str) -> Answer {
         send(self.addr, "GET", target, &[("Cookie", cookie)], "").await
     }
 
     /// Signs in and gives the cookie.
-    async fn sign_in(&self) -> String {
+    pub(crate) async fn sign_in(&self) -> String {
         let answer = self.form("/console/sign-in", "", &format!("token={TOKEN}")).await;
         assert_eq!((answer.status, answer.header("location")), (303, Some("/console")), "{answer:?}");
         let cookie = answer.header("set-cookie").expect("a cookie");
@@ -154,7 +168,7 @@ impl Admin {
     }
 }
 
-const EVIL: &str = r#"<script>alert('x')</script>"><img src=x onerror=alert(1)>{{ 7777*3 }}"#;
+pub(crate) const EVIL: &str = r#"<script>alert('x')</script>"><img src=x onerror=alert(1)>{{ 7777*3 }}"#;
 
 const API: [(&str, &str); 5] = [
     ("GET", "/api/v1/status"),
@@ -647,6 +661,12 @@ async fn a_console_to_look_at() {
     admin.metrics.alarm("conflict");
     admin.metrics.registration(&"register".into(), Source::Local, Outcome::Ok);
     (0..12).for_each(|_| admin.metrics.comparison(&"login".into(), "match", "accepted"));
+    for (id, other) in [(77, "countess2"), (78, EVIL)] {
+        let names = [crate::store_people::email("ada@example.com"), crate::store_people::username(other)];
+        let based_on = crate::store_people::revision(&*admin.store).await;
+        let proven = crate::store_people::proven(id, &names, "two", based_on);
+        admin.store.save_proven(proven).await.expect("a conflict");
+    }
     println!("http://{} with the token `look`", admin.addr);
     std::future::pending::<()>().await;
 }

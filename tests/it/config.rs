@@ -321,6 +321,12 @@ fn r116_no_secret_is_shown_whatever_is_wrong_around_it() {
         format!("{MINIMAL}tokne = {{ key = {{ value = \"{CANARY}\" }} }}\n"),
         format!("token = \"{CANARY}\"\n{MINIMAL}"),
         format!("{MINIMAL}[admin]\ntoken = {{ value = '''\n{CANARY}\n''', x = 1 }}\nbind = 1\n"),
+        // Named keys.
+        format!("{MINIMAL}[store.encryption]\nseal_with = \"a\"\nkeys.a = \"{CANARY}\"\n"),
+        format!("{MINIMAL}[store.encryption]\nseal_with = \"a\"\nkeys.a = {{ value = \"{CANARY}\" }}\n"),
+        format!("{MINIMAL}[store.encryption]\nseal_with = \"a\"\nkeys = \"{CANARY}\"\n"),
+        format!("{MINIMAL}[password.pepper]\nhash_with = \"a\"\nkeys.a = {{ valeu = \"{CANARY}\" }}\n"),
+        format!("{MINIMAL}[password]\npepper = {{ hash_with = 1, keys = {{ a = {{ value = \"{CANARY}\" }} }} }}\n"),
         // A file that cannot even be read.
         format!("{MINIMAL}[token]\nkey = {{ value = {CANARY} }}\n"),
         format!("{MINIMAL}[token]\nkey = {{ value = \"{CANARY} }}\n"),
@@ -402,6 +408,75 @@ fn a_secret_that_cannot_be_had_is_a_problem_with_its_key() {
     assert_tells(&with("value = \"\""), "token.key", "empty");
     assert_tells(&with(""), "token.key", "exactly one place");
     assert_tells(&with("env = \"A\", file = \"b\""), "token.key", "exactly one place");
+}
+
+/// 32 bytes and their base64.
+const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+const OTHER_KEY: &str = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
+
+/// `[store.encryption]` and `[password.pepper]` alike: which key is used, and the keys.
+fn keyed(chosen: &str, keys: &str) -> [(String, &'static str); 2] {
+    let (seal, hash) = match chosen {
+        "" => (String::new(), String::new()),
+        id => (format!("seal_with = \"{id}\"\n"), format!("hash_with = \"{id}\"\n")),
+    };
+    [
+        (format!("{MINIMAL}[store.encryption]\n{seal}{keys}\n"), "store.encryption"),
+        (format!("{MINIMAL}[password.pepper]\n{hash}{keys}\n"), "password.pepper"),
+    ]
+}
+
+#[test]
+fn r56_r102_named_keys_are_read_and_one_of_them_is_chosen() {
+    let two = format!("keys.2025 = {{ value = \"{KEY}\" }}\nkeys.2026 = {{ value = \" {OTHER_KEY}\\n\" }}");
+    for (chosen, current) in [("2025", Some("2025")), ("2026", Some("2026")), ("none", None)] {
+        let [(sealed, _), (peppered, _)] = keyed(chosen, &two);
+        let config = valid(&sealed);
+        let keys = config.store.keys.sealing.as_ref().expect("keys");
+        assert_eq!(keys.current().map(authferry::keys::KeyId::as_str), current);
+        assert_eq!(keys.checks().map(|check| check.id.as_str().to_owned()).collect::<Vec<_>>(), ["2025", "2026"]);
+        let config = valid(&peppered);
+        assert_eq!(config.store.keys.peppers.len(), 2, "the store is told what hashes need");
+        assert_eq!(config.password.peppers.checks().len(), 2);
+        let shown = format!("{:?}{:?}", config.password, config.store);
+        let said = [cli::check::describe(&valid(&sealed)), cli::check::describe(&config)].concat();
+        assert_eq!(said.contains("sealed with the key"), current.is_some(), "{said}");
+        assert_eq!(said.contains("peppered with the key"), current.is_some(), "{said}");
+        assert!(!said.contains(KEY) && !said.contains(OTHER_KEY), "{said}");
+        assert!(shown.contains("2026") && !shown.contains(KEY) && !shown.contains("0123456789abcdef"), "{shown}");
+    }
+    let config = valid(MINIMAL);
+    assert!(config.store.keys.sealing.is_none() && config.store.keys.peppers.is_empty());
+    let variables = [
+        ("AUTHFERRY__STORE__ENCRYPTION__SEAL_WITH", "2026"),
+        ("AUTHFERRY__STORE__ENCRYPTION__KEYS__2026__ENV", "SEALING_KEY"),
+        ("SEALING_KEY", KEY),
+    ];
+    let config = read(MINIMAL, &variables).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(config.store.keys.sealing.is_some(), "by the environment alone");
+}
+
+#[test]
+fn r56_r102_what_is_no_key_or_names_none_is_refused() {
+    let one = |id: &str, key: &str| format!("keys.{id} = {{ value = \"{key}\" }}");
+    let tells = |chosen: &str, keys: &str, at: &str, words: &str| {
+        for (text, table) in keyed(chosen, keys) {
+            let key = if at.is_empty() { table.to_owned() } else { format!("{table}.{at}") };
+            let key = if table == "password.pepper" { key.replace("seal_with", "hash_with") } else { key };
+            assert_tells(&text, &key, words);
+        }
+    };
+    for no_key in ["", "c2hvcnQ=", &KEY[..43], "0123456789abcdef0123456789abcdef", &[KEY, KEY].concat()] {
+        tells("a", &one("a", no_key), "keys.a", if no_key.is_empty() { "empty" } else { "32 random bytes in base64" });
+    }
+    tells("a", &one("a", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="), "keys.a", "over and over");
+    tells("a", &format!("{}\n{}", one("a", KEY), one("b", KEY)), "keys.b", "the key `a` under another name");
+    for id in ["none", "too-long-a-name", "a.b"] {
+        let quoted = if id.contains('.') { format!("\"{id}\"") } else { id.to_owned() };
+        tells("none", &one(&quoted, KEY), &format!("keys.{quoted}"), "1 to 8 letters");
+    }
+    tells("b", &one("a", KEY), "seal_with", "none of the keys has this name");
+    tells("", &one("a", KEY), "seal_with", "");
 }
 
 #[test]

@@ -36,9 +36,7 @@ fn key_bytes(byte: u8) -> [u8; KEY_BYTES] {
 }
 
 fn peppers(keys: &[(&str, u8)], hash_with: Option<&str>) -> Peppers {
-    let named = |(id, byte): &(&str, u8)| {
-        NamedKey::new(id.parse().expect("an id"), Zeroizing::new(key_bytes(*byte)))
-    };
+    let named = |(id, byte): &(&str, u8)| NamedKey::new(id.parse().expect("an id"), Zeroizing::new(key_bytes(*byte)));
     let hash_with: Option<KeyId> = hash_with.map(|id| id.parse().expect("an id"));
     Peppers::new(keys.iter().map(named).collect(), hash_with.as_ref()).expect("peppers")
 }
@@ -148,8 +146,10 @@ async fn r56_a_store_whose_hashes_need_another_pepper_is_refused() {
 // --------------------------------------------------------------------------------------------------------- the whole binary
 
 fn table(keys: &[(&str, u8)], hash_with: &str) -> String {
-    let keys: String =
-        keys.iter().map(|(id, byte)| format!("{id} = {{ value = \"{}\" }}\n", STANDARD.encode(key_bytes(*byte)))).collect();
+    let keys: String = keys
+        .iter()
+        .map(|(id, byte)| format!("{id} = {{ value = \"{}\" }}\n", STANDARD.encode(key_bytes(*byte))))
+        .collect();
     format!("[password.pepper]\nhash_with = \"{hash_with}\"\n[password.pepper.keys]\n{keys}")
 }
 

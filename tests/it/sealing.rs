@@ -108,9 +108,12 @@ async fn r102_a_sealed_store_shows_no_profile_and_no_name_as_it_is_written() {
     assert_whole(&*store, 30).await;
     drop(store);
     let bytes = files(folder.path());
-    assert!(!holds(&bytes, &format!("{CANARY} ")), "a profile");
+    assert!(!holds(&bytes, "proven_with"), "a profile");
     assert!(!holds(&bytes, "User7@"), "a name as he writes it");
-    assert!(holds(&bytes, &format!("user7@{CANARY}.example")), "the name as a key stays: it is what he is looked up by");
+    assert!(
+        holds(&bytes, &format!("user7@{CANARY}.example")),
+        "the name as a key stays: it is what he is looked up by"
+    );
     assert_whole(&*open(&settings).expect("it opens again"), 30).await;
 }
 
@@ -170,7 +173,10 @@ async fn r102_a_missing_key_and_a_wrong_one_are_refused_and_the_right_one_opens_
     assert!(matches!(&missing, OpenError::MissingKey { used_for: KeyUse::Seal, users: 3, .. }), "{missing:?}");
     for error in [wrong, missing] {
         let text = error.to_string();
-        assert!(text.contains("\"2026\"") && text.contains("store.encryption.keys") && text.contains("users.redb"), "{text}");
+        assert!(
+            text.contains("\"2026\"") && text.contains("store.encryption.keys") && text.contains("users.redb"),
+            "{text}"
+        );
     }
     let users = |bytes: &[u8]| holds(bytes, &format!("user1@{CANARY}.example"));
     assert!(users(&before) && users(&fs::read(folder.path().join("users.redb")).expect("the file")));
@@ -186,6 +192,42 @@ fn sealed_with(byte: u8, double: &LegacyDouble) -> String {
          [store.encryption.keys]\n2026 = {{ value = \"{key}\" }}\n"
     );
     call_login(double, "migrate", &more)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r102_reseal_leaves_nothing_of_what_was_there_before_in_the_file() {
+    let double = LegacyDouble::well_behaved();
+    let folder = TempDir::new().expect("a folder");
+    let plain = StoreSettings::without_keys(folder.path().join("users.redb"), 1 << 20);
+    add(&*open(&plain).expect("a new store"), 0..300).await;
+    assert!(holds(&files(folder.path()), "proven_with"));
+
+    let write = |text: String| fs::write(folder.path().join("proxy.toml"), text).expect("a writable folder");
+    let reseal = || {
+        let ended = tokio::task::block_in_place(|| run(folder.path(), &["store", "reseal"]));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.stdout
+    };
+    write(sealed_with(1, &double));
+    let said = reseal();
+    assert!(said.contains("300 records written anew, all are sealed with the key \"2026\""), "{said}");
+    let bytes = files(folder.path());
+    assert!(!holds(&bytes, "proven_with") && !holds(&bytes, "User7@"), "not even in unused parts of the file");
+    assert!(reseal().contains(": 0 records written anew"));
+    assert_whole(&*open(&settings(folder.path(), &[("2026", 1)], None)).expect("the key"), 300).await;
+
+    write(sealed_with(2, &double));
+    let ended = tokio::task::block_in_place(|| run(folder.path(), &["store", "reseal"]));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for command in [&["store", "check"][..], &["users", "list"]] {
+        let ended = tokio::task::block_in_place(|| run(folder.path(), command));
+        assert_eq!(ended.code, Some(1), "{command:?}: {ended:?}");
+        assert!(ended.stderr.contains("is not the one"), "not damage, a wrong key: {}", ended.stderr);
+    }
+
+    write(sealed_with(1, &double).replace("seal_with = \"2026\"", "seal_with = \"none\""));
+    assert!(reseal().contains("300 records written anew, none is sealed"));
+    assert_whole(&*open(&plain).expect("without any key"), 300).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,8 +25,8 @@ const TOKEN_CANARY: &str = "c4n4ryT0ken9Zq7vX2";
 const SEALING_KEY: &str = "c2VhbGluZy1jYW5hcnkgb2YgMzIgYnl0ZXMsIHllczE=";
 const PEPPER: &str = "cGVwcGVyaW5nIGNhbmFyeSBvZiAzMiBieXRlcywgeWU=";
 
-/// What only a profile says: operators see it, and a sealed store does not show it.
-const PROFILE_CANARY: &str = "c4n4ry-0f-a-pr0file";
+/// What only profiles say: operators see it, and a sealed store does not show it.
+const PROFILE_CANARY: &str = r#""theme":"dark""#;
 
 const ROUTES: &str = r#"
     [tokens.refresh]
@@ -153,11 +153,6 @@ async fn set_mode(admin: SocketAddr, mode: &str) {
     assert_eq!(send(admin, "PUT", "/api/v1/mode", &headers, &body).await.status, 200);
 }
 
-fn merged(mut body: Value, key: &str, value: &str) -> String {
-    body[key] = value.into();
-    body.to_string()
-}
-
 /// Sends the secrets wherever one can be sent, and gives the answers of ours.
 async fn send_everywhere(public: SocketAddr) -> Vec<(String, Answer)> {
     let email = ann().email;
@@ -168,8 +163,7 @@ async fn send_everywhere(public: SocketAddr) -> Vec<(String, Answer)> {
     let (json_type, form_type) = ("application/json", "application/x-www-form-urlencoded");
     let login = json!({ "email": email, "password": PASSWORD }).to_string();
     let encoded = utf8_percent_encode(PASSWORD, NON_ALPHANUMERIC).to_string();
-    let new = json!({ "email": "carl@example.com", "password": NEW_PASSWORD, "hint": NEW_PASSWORD });
-    let new = merged(new, "nickname", PROFILE_CANARY);
+    let new = json!({ "email": "carl@example.com", "password": NEW_PASSWORD, "hint": NEW_PASSWORD }).to_string();
     let requests: Vec<(&str, String, &str, String)> = vec![
         ("POST", "/login".into(), json_type, login.clone()),
         ("POST", "/login".into(), json_type, login.replace("{", "{\"n\":")),

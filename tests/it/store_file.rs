@@ -11,7 +11,7 @@ use std::sync::Arc;
 use authferry::domain::clock::SystemClock;
 use authferry::domain::mode::Mode;
 use authferry::domain::user::Standing;
-use authferry::service::ports::{Found, Inserted, Saved, StoreError, UserQuery, UserStore};
+use authferry::service::ports::{ConflictQuery, Found, Inserted, Saved, StoreError, UserQuery, UserStore};
 use authferry::store::redb::{MAX_CONFLICTS, RedbStore, Unopened};
 use authferry::store::{self, OpenError, StoreSettings};
 use authferry::telemetry::Metrics;
@@ -386,7 +386,8 @@ async fn conflicts_are_kept_for_an_operator_without_any_password_and_bounded() {
         }
     }
     assert_eq!(store.counts().await.expect("counts").conflicts, MAX_CONFLICTS);
-    let conflicts = store.conflicts(usize::MAX).await.expect("conflicts");
+    let all = |limit| ConflictQuery { limit, ..ConflictQuery::default() };
+    let conflicts = store.conflicts(all(usize::MAX)).await.expect("conflicts");
     assert_eq!(conflicts.len() as u64, MAX_CONFLICTS);
     assert_eq!(conflicts.first().map(|conflict| &*conflict.legacy_id), Some((total - 1).to_string().as_str()));
     assert_eq!(conflicts.last().map(|conflict| &*conflict.legacy_id), Some("5"), "the oldest are forgotten");
@@ -394,7 +395,7 @@ async fn conflicts_are_kept_for_an_operator_without_any_password_and_bounded() {
     assert!(conflicts.iter().all(|conflict| conflict.names == [email("alice@x.y").normalized]));
 
     store.save_proven(proven(total - 1, &[email("alice@x.y")], "canary", based_on)).await.expect("a save");
-    let newest = store.conflicts(1).await.expect("conflicts");
+    let newest = store.conflicts(all(1)).await.expect("conflicts");
     assert_eq!(newest.first().map(|conflict| conflict.times), Some(2));
     drop(store);
     let bytes = fs::read(place.path()).expect("the file");

@@ -7,11 +7,12 @@
 //! that prefix is refused, by some browsers on loopback too, and operators could not sign in at all.
 
 mod pages;
+mod people;
 
 use std::sync::Arc;
 
-use axum::extract::rejection::{FormRejection, PathRejection, QueryRejection};
-use axum::extract::{Form, FromRequestParts, Path, Query, State};
+use axum::extract::rejection::{FormRejection, QueryRejection};
+use axum::extract::{Form, FromRequestParts, Query, State};
 use axum::http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -48,11 +49,11 @@ pub(super) fn routes() -> Router<Arc<AdminState>> {
         .route("/", get(async || see(HOME)))
         .route(HOME, get(overview))
         .route("/console/users", get(users))
-        .route("/console/users/{id}", get(user))
         .route("/console/mode", post(set_mode))
         .route(SIGN_IN, get(sign_in_page).post(sign_in))
         .route("/console/sign-out", post(sign_out))
         .route("/console/style.css", get(style))
+        .merge(people::routes())
 }
 
 /// An open session. The console's counterpart of the bearer token.
@@ -158,19 +159,6 @@ async fn users(
     Ok(pages::users(&list, &search, further))
 }
 
-async fn user(
-    State(state): Shared,
-    session: Session,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<Response, Problem> {
-    let Path(id) = id?;
-    match operate::show_user(&state, &session.permit, &id).await {
-        Ok(user) => Ok(pages::user(&user)),
-        Err(OperateError::NoSuchUser) => Ok(pages::no_such_user(&id)),
-        Err(other @ (OperateError::Store(_) | OperateError::Unconfirmed(_))) => Err(other.into()),
-    }
-}
-
 async fn set_mode(
     State(state): Shared,
     FromThisConsole(_): FromThisConsole,
@@ -184,7 +172,9 @@ async fn set_mode(
             let status = operate::status(&state, &session.permit).await;
             Ok(pages::overview(&status, false, Some(&needs.to_string())))
         }
-        Err(other @ (OperateError::Store(_) | OperateError::NoSuchUser)) => Err(other.into()),
+        Err(other @ (OperateError::Store(_) | OperateError::NoSuchUser | OperateError::NotDone(_))) => {
+            Err(other.into())
+        }
     }
 }
 

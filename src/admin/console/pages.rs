@@ -9,10 +9,12 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::super::people_view::{ConflictList, ExplainView};
 use super::super::problem::Problem;
 use super::super::view::{Progress, Status, UserDetail, UserList};
 use crate::domain::mode::Mode;
 use crate::domain::user::Origin;
+use crate::service::explain::Ending;
 use crate::telemetry::WithCauses;
 
 const LAYOUT: &str = "layout.html";
@@ -21,6 +23,8 @@ const OVERVIEW: &str = "overview.html";
 const USERS: &str = "users.html";
 const USER: &str = "user.html";
 const NO_USER: &str = "no_user.html";
+const CONFLICTS: &str = "conflicts.html";
+const EXPLAIN: &str = "explain.html";
 
 const SOURCES: &[(&str, &str)] = &[
     (LAYOUT, include_str!("layout.html")),
@@ -29,6 +33,8 @@ const SOURCES: &[(&str, &str)] = &[
     (USERS, include_str!("users.html")),
     (USER, include_str!("user.html")),
     (NO_USER, include_str!("no_user.html")),
+    (CONFLICTS, include_str!("conflicts.html")),
+    (EXPLAIN, include_str!("explain.html")),
 ];
 
 /// Templates of ours, so without the fuel that an operator's have; strict, so that a misspelt name fails a test.
@@ -89,13 +95,41 @@ pub(super) fn users(list: &UserList, search: &str, further: bool) -> Response {
     page(StatusCode::OK, "Users", "users", USERS, context! { list => Value::from(Serde(list)), search, further })
 }
 
-/// One user.
-pub(super) fn user(user: &UserDetail) -> Response {
+/// One user. `said` tells what was just done to him, `refused` why it was not.
+pub(super) fn user(code: StatusCode, user: &UserDetail, said: &[&str], refused: Option<&str>) -> Response {
     let profile = serde_json::to_string_pretty(&user.profile).unwrap_or_default();
     let title = user.summary.identifiers.first().map_or("User", |alias| alias.value.as_str());
-    let credential = user.summary.credential.as_str();
-    let context = context! { user => Value::from(Serde(user)), title, profile, credential };
-    page(StatusCode::OK, title, "users", USER, context)
+    let (credential, hash) = (user.summary.credential.as_str(), user.hash.remark());
+    let context = context! { user => Value::from(Serde(user)), title, profile, credential, hash, said => Value::from_iter(said.iter().map(|line| (*line).to_owned())), refused };
+    page(code, title, "users", USER, context)
+}
+
+/// Conflicts, each with both sides and the choices.
+pub(super) fn conflicts(code: StatusCode, list: &ConflictList, decided: bool, refused: Option<&str>) -> Response {
+    page(code, "Conflicts", "conflicts", CONFLICTS, context! { list => Value::from(Serde(list)), decided, refused })
+}
+
+/// The form to ask what a login would do, and the answer if it was asked.
+pub(super) fn explain(identifier: &str, told: Option<&ExplainView>) -> Response {
+    let logins: Vec<Value> = told
+        .iter()
+        .flat_map(|told| &told.explanation.logins)
+        .map(|login| {
+            let class = match login.outcome {
+                Ending::Ok => "ok",
+                Ending::Denied => "denied",
+                Ending::Unavailable => "unavailable",
+                Ending::SentOn => "sent",
+            };
+            context! {
+                password => login.password.as_str(), legacy => login.legacy.as_str(), class,
+                outcome => login.outcome.as_str(), by => login.by.as_str(), keeps => login.keeps.as_str(),
+                path => Value::from(login.path.clone()),
+            }
+        })
+        .collect();
+    let told = told.map(|told| Value::from(Serde(told)));
+    page(StatusCode::OK, "Explain", "explain", EXPLAIN, context! { identifier, told, logins })
 }
 
 /// None of this id.

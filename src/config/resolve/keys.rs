@@ -54,7 +54,10 @@ fn named_keys(table: &str, raw: Table<RawSecret>, resolver: &mut Resolver<'_>) -
         let Some(read) = read else { continue };
         let new = NamedKey::new(id, read);
         if let Some(same) = keys.iter().find(|other| other.expose() == new.expose()) {
-            let message = format!("this is the key `{}` under another name: changing from one to the other changes nothing", same.id());
+            let message = format!(
+                "this is the key `{}` under another name: changing from one to the other changes nothing",
+                same.id()
+            );
             resolver.problem(&at, message, NEW_KEY);
         }
         keys.push(new);

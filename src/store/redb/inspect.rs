@@ -1,5 +1,5 @@
-//! Whether the tables of a store say the same: each record is one that was written, each name leads to the user who bears it and
-//! each name that he bears leads to him, and the counts are those of the records. Called by the offline commands; changes nothing.
+//! Whether the tables of a store say the same: each record is one that was written, each name leads to a user and each name that he
+//! bears leads to him, and the counts are those of the records. Called by the offline commands; changes nothing.
 
 use std::fmt::Display;
 
@@ -10,7 +10,7 @@ use super::checked::isolated;
 use super::conflicts;
 use super::fault::Fault;
 use super::record::Codec;
-use super::schema::{CONFLICT_PAIRS, IdBytes, Ledger, Snapshot, find_user, user_of};
+use super::schema::{CONFLICT_PAIRS, IdBytes, Ledger, Snapshot, View as _, find_user, user_of};
 use crate::domain::user::{User, UserId};
 
 /// As many findings are named; of more, it is said how many.
@@ -23,9 +23,11 @@ pub struct Inspection {
     pub records: u64,
     /// Names.
     pub names: u64,
+    /// Of those, how many an operator took from their users and keeps from others: their users' records do not list them.
+    pub reserved: u64,
     /// Ids of legacy's.
     pub legacy_ids: u64,
-    /// Conflicts that nobody has resolved.
+    /// Conflicts that nobody has decided.
     pub conflicts: u64,
     /// What is wrong, the first hundred. Names users by their ids, and never tells what a record holds.
     pub findings: Vec<String>,
@@ -150,7 +152,7 @@ fn each_holder(
     seen: &mut Inspection,
     what: &str,
     count: impl Fn(&mut Inspection) -> &mut u64,
-    bears: impl Fn(&User, &str) -> bool,
+    mut bears: impl FnMut(&User, &str) -> bool,
 ) -> Result<(), Fault> {
     for row in rows.iter()? {
         let (key, holder) = row?;
@@ -173,12 +175,13 @@ fn each_holder(
 fn conflicts(snapshot: &Snapshot, transaction: &ReadTransaction, seen: &mut Inspection) -> Result<(), Fault> {
     for row in snapshot.conflicts.iter()? {
         let (number, bytes) = row?;
-        seen.conflicts += 1;
-        match conflicts::decode(bytes.value()) {
-            Ok(conflict) if find_user(&snapshot.users, conflict.with.0.as_bytes())?.is_some() => {}
+        match conflicts::decode(number.value(), bytes.value()) {
             Ok(conflict) => {
-                let (number, with) = (number.value(), conflict.with);
-                seen.found(format_args!("conflict {number} is with user {with}, who is not there"));
+                seen.conflicts += u64::from(conflict.decided.is_none());
+                if find_user(&snapshot.users, conflict.with.0.as_bytes())?.is_none() {
+                    let (number, with) = (conflict.number, conflict.with);
+                    seen.found(format_args!("conflict {number} is with user {with}, who is not there"));
+                }
             }
             Err(error) => seen.found(format_args!("conflict {}: {error}", number.value())),
         }

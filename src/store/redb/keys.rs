@@ -123,7 +123,9 @@ fn known(database: &Database) -> Result<BTreeMap<Name, Vec<u8>>, Fault> {
 
 /// How many records need each key, by looking at all of them.
 fn count_needs(database: &Database) -> Result<BTreeMap<Name, u64>, Fault> {
-    tracing::warn!("a key that the store knows is missing, or is another one; its records are looked through for who needs it");
+    tracing::warn!(
+        "a key that the store knows is missing, or is another one; its records are looked through for who needs it"
+    );
     let table = database.begin_read()?.open_table(USERS)?;
     let mut needs: BTreeMap<Name, u64> = BTreeMap::new();
     for row in table.iter()? {

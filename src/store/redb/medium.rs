@@ -16,9 +16,10 @@ use ::redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend,
 
 use super::checked::{Checked, Damage, Kind, kind_of, shares};
 use super::fault::{Fault, panic_cause};
+use super::hurry::Hurry;
 use super::overlay::Overlay;
 use super::record::Codec;
-use super::schema::{Ledger, OLDEST_SCHEMA, SCHEMA, Snapshot, initialise, schema_of, upgrade};
+use super::schema::{Ledger, OLDEST_SCHEMA, SCHEMA, Snapshot, View as _, initialise, schema_of, upgrade};
 use super::writer::begin;
 use crate::service::ports::Cause;
 use crate::telemetry::Metrics;
@@ -41,19 +42,21 @@ pub trait Medium: Send + 'static {
 pub(super) struct FileMedium(pub(super) PathBuf);
 
 impl Medium for FileMedium {
-    type Backend = FileBackend;
+    type Backend = Hurry<FileBackend>;
 
-    fn open(&self) -> std::io::Result<FileBackend> {
+    fn open(&self) -> std::io::Result<Self::Backend> {
         file_backend(OpenOptions::new().read(true).write(true).open(&self.0)?)
     }
 
-    fn open_to_read(&self) -> std::io::Result<FileBackend> {
+    fn open_to_read(&self) -> std::io::Result<Self::Backend> {
         self.open().or_else(|_not_writable| file_backend(File::open(&self.0)?))
     }
 }
 
-pub(super) fn file_backend(file: File) -> std::io::Result<FileBackend> {
-    FileBackend::new(file).map_err(std::io::Error::other)
+pub(super) fn file_backend(file: File) -> std::io::Result<Hurry<FileBackend>> {
+    // The same open file: its locks are held until both are closed, and nothing but pages is read by the second.
+    let now = file.try_clone()?;
+    Ok(Hurry::new(FileBackend::new(file).map_err(std::io::Error::other)?, now))
 }
 
 /// Why a database cannot be opened; [`crate::store::OpenError`] adds where it lies.

@@ -3,8 +3,9 @@
 //! ```text
 //! file      making and finding the file            medium, overlay  opening the database on it
 //! writer    group commit, recovery                 operation        a write and its answer
-//! writes    what each write does                   readers, reads   what each read does
+//! writes    what each write does                   readers, reads   what each read does; hurry: without waiting
 //! schema    tables and counts                      record, conflicts, activity, keys, renew, fault
+//! people    what an operator does beyond a login
 //! checked   every block verified as it is read     upgrade          a file of the first layout
 //! backup, offline  copies and checks               copy, inspect    what both of them do
 //! ```
@@ -19,12 +20,14 @@ mod conflicts;
 mod copy;
 mod fault;
 mod file;
+mod hurry;
 mod inspect;
 mod keys;
 mod medium;
 pub mod offline;
 mod operation;
 mod overlay;
+mod people;
 mod readers;
 mod reads;
 mod record;
@@ -75,7 +78,7 @@ pub(crate) mod fuzzed {
 
     /// A conflict, read and written.
     pub(crate) fn reencoded_conflict(bytes: &[u8]) -> Option<Vec<u8>> {
-        conflicts::decode(bytes).ok().map(|conflict| conflicts::encode(&conflict))
+        conflicts::decode(0, bytes).ok().map(|conflict| conflicts::encode(&conflict))
     }
 }
 
@@ -100,17 +103,18 @@ use self::writer::Writer;
 use self::writes::Workshop;
 use super::{OpenError, StoreSettings};
 use crate::domain::clock::{Clock, UnixSeconds};
-use crate::domain::identifier::Candidates;
+use crate::domain::conflict::{Conflict, Resolution};
+use crate::domain::identifier::{Candidates, NormalizedIdentifier};
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::backup::{BackupName, BackupStart, BackupView};
 use crate::service::ports::{
-    Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
-    UserQuery, UserStore,
+    ConflictQuery, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved, StoreError, StoreHealth,
+    Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
 use crate::telemetry::Metrics;
 
-pub use self::conflicts::{Conflict, MAX_CONFLICTS};
+pub use self::conflicts::MAX_CONFLICTS;
 pub use self::inspect::Inspection;
 pub use self::medium::{Medium, Unopened};
 pub use self::renew::Renewed;
@@ -182,12 +186,6 @@ impl RedbStore {
         Ok(inspect::inspect(&transaction, &Codec::default(), each))
     }
 
-    /// The newest conflicts first, at most `limit`.
-    pub async fn conflicts(&self, limit: usize) -> Result<Vec<Conflict>, StoreError> {
-        let limit = limit.min(usize::try_from(MAX_CONFLICTS).unwrap_or(usize::MAX));
-        self.read(move |snapshot| conflicts::newest(snapshot, limit)).await
-    }
-
     /// Writes records anew that are not as they would be written today, some of those after this user; see
     /// [`Renewed::next`]. What a record says is not changed.
     pub async fn renew(&self, after: Option<UserId>) -> Result<Renewed, StoreError> {
@@ -225,6 +223,16 @@ impl RedbStore {
         Ok(store)
     }
 
+    async fn look_up<T: Send + 'static>(
+        &self,
+        work: impl Fn(&schema::Lookups) -> Result<T, fault::Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match &self.readers {
+            Some(readers) => readers.look_up(work).await,
+            None => Err(StoreError::Unavailable("the store is being closed".into())),
+        }
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         work: impl Fn(&schema::Snapshot) -> Result<T, fault::Fault> + Send + 'static,
@@ -258,12 +266,16 @@ impl RedbStore {
 impl UserStore for RedbStore {
     fn find<'a>(&'a self, candidates: &'a Candidates) -> BoxFuture<'a, Result<Lookup, StoreError>> {
         let candidates = candidates.clone();
-        Box::pin(self.read(move |snapshot| reads::find(snapshot, &candidates)))
+        Box::pin(self.look_up(move |tables| reads::find(tables, &candidates)))
     }
 
     fn find_public<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<User>, StoreError>> {
         let id = id.to_owned();
-        Box::pin(self.read(move |snapshot| reads::find_public(snapshot, &id)))
+        Box::pin(self.look_up(move |tables| reads::find_public(tables, &id)))
+    }
+
+    fn user(&self, id: UserId) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
+        Box::pin(self.look_up(move |tables| schema::find_user(&tables.users, id.0.as_bytes())))
     }
 
     fn save_proven(&self, proven: ProvenUser) -> BoxFuture<'_, Result<Saved, StoreError>> {
@@ -276,6 +288,26 @@ impl UserStore for RedbStore {
 
     fn update(&self, id: UserId, based_on: Version, change: UserChange) -> BoxFuture<'_, Result<Updated, StoreError>> {
         Box::pin(self.write(move |reply| Operation::Update(id, based_on, change, reply)))
+    }
+
+    fn holders<'a>(
+        &'a self,
+        names: &'a [NormalizedIdentifier],
+    ) -> BoxFuture<'a, Result<Vec<Option<NameHolder>>, StoreError>> {
+        let names = names.to_vec();
+        Box::pin(self.read(move |snapshot| reads::holders(snapshot, &names)))
+    }
+
+    fn conflicts(&self, query: ConflictQuery) -> BoxFuture<'_, Result<Vec<Conflict>, StoreError>> {
+        Box::pin(self.read(move |snapshot| conflicts::list(snapshot, &query)))
+    }
+
+    fn conflict(&self, number: u64) -> BoxFuture<'_, Result<Option<Conflict>, StoreError>> {
+        Box::pin(self.read(move |snapshot| conflicts::find(&snapshot.conflicts, number)))
+    }
+
+    fn resolve(&self, number: u64, resolution: Resolution) -> BoxFuture<'_, Result<Resolved, StoreError>> {
+        Box::pin(self.write(move |reply| Operation::Resolve(number, resolution, reply)))
     }
 
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {

@@ -17,8 +17,9 @@ use ::redb::{Database, ReadableDatabase as _, StorageBackend as _};
 use super::backup::{Unnamed, verify_copy, write_copy};
 use super::copy::{self, CopyFault, Progress};
 use super::fault::{Fault, panic_cause};
-use super::file::{at, keep, mark, marker, opener, sync_directory};
+use super::file::{at, keep, mark, marker, not_admitted, opener, sync_directory};
 use super::inspect::{Inspection, inspect};
+use super::keys;
 use super::medium::{Check, FileMedium, Medium as _, Unopened};
 use super::record::Codec;
 use crate::domain::user::User;
@@ -104,13 +105,12 @@ pub fn check(path: &Path, settings: &StoreSettings, watch: Watch<'_>) -> Result<
     let metrics = Arc::new(Metrics::new());
     let mut done = 0;
     let inspection = match opener(path, settings.cache_bytes, &metrics).open_view(Check::EveryPage) {
-        Ok((database, _ledger)) => look(&database, settings, &mut |_user| {
+        Ok((database, _ledger)) => look(&database, path, settings, &mut |_user| {
             done += 1;
             if done % TICK == 0 {
                 watch(done, None);
             }
-        })
-        .map_err(|cause| at(path, "read", cause))?,
+        })?,
         // Damage that redb's own checksums tell of before any record was read.
         Err(Unopened::Corrupt(cause)) => {
             let mut inspection = Inspection::default();
@@ -161,7 +161,7 @@ pub fn restore(
     let metrics = Arc::new(Metrics::new());
     let view = opener(backup, settings.cache_bytes, &metrics).open_view(Check::EveryPage);
     let (database, _ledger) = view.map_err(|unopened| at(backup, "read", unopened))?;
-    let inspection = look(&database, settings, &mut |_user| {}).map_err(|cause| at(backup, "read", cause))?;
+    let inspection = look(&database, backup, settings, &mut |_user| {})?;
     if !inspection.is_clean() {
         return Err(OfflineError::Damaged { path: backup.to_owned(), inspection: Box::new(inspection) });
     }
@@ -206,8 +206,15 @@ pub enum Replace {
     KeepAside,
 }
 
-fn look(database: &Database, settings: &StoreSettings, each: &mut dyn FnMut(&User)) -> Result<Inspection, Unopened> {
-    let transaction = database.begin_read().map_err(Fault::from)?;
+/// Looks at everything in a view of a file. Without the keys that its records need nothing could be said of it.
+fn look(
+    database: &Database,
+    path: &Path,
+    settings: &StoreSettings,
+    each: &mut dyn FnMut(&User),
+) -> Result<Inspection, OpenError> {
+    keys::admit(database, &settings.keys).map_err(|refused| not_admitted(path, refused))?;
+    let transaction = database.begin_read().map_err(|error| at(path, "read", Fault::from(error).into()))?;
     let codec = Codec::new(settings.keys.sealing.clone());
     Ok(inspect(&transaction, &codec, each))
 }

@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::activity::Activity;
+use super::activity::{self, Activity};
 use super::fault::{Fault, SharedCause};
+use super::people::ResolveWritten;
 use super::renew::Renewed;
 use super::slot::Generation;
 use super::writes::{Batch, SaveWritten, Taken, UpdateWritten};
+use crate::domain::conflict::Resolution;
 use crate::domain::mode::Mode;
 use crate::domain::proof::Migrated;
 use crate::domain::user::{UserId, Version};
-use crate::service::ports::{Inserted, NewUser, ProvenUser, Saved, StoreError, Updated, UserChange};
+use crate::service::ports::{Inserted, NewUser, ProvenUser, Resolved, Saved, StoreError, Updated, UserChange};
 
 /// Where an answer goes. Nobody may be there any more: the write goes on regardless (R91).
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -24,11 +26,12 @@ pub(super) enum Operation {
     SaveProven(Box<ProvenUser>, Reply<Saved>),
     InsertNew(Box<NewUser>, Reply<Inserted>),
     Update(UserId, Version, UserChange, Reply<Updated>),
+    Resolve(u64, Resolution, Reply<Resolved>),
     SetMode(Mode, Reply<()>),
     /// Writes records anew, some of those after this one.
     Renew(Option<UserId>, Reply<Renewed>),
     /// Writes times of logins that wait. Nobody waits for it.
-    WriteLogins(Arc<Activity>),
+    WriteLogins(Arc<Activity>, activity::Taken),
     /// Shows that the writer works.
     Probe(Reply<()>),
     /// A read found that the file cannot be used on.
@@ -120,6 +123,15 @@ impl Operation {
                     UpdateWritten::Done(id, version) => Updated::Done(on_disk.migrated(id, version)),
                     UpdateWritten::Stale => Updated::Stale,
                     UpdateWritten::Missing => Updated::Missing,
+                    UpdateWritten::Refused(why) => Updated::Refused(why),
+                })
+            }
+            Self::Resolve(number, resolution, reply) => {
+                let written = batch.resolve(number, resolution);
+                finish(batch, reply, written, |written, _on_disk| match written {
+                    ResolveWritten::Done { given_to } => Resolved::Done { given_to },
+                    ResolveWritten::Missing => Resolved::Missing,
+                    ResolveWritten::Refused(why) => Resolved::Refused(why),
                 })
             }
             Self::SetMode(mode, reply) => {
@@ -130,19 +142,17 @@ impl Operation {
                 let written = batch.renew(after);
                 finish(batch, reply, written, |renewed, _on_disk| renewed)
             }
-            Self::WriteLogins(logins) => {
-                let taken = logins.take();
-                match batch.write_logins(&taken) {
-                    Ok(()) => Outcome::Applied(Applied(Box::new(move |fate| match fate {
-                        Fate::OnDisk(_) => logins.written(&taken),
-                        Fate::NotWritten(_) | Fate::Unknown(_) => {}
-                    }))),
-                    Err(fault) if batch.operation_wrote() || fault.needs_reopening() => {
-                        Outcome::Spoiled(fault.shared().1)
-                    }
-                    Err(_tried_again) => Outcome::FailedAlone,
+            Self::WriteLogins(logins, taken) => match batch.write_logins(&taken) {
+                Ok(()) => Outcome::Applied(Applied(Box::new(move |fate| match fate {
+                    Fate::OnDisk(_) => logins.written(&taken),
+                    Fate::NotWritten(_) | Fate::Unknown(_) => logins.postpone(),
+                }))),
+                Err(fault) => {
+                    logins.postpone();
+                    let spoils = batch.operation_wrote() || fault.needs_reopening();
+                    if spoils { Outcome::Spoiled(fault.shared().1) } else { Outcome::FailedAlone }
                 }
-            }
+            },
             Self::Probe(reply) => finish(batch, reply, Ok(()), |(), _on_disk| ()),
             Self::Reopen(generation) => Outcome::Reopen(generation),
         }
@@ -155,9 +165,11 @@ impl Operation {
             Self::SaveProven(_, reply) => drop(reply.send(Err(error()))),
             Self::InsertNew(_, reply) => drop(reply.send(Err(error()))),
             Self::Update(_, _, _, reply) => drop(reply.send(Err(error()))),
+            Self::Resolve(_, _, reply) => drop(reply.send(Err(error()))),
             Self::Renew(_, reply) => drop(reply.send(Err(error()))),
             Self::SetMode(_, reply) | Self::Probe(reply) => drop(reply.send(Err(error()))),
-            Self::WriteLogins(_) | Self::Reopen(_) => {}
+            Self::WriteLogins(logins, _) => logins.postpone(),
+            Self::Reopen(_) => {}
         }
     }
 }

@@ -1,11 +1,13 @@
-//! The threads that read.
+//! The threads that read, and when they are needed.
 //!
-//! A lookup whose pages are cached takes microseconds and could run on the I/O thread that wants it. One whose pages are not
-//! takes as long as the disk does, which on network storage is milliseconds a page, and would hold up every connection of that
-//! thread; and a read that meets the file being opened again has to wait for it. So reads hop to a few threads with a bounded
-//! queue, which costs about as much as one more wake-up in a request that goes on to hash a password for milliseconds.
+//! A lookup whose pages are in memory takes microseconds, and runs on the I/O thread that wants it. One whose pages are not takes
+//! as long as the disk does, which on network storage is milliseconds a page, and would hold up every connection of that thread;
+//! and a read that meets the file being opened again has to wait for it. So a lookup is tried at once, without waiting for
+//! anything (see [`super::hurry`]), and what cannot be done so hops to a few threads with a bounded queue, as everything longer
+//! does from the start.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -16,8 +18,9 @@ use tokio::sync::oneshot;
 
 use super::checked::isolated;
 use super::fault::{Fault, panic_cause};
+use super::hurry::{Waits, hurried};
 use super::record::Codec;
-use super::schema::Snapshot;
+use super::schema::{Lookups, Snapshot, View};
 use super::slot::{Generation, Slot};
 use crate::service::ports::StoreError;
 
@@ -53,6 +56,9 @@ enum Aftermath {
 
 /// The pool. Dropping it waits for the reads under way.
 pub(super) struct Readers {
+    slot: Arc<Slot>,
+    /// Whether it can be told what is in memory.
+    may_hurry: AtomicBool,
     queue: Option<SyncSender<Job>>,
     codec: Codec,
     threads: Vec<JoinHandle<()>>,
@@ -67,7 +73,13 @@ impl Readers {
         let (queue, jobs) = sync_channel::<Job>(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         let reopen = Arc::new(reopen);
-        let mut pool = Self { queue: Some(queue), codec: slot.codec().clone(), threads: Vec::with_capacity(READERS) };
+        let mut pool = Self {
+            slot: Arc::clone(slot),
+            may_hurry: AtomicBool::new(true),
+            queue: Some(queue),
+            codec: slot.codec().clone(),
+            threads: Vec::with_capacity(READERS),
+        };
         for number in 0..READERS {
             let (slot, jobs, reopen) = (Arc::clone(slot), Arc::clone(&jobs), Arc::clone(&reopen));
             let thread = thread::Builder::new().name(format!("store-read-{number}")).spawn(move || {
@@ -98,10 +110,47 @@ impl Readers {
         Ok(pool)
     }
 
-    /// Runs `work` in one snapshot of the store.
+    /// Runs `work`, which looks at a few rows, in one snapshot of the store: on this thread if it need not wait for anything,
+    /// otherwise on one of its own.
+    pub(super) async fn look_up<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Lookups) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match self.at_once(&work) {
+            Some(result) => Ok(result),
+            None => self.hop(work).await,
+        }
+    }
+
+    /// Only success counts: whatever goes wrong goes wrong again where there is time, and is dealt with there.
+    fn at_once<T>(&self, work: &impl Fn(&Lookups) -> Result<T, Fault>) -> Option<T> {
+        if !self.may_hurry.load(Ordering::Relaxed) {
+            return None;
+        }
+        let place = self.slot.try_shared()?;
+        let database = place.as_ref()?;
+        let read = || work(&Lookups::of(&database.begin_read()?, &self.codec)?);
+        match hurried(|| isolated(read)) {
+            Ok(result) => result.ok()?.ok(),
+            Err(Waits::ForTheDisk) => None,
+            Err(Waits::Perhaps) => {
+                self.may_hurry.store(false, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    /// Runs `work` in one snapshot of the store, on a thread of its own.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl Fn(&Snapshot) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.hop(work).await
+    }
+
+    async fn hop<V: View, T: Send + 'static>(
+        &self,
+        work: impl Fn(&V) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let codec = self.codec.clone();
@@ -136,15 +185,15 @@ fn next(jobs: &Mutex<Receiver<Job>>) -> Option<Job> {
     jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
-fn run<T>(
+fn run<V: View, T>(
     database: Option<&Database>,
     codec: &Codec,
-    work: &impl Fn(&Snapshot) -> Result<T, Fault>,
+    work: &impl Fn(&V) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
     let Some(database) = database else {
         return Err(Fault::Storage("the store's file is closed after a failure".into()));
     };
-    let read = || work(&Snapshot::of(&database.begin_read()?, codec)?);
+    let read = || work(&V::of(&database.begin_read()?, codec)?);
     // A panic is a bug, and may have left locks of redb's poisoned. Damage of one block is neither.
     match catch_unwind(AssertUnwindSafe(|| isolated(read))) {
         Ok(Ok(result)) => result,

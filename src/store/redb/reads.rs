@@ -6,10 +6,10 @@ use ::redb::Range;
 use uuid::Uuid;
 
 use super::fault::Fault;
-use super::schema::{IdBytes, Ledger, Snapshot, find_user, own_id, user_of};
+use super::schema::{IdBytes, Ledger, Lookups, Snapshot, find_user, own_id, user_of};
 use crate::domain::identifier::{Candidates, IdentifierKind, NormalizedIdentifier};
 use crate::domain::user::{User, UserId};
-use crate::service::ports::{Found, Lookup, UserPage, UserQuery};
+use crate::service::ports::{Found, Lookup, NameHolder, UserPage, UserQuery};
 
 /// The largest page.
 const MAX_PAGE: usize = 1_000;
@@ -17,29 +17,33 @@ const MAX_PAGE: usize = 1_000;
 /// As many names are looked at for one page; a page of users with a great many names each ends early.
 const MAX_SCANNED: usize = 4_000;
 
-pub(super) fn find(snapshot: &Snapshot, candidates: &Candidates) -> Result<Lookup, Fault> {
-    let mut holders: Vec<IdBytes> = Vec::new();
+pub(super) fn find(snapshot: &Lookups, candidates: &Candidates) -> Result<Lookup, Fault> {
+    let mut bearers: Vec<User> = Vec::new();
     for key in candidates.keys() {
-        if let Some(id) = snapshot.aliases.get(key.as_key())? {
-            let id = *id.value();
-            if !holders.contains(&id) {
-                holders.push(id);
-            }
-            // Who has typed text for his email address is meant, not somebody who chose it for his username.
-            if key.kind() == IdentifierKind::Email {
-                break;
-            }
+        let Some(id) = snapshot.aliases.get(key.as_key())? else { continue };
+        if bearers.iter().any(|bearer| bearer.id.0.as_bytes() == id.value()) {
+            continue;
+        }
+        let user = user_of(&snapshot.users, id.value())?;
+        // One that an operator took from him is only kept from others.
+        if !user.bears(key) {
+            continue;
+        }
+        bearers.push(user);
+        // Who has typed text for his email address is meant, not somebody who chose it for his username.
+        if key.kind() == IdentifierKind::Email {
+            break;
         }
     }
-    let found = match holders.as_slice() {
-        [] => Found::Nobody,
-        [id] => Found::One(Box::new(user_of(&snapshot.users, id)?)),
-        [_, _, ..] => Found::Ambiguous,
+    let found = match (bearers.pop(), bearers.is_empty()) {
+        (None, _) => Found::Nobody,
+        (Some(only), true) => Found::One(Box::new(only)),
+        (Some(_), false) => Found::Ambiguous,
     };
     Ok(Lookup { found, revision: Ledger::revision(&snapshot.meta)? })
 }
 
-pub(super) fn find_public(snapshot: &Snapshot, id: &str) -> Result<Option<User>, Fault> {
+pub(super) fn find_public(snapshot: &Lookups, id: &str) -> Result<Option<User>, Fault> {
     if let Some(holder) = snapshot.legacy_ids.get(id)? {
         return user_of(&snapshot.users, holder.value()).map(Some);
     }
@@ -47,6 +51,15 @@ pub(super) fn find_public(snapshot: &Snapshot, id: &str) -> Result<Option<User>,
         Some(id) => find_user(&snapshot.users, &id),
         None => Ok(None),
     }
+}
+
+pub(super) fn holders(snapshot: &Snapshot, names: &[NormalizedIdentifier]) -> Result<Vec<Option<NameHolder>>, Fault> {
+    let holder = |name: &NormalizedIdentifier| {
+        let Some(id) = snapshot.aliases.get(name.as_key())? else { return Ok(None) };
+        let user = user_of(&snapshot.users, id.value())?;
+        Ok(Some(NameHolder { id: user.id, bears: user.bears(name) }))
+    };
+    names.iter().map(holder).collect()
 }
 
 pub(super) fn list(snapshot: &Snapshot, query: &UserQuery) -> Result<UserPage, Fault> {
@@ -131,7 +144,8 @@ fn page_of_names(
             Some(_) | None => Bound::Included(first.clone()),
         };
         let from = from.as_ref().map(String::as_str);
-        let mut range = NamesOfKind { rows: snapshot.aliases.range::<&str>((from, Bound::Unbounded))?, first, next: None };
+        let mut range =
+            NamesOfKind { rows: snapshot.aliases.range::<&str>((from, Bound::Unbounded))?, first, next: None };
         range.advance()?;
         ranges.push(range);
     }

@@ -350,11 +350,8 @@ impl Head {
         let version = Version(input.number("version")?);
         let normalization_version = input.narrow("normalization_version")?;
         let created_at = UnixSeconds(input.number("created_at")?);
-        let updated_at = if second & UPDATED_WHEN_CREATED != 0 {
-            created_at
-        } else {
-            another(input, "updated_at", created_at)?
-        };
+        let updated_at =
+            if second & UPDATED_WHEN_CREATED != 0 { created_at } else { another(input, "updated_at", created_at)? };
         let legacy_vouched_at = match two_bits(second, VOUCHED) {
             NEVER => None,
             WHEN_UPDATED => Some(updated_at),
@@ -445,7 +442,11 @@ fn decode_credential(input: &mut Decoder<'_>, flags: u8, in_parts: bool) -> Resu
         }
         let text = input.text("hash")?;
         // Such a text is kept in parts.
-        if Parts::of(text).is_some() { Err(BadRecord::Value("hash")) } else { Ok(StoredHash::new(text.to_owned(), normalization)) }
+        if Parts::of(text).is_some() {
+            Err(BadRecord::Value("hash"))
+        } else {
+            Ok(StoredHash::new(text.to_owned(), normalization))
+        }
     };
     let absent = |because| {
         let nothing_more = !in_parts && normalization == PasswordNormalization::None;

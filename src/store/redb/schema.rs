@@ -36,7 +36,8 @@ pub(super) type IdBytes = [u8; 16];
 
 /// [`UserId`] -> record, as [`super::record`] encodes it. Deleted users stay, as tombstones.
 pub(super) const USERS: TableDefinition<'_, &IdBytes, &[u8]> = TableDefinition::new("users");
-/// Key of a normalized identifier -> whose it is. Never reassigned, not even after a deletion.
+/// Key of a normalized identifier -> whose it is. Not even a deletion lets go of it: only an operator does. Where the record does not
+/// list the name, he took it from the user and keeps it from others.
 pub(super) const ALIASES: TableDefinition<'_, &str, &IdBytes> = TableDefinition::new("aliases");
 /// Key of a legacy id -> whose it is. Never reassigned either.
 pub(super) const LEGACY_IDS: TableDefinition<'_, &str, &IdBytes> = TableDefinition::new("legacy_ids");
@@ -106,8 +107,33 @@ pub(super) struct Snapshot {
     pub(super) meta: ReadOnlyTable<&'static str, u64>,
 }
 
-impl Snapshot {
-    pub(super) fn of(transaction: &ReadTransaction, codec: &Codec) -> Result<Self, Fault> {
+/// What a read sees of one committed state.
+pub(super) trait View: Sized {
+    /// Opens the tables.
+    fn of(transaction: &ReadTransaction, codec: &Codec) -> Result<Self, Fault>;
+}
+
+/// As much of one committed state as a login looks at: opening a table costs a lookup too.
+pub(super) struct Lookups {
+    pub(super) users: Users<ReadOnlyTable<&'static IdBytes, &'static [u8]>>,
+    pub(super) aliases: ReadOnlyTable<&'static str, &'static IdBytes>,
+    pub(super) legacy_ids: ReadOnlyTable<&'static str, &'static IdBytes>,
+    pub(super) meta: ReadOnlyTable<&'static str, u64>,
+}
+
+impl View for Lookups {
+    fn of(transaction: &ReadTransaction, codec: &Codec) -> Result<Self, Fault> {
+        Ok(Self {
+            users: Users::new(transaction.open_table(USERS)?, codec),
+            aliases: transaction.open_table(ALIASES)?,
+            legacy_ids: transaction.open_table(LEGACY_IDS)?,
+            meta: transaction.open_table(META)?,
+        })
+    }
+}
+
+impl View for Snapshot {
+    fn of(transaction: &ReadTransaction, codec: &Codec) -> Result<Self, Fault> {
         Ok(Self {
             users: Users::new(transaction.open_table(USERS)?, codec),
             aliases: transaction.open_table(ALIASES)?,

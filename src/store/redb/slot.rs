@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::Duration;
 
 use ::redb::Database;
@@ -71,6 +71,15 @@ impl Slot {
     /// refuse to work on; either way the lock's own poison says nothing more.
     pub(super) fn shared(&self) -> RwLockReadGuard<'_, Option<Database>> {
         self.database.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, unless it would have to be waited for.
+    pub(super) fn try_shared(&self) -> Option<RwLockReadGuard<'_, Option<Database>>> {
+        match self.database.try_read() {
+            Ok(place) => Some(place),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Which database [`Self::shared`] gives; steady while a guard lives.

@@ -13,6 +13,7 @@ use uuid::{ContextV7, Timestamp, Uuid};
 use super::activity;
 use super::conflicts;
 use super::fault::Fault;
+use super::people::{self, Row};
 use super::renew::{self, Renewed};
 use super::schema::{Ledger, Tables, find_user, keep_mode, own_id, user_of};
 use crate::domain::clock::{Clock, UnixSeconds};
@@ -21,7 +22,7 @@ use crate::domain::identifier::{Identifier, NORMALIZATION_VERSION, NormalizedIde
 use crate::domain::login::{Holder, SaveDecision, decide_save};
 use crate::domain::mode::Mode;
 use crate::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
-use crate::service::ports::{NewUser, ProvenUser, UserChange};
+use crate::service::ports::{NewUser, NotChanged, ProvenUser, UserChange};
 
 /// As many names one user keeps. A user renamed more often at legacy loses his oldest former names, which others may then
 /// take; otherwise one of them could reserve names, and grow his record, without end.
@@ -47,6 +48,7 @@ pub(super) enum UpdateWritten {
     Done(UserId, Version),
     Stale,
     Missing,
+    Refused(NotChanged),
 }
 
 /// What makes keys and tells the time; lives as long as the writer.
@@ -58,8 +60,8 @@ pub(super) struct Workshop {
 
 /// One write transaction at work.
 pub(super) struct Batch<'txn> {
-    tables: Tables<'txn>,
-    ledger: Ledger,
+    pub(super) tables: Tables<'txn>,
+    pub(super) ledger: Ledger,
     workshop: &'txn Workshop,
     changed: bool,
     operation_wrote: bool,
@@ -86,7 +88,7 @@ impl<'txn> Batch<'txn> {
         self.operation_wrote
     }
 
-    fn about_to_write(&mut self) {
+    pub(super) fn about_to_write(&mut self) {
         self.changed = true;
         self.operation_wrote = true;
     }
@@ -181,23 +183,37 @@ impl<'txn> Batch<'txn> {
         let Some(current) = find_user(&self.tables.users, id.0.as_bytes())? else {
             return Ok(UpdateWritten::Missing);
         };
-        if current.standing == Standing::Deleted {
-            // A tombstone never changes again; burying it twice is what was asked for.
+        if current.standing == Standing::Deleted && !people::may_change_a_tombstone(&change) {
+            // Nothing but an operator's own word opens a grave; burying twice is what was asked for.
             return Ok(match change {
                 UserChange::SetStanding(Standing::Deleted) => UpdateWritten::Done(id, current.version),
                 UserChange::SetStanding(Standing::Active | Standing::Disabled)
                 | UserChange::Rehash(_)
                 | UserChange::SetPassword(_)
                 | UserChange::DropPassword
-                | UserChange::Vouched => UpdateWritten::Missing,
+                | UserChange::Vouched
+                | UserChange::Undelete
+                | UserChange::AddAlias { .. }
+                | UserChange::RemoveAlias { .. } => UpdateWritten::Missing,
             });
         }
         if current.version != based_on {
             return Ok(UpdateWritten::Stale);
         }
-        let next = changed(&current, change, self.workshop.clock.wall());
+        if let Some(why) = self.refusal(&current, &change)? {
+            return Ok(UpdateWritten::Refused(why));
+        }
+        let row = Row::of(&change);
+        let next = changed(&current, change, self.now());
         let user = self.put(Some(&current), next)?;
+        if let Some(row) = row {
+            self.settle_row(&user, &row)?;
+        }
         Ok(UpdateWritten::Done(user.id, user.version))
+    }
+
+    pub(super) fn now(&self) -> UnixSeconds {
+        self.workshop.clock.wall()
     }
 
     pub(super) fn renew(&mut self, after: Option<UserId>) -> Result<Renewed, Fault> {
@@ -215,7 +231,7 @@ impl<'txn> Batch<'txn> {
         keep_mode(&mut self.tables.meta, mode)
     }
 
-    fn holder_of(&self, name: &NormalizedIdentifier) -> Result<Option<UserId>, Fault> {
+    pub(super) fn holder_of(&self, name: &NormalizedIdentifier) -> Result<Option<UserId>, Fault> {
         Ok(self.tables.aliases.get(name.as_key())?.map(|id| UserId(Uuid::from_bytes(*id.value()))))
     }
 
@@ -259,7 +275,7 @@ impl<'txn> Batch<'txn> {
     }
 
     /// Writes a record, its names and its legacy id, and counts it: the only place that does. Gives it back with its version.
-    fn put(&mut self, before: Option<&User>, mut after: User) -> Result<User, Fault> {
+    pub(super) fn put(&mut self, before: Option<&User>, mut after: User) -> Result<User, Fault> {
         let mut ledger = self.ledger;
         after.version = ledger.next_version();
         before.inspect(|before| ledger.count_out(before));
@@ -347,6 +363,9 @@ fn changed(current: &User, change: UserChange, now: UnixSeconds) -> User {
         UserChange::SetStanding(Standing::Deleted) => bury(&mut next),
         UserChange::SetStanding(standing @ (Standing::Active | Standing::Disabled)) => next.standing = standing,
         UserChange::Vouched => next.legacy_vouched_at = Some(now),
+        UserChange::Undelete => next.standing = Standing::Active,
+        UserChange::AddAlias { alias, must_be_free: _ } => next.identifiers.push(alias),
+        UserChange::RemoveAlias { name, then: _ } => next.identifiers.retain(|alias| alias.normalized != name),
     }
     next
 }
@@ -363,7 +382,7 @@ fn bury(user: &mut User) {
     }
 }
 
-fn copy_of(user: &User) -> User {
+pub(super) fn copy_of(user: &User) -> User {
     User {
         id: user.id,
         legacy_id: user.legacy_id.clone(),

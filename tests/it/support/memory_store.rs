@@ -5,16 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use authferry::domain::clock::UnixSeconds;
+use authferry::domain::conflict::{Conflict, Decided, Decision, Resolution};
 use authferry::domain::credential::{AbsentBecause, Credential};
-use authferry::domain::identifier::{Candidates, Identifier, IdentifierKind, NORMALIZATION_VERSION};
+use authferry::domain::identifier::{
+    Candidates, Identifier, IdentifierKind, NORMALIZATION_VERSION, NormalizedIdentifier,
+};
 use authferry::domain::login::{Holder, SaveDecision, decide_save};
 use authferry::domain::mode::Mode;
 use authferry::domain::proof::Migrated;
 use authferry::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
 use authferry::service::ports::{
-    Found, Inserted, Lookup, NewUser, ProvenUser, Saved, StoreError, StoreHealth, Updated, UserChange, UserCounts,
-    UserPage, UserQuery, UserStore,
+    AfterRemoval, ConflictQuery, Found, Inserted, Lookup, NameHolder, NewUser, NotChanged, ProvenUser, Resolved, Saved,
+    StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
+use authferry::store::redb::MAX_ALIASES;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
@@ -29,7 +33,8 @@ struct State {
     /// Every key that is taken, those that a user no longer bears included.
     taken: BTreeMap<String, UserId>,
     by_legacy_id: BTreeMap<String, UserId>,
-    conflicts: BTreeSet<(String, UserId)>,
+    conflicts: BTreeMap<u64, Conflict>,
+    last_conflict: u64,
     logins: BTreeMap<UserId, UnixSeconds>,
     revision: u64,
     mode: Option<Mode>,
@@ -43,7 +48,8 @@ impl Default for State {
             users: BTreeMap::new(),
             taken: BTreeMap::new(),
             by_legacy_id: BTreeMap::new(),
-            conflicts: BTreeSet::new(),
+            conflicts: BTreeMap::new(),
+            last_conflict: 0,
             logins: BTreeMap::new(),
             revision: 0,
             mode: None,
@@ -171,7 +177,7 @@ impl State {
                 Saved::Updated(self.keep(user))
             }
             SaveDecision::Conflict(with) => {
-                self.conflicts.insert((identity.id.as_key().to_owned(), with));
+                self.note_conflict(with, identity.id.as_key(), &identity.identifiers, proven.at);
                 Saved::Conflict { with }
             }
             SaveDecision::Stale(_) => Saved::Stale,
@@ -208,10 +214,21 @@ impl State {
     }
 
     fn update(&mut self, id: UserId, based_on: Version, change: UserChange) -> Updated {
-        match self.users.get(&id).map(|user| user.version) {
-            None => return Updated::Missing,
-            Some(version) if version != based_on => return Updated::Stale,
-            Some(_) => {}
+        let Some(current) = self.users.get(&id) else { return Updated::Missing };
+        let opens_graves = matches!(change, UserChange::Undelete | UserChange::RemoveAlias { .. });
+        if current.standing == Standing::Deleted && !opens_graves {
+            return match change {
+                UserChange::SetStanding(Standing::Deleted) => {
+                    Updated::Done(Migrated::assert_after_commit(id, current.version))
+                }
+                _ => Updated::Missing,
+            };
+        }
+        if current.version != based_on {
+            return Updated::Stale;
+        }
+        if let Some(why) = self.refusal(current, &change) {
+            return Updated::Refused(why);
         }
         let version = self.next_version();
         let now = self.last_write;
@@ -221,16 +238,128 @@ impl State {
                 user.credential = Credential::Argon2id(hash.into_stored());
             }
             UserChange::DropPassword => user.credential = Credential::Absent(AbsentBecause::ResetAtLegacy),
-            UserChange::SetStanding(standing) => {
-                user.standing = standing;
-                if standing == Standing::Deleted {
-                    self.logins.remove(&id);
+            UserChange::SetStanding(Standing::Deleted) => {
+                user.standing = Standing::Deleted;
+                user.credential = Credential::Absent(AbsentBecause::ResetAtLegacy);
+                user.profile = Value::Null;
+                user.roster = None;
+                self.logins.remove(&id);
+            }
+            UserChange::SetStanding(standing) => user.standing = standing,
+            UserChange::Vouched => user.legacy_vouched_at = Some(now),
+            UserChange::Undelete => user.standing = Standing::Active,
+            UserChange::AddAlias { alias, .. } => user.identifiers.push(alias),
+            UserChange::RemoveAlias { name, then } => {
+                user.identifiers.retain(|alias| alias.normalized != name);
+                if then == AfterRemoval::Free {
+                    self.taken.remove(name.as_key());
+                    self.forget_moot(&user, &[name]);
                 }
             }
-            UserChange::Vouched => user.legacy_vouched_at = Some(now),
         }
         user.version = version;
         Updated::Done(self.keep(user))
+    }
+
+    fn refusal(&self, current: &User, change: &UserChange) -> Option<NotChanged> {
+        let holder = |name: &NormalizedIdentifier| self.taken.get(name.as_key()).copied();
+        match change {
+            UserChange::Undelete => (current.standing != Standing::Deleted).then_some(NotChanged::NotDeleted),
+            UserChange::AddAlias { alias, .. } if current.bears(&alias.normalized) => Some(NotChanged::AlreadyHis),
+            UserChange::AddAlias { .. } if current.identifiers.len() >= MAX_ALIASES => Some(NotChanged::TooManyNames),
+            UserChange::AddAlias { alias, must_be_free } => {
+                let mut names = std::iter::once(&alias.normalized).chain(must_be_free);
+                let by = names.find_map(|name| holder(name).filter(|by| *by != current.id));
+                by.map(|by| NotChanged::NameTaken { by })
+            }
+            UserChange::RemoveAlias { name, then } => match (current.bears(name), then) {
+                (true, _) if is_nameless_without(current, std::slice::from_ref(name)) => Some(NotChanged::LastName),
+                (true, _) => None,
+                (false, AfterRemoval::Free) if holder(name) == Some(current.id) => None,
+                (false, _) => Some(NotChanged::NotHis),
+            },
+            _ => None,
+        }
+    }
+
+    fn note_conflict(&mut self, with: UserId, legacy_id: &str, names: &[Identifier], at: UnixSeconds) {
+        let names = names.iter().map(|name| name.normalized.clone()).collect();
+        let known = self.conflicts.values_mut().find(|known| known.with == with && *known.legacy_id == *legacy_id);
+        if let Some(known) = known {
+            (known.names, known.last_at, known.times) = (names, at, known.times + 1);
+            return;
+        }
+        self.last_conflict += 1;
+        let number = self.last_conflict;
+        let legacy_id = legacy_id.into();
+        let conflict = Conflict { number, with, legacy_id, names, first_at: at, last_at: at, times: 1, decided: None };
+        self.conflicts.insert(number, conflict);
+    }
+
+    fn forget_moot(&mut self, holder: &User, gone: &[NormalizedIdentifier]) {
+        self.conflicts.retain(|_, conflict| {
+            let was_about = conflict.names.iter().any(|name| gone.contains(name));
+            conflict.with != holder.id || !was_about || conflict.names.iter().any(|name| holder.bears(name))
+        });
+    }
+
+    fn resolve(&mut self, number: u64, resolution: Resolution) -> Resolved {
+        let Some(conflict) = self.conflicts.get(&number).cloned() else { return Resolved::Missing };
+        let at = self.last_write;
+        let mut decision = Decision::Kept;
+        match resolution {
+            Resolution::Keep => {}
+            Resolution::DisableHolder => {
+                let version = self.next_version();
+                let holder = self.users.get_mut(&conflict.with).expect("a conflict is with somebody");
+                if holder.standing != Standing::Deleted {
+                    (holder.standing, holder.version) = (Standing::Disabled, version);
+                    decision = Decision::HolderDisabled;
+                }
+            }
+            Resolution::Give(names) => return self.give(&conflict, &names),
+        }
+        self.conflicts.get_mut(&number).expect("it was there").decided = Some(Decided { decision, at });
+        Resolved::Done { given_to: None }
+    }
+
+    fn give(&mut self, conflict: &Conflict, names: &[NormalizedIdentifier]) -> Resolved {
+        let is_his = |name: &NormalizedIdentifier| {
+            conflict.names.contains(name) && self.taken.get(name.as_key()) == Some(&conflict.with)
+        };
+        if names.is_empty() || !names.iter().all(is_his) {
+            return Resolved::Refused(NotChanged::NotHis);
+        }
+        if is_nameless_without(&self.users[&conflict.with], names) {
+            return Resolved::Refused(NotChanged::LastName);
+        }
+        let claimant = self.by_legacy_id.get(&*conflict.legacy_id).copied();
+        let claimant = claimant.filter(|id| self.users[id].standing != Standing::Deleted);
+        if claimant.is_some_and(|id| self.users[&id].identifiers.len() + names.len() > MAX_ALIASES) {
+            return Resolved::Refused(NotChanged::TooManyNames);
+        }
+        let version = self.next_version();
+        let mut holder = self.users.remove(&conflict.with).expect("a conflict is with somebody");
+        holder.identifiers.retain(|alias| !names.contains(&alias.normalized));
+        holder.version = version;
+        for name in names {
+            self.taken.remove(name.as_key());
+        }
+        self.conflicts.remove(&conflict.number);
+        self.forget_moot(&holder, names);
+        self.keep(holder);
+        if let Some(id) = claimant {
+            let version = self.next_version();
+            let mut user = self.users.remove(&id).expect("legacy ids lead to users");
+            user.identifiers.extend(names.iter().map(|name| Identifier {
+                value: name.text().into(),
+                normalized: name.clone(),
+                verified: None,
+            }));
+            user.version = version;
+            self.keep(user);
+        }
+        Resolved::Done { given_to: claimant }
     }
 
     fn find(&self, candidates: &Candidates) -> Lookup {
@@ -281,7 +410,10 @@ impl State {
     }
 
     fn counts(&self) -> UserCounts {
-        let mut counts = UserCounts { conflicts: self.conflicts.len() as u64, ..UserCounts::default() };
+        let mut counts = UserCounts {
+            conflicts: self.conflicts.values().filter(|conflict| conflict.decided.is_none()).count() as u64,
+            ..UserCounts::default()
+        };
         for user in self.users.values() {
             if user.standing == Standing::Deleted {
                 counts.deleted += 1;
@@ -309,6 +441,10 @@ impl UserStore for MemoryStore {
         async { self.read(|state| state.find_public(id)) }.boxed()
     }
 
+    fn user(&self, id: UserId) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
+        async move { self.read(|state| state.users.get(&id).map(copy)) }.boxed()
+    }
+
     fn save_proven(&self, proven: ProvenUser) -> BoxFuture<'_, Result<Saved, StoreError>> {
         async { self.write(|state| state.save_proven(proven)) }.boxed()
     }
@@ -319,6 +455,41 @@ impl UserStore for MemoryStore {
 
     fn update(&self, id: UserId, based_on: Version, change: UserChange) -> BoxFuture<'_, Result<Updated, StoreError>> {
         async move { self.write(|state| state.update(id, based_on, change)) }.boxed()
+    }
+
+    fn holders<'a>(
+        &'a self,
+        names: &'a [NormalizedIdentifier],
+    ) -> BoxFuture<'a, Result<Vec<Option<NameHolder>>, StoreError>> {
+        let look = move |state: &State| {
+            let holder = |name: &NormalizedIdentifier| {
+                let id = *state.taken.get(name.as_key())?;
+                Some(NameHolder { id, bears: state.users[&id].bears(name) })
+            };
+            names.iter().map(holder).collect()
+        };
+        async move { self.read(look) }.boxed()
+    }
+
+    fn conflicts(&self, query: ConflictQuery) -> BoxFuture<'_, Result<Vec<Conflict>, StoreError>> {
+        let look = move |state: &State| {
+            let newest = state.conflicts.values().rev();
+            let meant = newest.filter(|conflict| {
+                query.with.is_none_or(|with| conflict.with == with)
+                    && query.before.is_none_or(|before| conflict.number < before)
+                    && (query.decided_too || conflict.decided.is_none())
+            });
+            meant.take(query.limit).cloned().collect()
+        };
+        async move { self.read(look) }.boxed()
+    }
+
+    fn conflict(&self, number: u64) -> BoxFuture<'_, Result<Option<Conflict>, StoreError>> {
+        async move { self.read(|state| state.conflicts.get(&number).cloned()) }.boxed()
+    }
+
+    fn resolve(&self, number: u64, resolution: Resolution) -> BoxFuture<'_, Result<Resolved, StoreError>> {
+        async move { self.write(|state| state.resolve(number, resolution)) }.boxed()
     }
 
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {
@@ -353,6 +524,12 @@ impl UserStore for MemoryStore {
     fn health(&self) -> StoreHealth {
         self.state().health
     }
+}
+
+fn is_nameless_without(user: &User, names: &[NormalizedIdentifier]) -> bool {
+    let takes_any = names.iter().any(|name| user.bears(name));
+    let keeps_any = user.identifiers.iter().any(|alias| !names.contains(&alias.normalized));
+    user.standing != Standing::Deleted && takes_any && !keeps_any
 }
 
 fn holders(taken: &BTreeMap<String, UserId>, names: &[Identifier]) -> BTreeSet<UserId> {

@@ -15,11 +15,12 @@ use authferry::domain::mode::{LocalShare, Mode};
 use authferry::domain::password::{PasswordNormalization, PasswordPolicy};
 use authferry::limits::Limits;
 use authferry::limits::settings::{Backoff, CountedAttempts, LimitSettings, Quota};
-use authferry::password::{HashPool, Peppers};
 use authferry::password::settings::PasswordSettings;
+use authferry::password::{HashPool, Peppers};
+use authferry::service::explain::{Explainer, LoginRoute, Running};
 use authferry::service::login::LoginRequest;
 use authferry::service::mode::ModeCell;
-use authferry::service::ports::{RouteIndex, UserStore};
+use authferry::service::ports::{AccountLimits, RouteIndex, UserStore};
 use authferry::service::reply::{Answer, Ours, Reply};
 use authferry::service::{OnMismatch, Parts, Policy, Service};
 use authferry::store::{self, StoreSettings};
@@ -59,14 +60,57 @@ pub(crate) enum Kept<'a> {
     On(&'a Path),
 }
 
-/// A service in `migrate` in front of a double.
+/// What the operator decided.
+#[derive(Clone, Copy)]
+pub(crate) struct Decided {
+    pub(crate) mode: Mode,
+    pub(crate) policy: Policy,
+}
+
+impl Default for Decided {
+    fn default() -> Self {
+        Self { mode: Mode::Migrate, policy: policy() }
+    }
+}
+
+pub(crate) fn policy() -> Policy {
+    Policy {
+        local_share: LocalShare::ALL,
+        on_mismatch: OnMismatch::Recheck,
+        revalidate_after: None,
+        identifiers: IdentifierRules::default(),
+        passwords: PasswordPolicy { min_length: 8 },
+        retry_after: Duration::from_secs(5),
+    }
+}
+
+pub(crate) fn password_settings() -> PasswordSettings {
+    PasswordSettings {
+        memory_kib: 8 * 1_024,
+        iterations: 1,
+        parallelism: 1,
+        workers: NonZeroUsize::MIN,
+        queue: NonZeroUsize::new(64).expect("not zero"),
+        queue_deadline: Duration::from_secs(20),
+        normalization: PasswordNormalization::None,
+        peppers: Peppers::default(),
+    }
+}
+
+/// A service in front of a double, and what explains its logins.
 pub(crate) struct Rig {
     pub(crate) service: Arc<Service>,
+    pub(crate) explainer: Explainer,
+    pub(crate) store: Arc<dyn UserStore>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) calendar: Arc<Calendar>,
 }
 
 pub(crate) async fn rig(double: &LegacyDouble, revalidate_after: Option<Duration>, kept: Kept<'_>) -> Rig {
+    rig_of(double, Decided { policy: Policy { revalidate_after, ..policy() }, ..Decided::default() }, kept).await
+}
+
+pub(crate) async fn rig_of(double: &LegacyDouble, decided: Decided, kept: Kept<'_>) -> Rig {
     let metrics = Arc::new(Metrics::new());
     let calendar = Arc::new(Calendar(AtomicU64::new(1_800_000_000)));
     let clock: Arc<dyn Clock> = Arc::clone(&calendar) as _;
@@ -77,35 +121,30 @@ pub(crate) async fn rig(double: &LegacyDouble, revalidate_after: Option<Duration
             store::open(&settings, Arc::clone(&metrics), Arc::clone(&clock)).expect("a store")
         }
     };
-    let mode = ModeCell::start(Mode::Migrate, Arc::clone(&store), Arc::clone(&metrics)).await.expect("a mode");
-    let password = PasswordSettings {
-        memory_kib: 8 * 1_024,
-        iterations: 1,
-        parallelism: 1,
-        workers: NonZeroUsize::MIN,
-        queue: NonZeroUsize::new(64).expect("not zero"),
-        queue_deadline: Duration::from_secs(20),
-        normalization: PasswordNormalization::None,
-        peppers: Peppers::default(),
+    let mode = ModeCell::start(decided.mode, Arc::clone(&store), Arc::clone(&metrics)).await.expect("a mode");
+    let hasher = HashPool::start(password_settings(), Arc::clone(&metrics), Arc::clone(&clock)).expect("a pool");
+    let hasher = Arc::new(hasher);
+    let accounts: Arc<dyn AccountLimits> = Arc::new(Limits::new(limits(), Arc::clone(&clock), Arc::clone(&metrics)));
+    let explainer = Explainer {
+        store: Arc::clone(&store),
+        mode: Arc::clone(&mode) as _,
+        clock: Arc::clone(&clock),
+        policy: decided.policy,
+        hashes: Arc::clone(&hasher) as _,
+        routes: vec![LoginRoute { name: "login".into(), asked_by: AskedBy::Call }],
+        running: Some(Running { accounts: Arc::clone(&accounts), metrics: Arc::clone(&metrics) }),
     };
     let service = Service::new(Parts {
-        store,
+        store: Arc::clone(&store),
         legacy: connect_with(patient(settings(double)), &metrics, Arc::clone(&clock)),
-        hasher: Arc::new(HashPool::start(password, Arc::clone(&metrics), Arc::clone(&clock)).expect("a pool")),
-        accounts: Arc::new(Limits::new(limits(), Arc::clone(&clock), Arc::clone(&metrics))),
+        hasher,
+        accounts,
         clock,
         metrics: Arc::clone(&metrics),
         mode,
-        policy: Policy {
-            local_share: LocalShare::ALL,
-            on_mismatch: OnMismatch::Recheck,
-            revalidate_after,
-            identifiers: IdentifierRules::default(),
-            passwords: PasswordPolicy { min_length: 8 },
-            retry_after: Duration::from_secs(5),
-        },
+        policy: decided.policy,
     });
-    Rig { service: Arc::new(service), metrics, calendar }
+    Rig { service: Arc::new(service), explainer, store, metrics, calendar }
 }
 
 fn limits() -> LimitSettings {

@@ -76,7 +76,10 @@ fn assert_read_back(user: &User) {
         assert_eq!(standing_of(&bytes).ok(), Some(user.standing));
         assert_eq!(codec.renewed(user.id, &bytes).expect("a record"), None, "it is of today already");
     }
-    assert_eq!(encoded(&plain(), user), encoded(&plain(), &plain().decode(user.id, &encoded(&plain(), user)).expect("it")));
+    assert_eq!(
+        encoded(&plain(), user),
+        encoded(&plain(), &plain().decode(user.id, &encoded(&plain(), user)).expect("it"))
+    );
 }
 
 #[test]
@@ -90,7 +93,8 @@ fn p14_a_typical_record_stays_under_220_bytes_and_sealing_it_costs_34() {
 fn every_variant_is_read_back() {
     for standing in [Standing::Active, Standing::Disabled, Standing::Deleted] {
         for origin in Origin::ALL {
-            for normalization in [PasswordNormalization::None, PasswordNormalization::Nfc, PasswordNormalization::Nfkc] {
+            for normalization in [PasswordNormalization::None, PasswordNormalization::Nfc, PasswordNormalization::Nfkc]
+            {
                 for text in [HASH, "$2b$10$x", ""] {
                     let hash = || StoredHash::new(text.to_owned(), normalization);
                     for credential in [
@@ -110,7 +114,15 @@ fn every_variant_is_read_back() {
 #[test]
 fn every_kind_of_legacy_id_is_read_back_in_its_json_type() {
     for id in [
-        json!("4711"), json!("007"), json!("x"), json!(0), json!(4_711), json!(u64::MAX), json!(-1), json!(-5), json!(i64::MIN),
+        json!("4711"),
+        json!("007"),
+        json!("x"),
+        json!(0),
+        json!(4_711),
+        json!(u64::MAX),
+        json!(-1),
+        json!(-5),
+        json!(i64::MIN),
     ] {
         let user = User { legacy_id: LegacyId::from_json(&id), ..typical() };
         assert_read_back(&user);

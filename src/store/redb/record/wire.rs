@@ -19,7 +19,9 @@ pub(in crate::store::redb) enum BadRecord {
     #[error("a record would be {0} bytes long, over the limit of {MAX_RECORD_BYTES}")]
     TooLarge(usize),
     /// It was changed, stood for another user, or was sealed with a key that is not there.
-    #[error("a record's sealed part cannot be opened: it is another user's, was changed, or needs a key that is not there")]
+    #[error(
+        "a record's sealed part cannot be opened: it is another user's, was changed, or needs a key that is not there"
+    )]
     NotOpened,
     /// The system gives no random bytes.
     #[error("a record could not be sealed")]
