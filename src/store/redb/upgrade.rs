@@ -199,6 +199,7 @@ mod tests {
             assert!(copy_into(&Disk::failing_at(u64::MAX), &broken).is_err(), "read {call}");
         }
         assert_eq!(old.0.2.load(Ordering::Relaxed), changes, "nothing was written to it");
+        target.0.1.store(u64::MAX, Ordering::Relaxed);
         let copy = Checked::open(target, 4, Arc::new(Metrics::new())).expect("a file of ours");
         let database = Builder::new().create_with_backend(copy).expect("a database");
         let rows = database.begin_read().expect("a transaction").open_table(ROWS).expect("a table");
