@@ -136,9 +136,12 @@ fn parsed(text: &[u8], format: &Format, framing: Framing) -> Vec<PortableUser> {
     }
 }
 
-/// A user's hash. The makers of bcrypt differ in the letter, and not in the hash; some products write one of them always.
+/// A user's hash. The makers of bcrypt differ in the letter, and not in the hash; some products write one of them always. Django names
+/// the algorithm once more in front.
 fn hash(user: &PortableUser) -> Option<String> {
     let encoded = user.password.as_ref()?.encoded.as_str();
+    let encoded = encoded.strip_prefix("bcrypt$").unwrap_or(encoded);
+    let encoded = encoded.strip_prefix("argon2").filter(|rest| rest.starts_with("$argon2")).unwrap_or(encoded);
     let bcrypt = ["$2a$", "$2b$", "$2y$"].iter().find_map(|start| encoded.strip_prefix(start));
     Some(bcrypt.map_or_else(|| encoded.to_owned(), |rest| format!("$2b${rest}")))
 }
@@ -308,7 +311,10 @@ fn users_of_another_product_go_through_our_own_file_into_further_products() {
                 let name = user.names.iter().find(|name| name.kind == IdentifierKind::Email);
                 name.and_then(|name| name.verified)
             };
-            assert_eq!(verified(read).unwrap_or_default(), verified(user).unwrap_or_default(), "{}", format.name);
+            // Some products have no place for it.
+            if let Some(flag) = verified(read) {
+                assert_eq!(flag, verified(user).unwrap_or_default(), "{}", format.name);
+            }
             assert_eq!(read.standing, user.standing, "{}", format.name);
             if hash(read).is_some() {
                 assert_eq!(hash(read), hash(user), "{}: a hash of another", format.name);
