@@ -115,21 +115,6 @@ conformance! { redb:
     only_who_is_known_from_lists_alone_is_forgotten
 }
 
-conformance! { memory:
-    listed_users_are_stragglers_of_their_day_until_they_come_over
-    a_list_adds_its_facts_to_who_has_come_over_and_nothing_else
-    a_newer_list_brings_the_facts_up_to_date
-    a_listed_user_without_an_id_adopts_the_one_that_legacy_proves
-    who_cannot_log_in_anyway_is_no_straggler
-    pages_of_stragglers_hold_each_of_a_bucket_once_the_last_seen_first
-    pages_stay_whole_while_users_come_over
-    only_who_is_known_from_lists_alone_is_forgotten
-}
-
-fn memory() -> Fresh {
-    (Arc::new(MemoryStore::default()), TempDir::new().expect("a temporary directory"))
-}
-
 // The double that tests of everything above stand on; durability is not its business, nor is how names are listed.
 conformance! { memory:
     a_proven_user_is_found_by_all_his_names_and_ids
@@ -147,6 +132,14 @@ conformance! { memory:
     the_holder_of_a_name_in_conflict_is_disabled
     a_conflict_whose_name_is_freed_is_over
     conflicts_are_listed_the_newest_first_in_pages
+    listed_users_are_stragglers_of_their_day_until_they_come_over
+    a_list_adds_its_facts_to_who_has_come_over_and_nothing_else
+    a_newer_list_brings_the_facts_up_to_date
+    a_listed_user_without_an_id_adopts_the_one_that_legacy_proves
+    who_cannot_log_in_anyway_is_no_straggler
+    pages_of_stragglers_hold_each_of_a_bucket_once_the_last_seen_first
+    pages_stay_whole_while_users_come_over
+    only_who_is_known_from_lists_alone_is_forgotten
 }
 
 async fn an_empty_store_knows_nobody(store: Arc<dyn UserStore>) {

@@ -374,7 +374,7 @@ mod tests {
         {
             let mut tables = Tables::of(&transaction, &Codec::default()).expect("tables");
             write(&mut tables, &mut Pending::default(), &taken, || written += 1).expect("written");
-            write(&mut tables, &taken, || written += 1).expect("known already");
+            write(&mut tables, &mut Pending::default(), &taken, || written += 1).expect("known already");
         }
         transaction.commit().expect("committed");
         assert_eq!(written, 1);
