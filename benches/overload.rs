@@ -2,7 +2,8 @@
 //! Windows with and without the overload alternate in one run, and only their ratios mean something on a shared machine.
 //! `cargo bench --bench overload`, or `-- quick` for a shorter look.
 //!
-//! The clients live in this process too, so that a flood takes its share of the cores from them as well as from the proxy.
+//! The clients live in this process too, so that a flood takes its share of the cores from them as well as from the proxy. The flood has
+//! a thread of its own: a client that is measured never waits for one that is not.
 
 #![allow(
     missing_docs,
@@ -30,7 +31,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// More than the queue of 256 takes.
 const FLOOD: usize = 400;
-/// How long a client of the flood waits after it was shed: a tenth of what it was told at least.
+/// How long a client of the flood waits after it was shed: a tenth of what it was told at least, and each a little differently, as
+/// strangers do.
 const AGAIN: Duration = Duration::from_millis(100);
 
 fn main() {
@@ -61,17 +63,12 @@ fn main() {
             for _ in 0..rounds {
                 let alone = measure(public, admin, window).await;
                 hangs.store(hang, Ordering::SeqCst);
-                let mut flood = JoinSet::new();
-                let shed = Arc::new(AtomicUsize::new(0));
-                for number in 0..FLOOD {
-                    let name = if hang { format!("user{number}@example.com") } else { "known@example.com".to_owned() };
-                    flood.spawn(flooding(public, name, Arc::clone(&shed)));
-                }
+                let flood = Flood::begin(public, hang);
                 tokio::time::sleep(window / 4).await;
                 let beside = measure(public, admin, window).await;
-                flood.shutdown().await;
+                let shed = flood.end();
                 hangs.store(false, Ordering::SeqCst);
-                assert!(shed.load(Ordering::SeqCst) > 0, "the {overload} was no overload");
+                assert!(shed > 0, "the {overload} was no overload");
                 figures.push((alone, beside));
                 // What still waits is served before the next window without an overload.
                 tokio::time::sleep(window).await;
@@ -129,14 +126,52 @@ async fn paced(to: SocketAddr, path: &str, pace: Duration, window: Duration) -> 
     took
 }
 
+/// Clients that log in all at once and for as long as they can, on a thread of their own.
+struct Flood {
+    shed: Arc<AtomicUsize>,
+    stop: tokio::sync::oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Flood {
+    /// Of one user, or of as many as there are clients.
+    fn begin(public: SocketAddr, different: bool) -> Self {
+        let shed = Arc::new(AtomicUsize::new(0));
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let counted = Arc::clone(&shed);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async move {
+                let mut clients = JoinSet::new();
+                for number in 0..FLOOD {
+                    let name =
+                        if different { format!("user{number}@example.com") } else { "known@example.com".to_owned() };
+                    let again = AGAIN + AGAIN * u32::try_from(number).expect("few") / 400;
+                    clients.spawn(flooding(public, name, again, Arc::clone(&counted)));
+                }
+                let _stopped = stopped.await;
+                clients.shutdown().await;
+            });
+        });
+        Self { shed, stop, thread }
+    }
+
+    /// How often its clients were shed.
+    fn end(self) -> usize {
+        drop(self.stop);
+        self.thread.join().expect("no panic");
+        self.shed.load(Ordering::SeqCst)
+    }
+}
+
 /// Logs in again and again, and counts how often it was shed.
-async fn flooding(public: SocketAddr, name: String, shed: Arc<AtomicUsize>) {
+async fn flooding(public: SocketAddr, name: String, again: Duration, shed: Arc<AtomicUsize>) {
     let mut stream = TcpStream::connect(public).await.expect("a connection");
     loop {
         match login(&mut stream, &name).await {
             Some(503) => {
                 shed.fetch_add(1, Ordering::SeqCst);
-                tokio::time::sleep(AGAIN).await;
+                tokio::time::sleep(again).await;
             }
             Some(_) => {}
             None => stream = TcpStream::connect(public).await.expect("a connection"),

@@ -232,7 +232,9 @@ fn answers(config: &Config, page: &mut Page) {
     page.line("store", format!("{}, {} of cache", path.display(), size(config.store.cache_bytes as u64)));
     if let Some(keys) = &config.store.keys.sealing {
         page.more(match keys.current() {
-            Some(key) => format!("profiles are sealed with the key \"{key}\"; names, by which users are found, are not"),
+            Some(key) => {
+                format!("profiles are sealed with the key \"{key}\"; names, by which users are found, are not")
+            }
             None => "profiles are opened, and sealed no more; `authferry store reseal` opens them all".to_owned(),
         });
     }

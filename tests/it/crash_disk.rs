@@ -121,6 +121,11 @@ impl Disk {
         state.durable[at] ^= 0x10;
     }
 
+    /// One block of 4 KiB.
+    pub(crate) fn block(&self, number: usize) -> Vec<u8> {
+        self.state().live[number * 4_096..][..4_096].to_vec()
+    }
+
     /// How many bytes it holds.
     pub(crate) fn size(&self) -> usize {
         self.state().live.len()

@@ -185,18 +185,18 @@ fn without_sigxfsz(folder: &Path, command: &str) -> Command {
     shell
 }
 
-#[test]
-fn r101_a_disk_too_full_for_the_upgrade_leaves_the_old_store() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r101_a_disk_too_full_for_the_upgrade_leaves_the_old_store() {
     let place = Place::with(CLOSED);
     let double = LegacyDouble::well_behaved();
     fs::write(place.path().join("proxy.toml"), config(&double, place.path())).expect("a file");
     let mut full = without_sigxfsz(place.path(), "ulimit -f 60; exec \"$0\" run");
-    let ended = full.output().expect("a shell");
+    let ended = tokio::task::block_in_place(|| full.output()).expect("a shell");
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(1), "{said}");
     assert!(said.contains("cannot be brought to today's layout"), "{said}");
     assert!(fs::read(place.store()).expect("a file").starts_with(b"redb\x1a\n"));
-    let checked = run(place.path(), &["users", "list"]);
+    let checked = tokio::task::block_in_place(|| run(place.path(), &["users", "list"]));
     assert_eq!(checked.code, Some(0), "{checked:?}");
     assert!(checked.stdout.contains("user12@example.com"), "{checked:?}");
 }

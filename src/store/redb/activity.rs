@@ -2,21 +2,23 @@
 //! a few seconds later, many at once; a crash loses the logins of these seconds and nothing else.
 //!
 //! ```text
-//! note -> map, user to time, bounded -> due: writer adds one operation to its next batch -> on disk: struck off the map
-//!                                       failed: stays, and is tried again
+//! note -> map, user to time, bounded -> due: sifted by reading -> one operation of the writer's next batch -> on disk: struck off
+//!                                                                                                   failed: waits again
 //! ```
 //!
 //! Called by [`super::RedbStore`], which notes, and by [`super::writer`], which writes. Never decides about a login.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ::redb::ReadableTable as _;
+use ::redb::{Database, ReadableDatabase as _, ReadableTable};
 
+use super::checked::isolated;
 use super::fault::Fault;
 use super::record;
-use super::schema::{Snapshot, Tables};
+use super::schema::{IdBytes, LOGINS, Snapshot, Tables, USERS};
 use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::user::{Standing, UserId};
 use crate::telemetry::Metrics;
@@ -30,6 +32,9 @@ const MAX_WRITTEN: usize = 4_096;
 /// As many users' times wait. There are more only while the store takes no writes; then some are not kept.
 const MAX_WAITING: usize = 65_536;
 
+/// As many commits write all that can wait.
+pub(super) const COMMITS_FOR_ALL: usize = MAX_WAITING.div_ceil(MAX_WRITTEN);
+
 /// The times that wait.
 pub(super) struct Activity {
     waiting: Mutex<Waiting>,
@@ -40,8 +45,8 @@ pub(super) struct Activity {
 #[derive(Default)]
 struct Waiting {
     times: HashMap<UserId, UnixSeconds>,
-    /// Since when the one that waits longest does, at the latest.
-    since: Option<Instant>,
+    /// When the writer has to write; none while nothing waits.
+    due: Option<Instant>,
 }
 
 /// What a noted login asks of the store.
@@ -56,6 +61,8 @@ pub(super) enum Noted {
 /// Some of the times, as they were when a commit took them.
 pub(super) struct Taken {
     times: Vec<(UserId, UnixSeconds)>,
+    /// Those of them that have to be written.
+    needed: Vec<(UserId, UnixSeconds)>,
     at: Instant,
     are_all: bool,
 }
@@ -78,9 +85,16 @@ impl Activity {
             return Noted::Waits;
         }
         waiting.times.insert(id, at);
-        let is_first = waiting.since.is_none();
-        waiting.since.get_or_insert_with(|| self.clock.monotonic());
-        if is_first || waiting.times.len() == MAX_WRITTEN { Noted::Wake } else { Noted::Waits }
+        let now = self.clock.monotonic();
+        if waiting.times.len() == MAX_WRITTEN {
+            waiting.due = Some(now);
+            return Noted::Wake;
+        }
+        if waiting.due.is_none() {
+            waiting.due = Some(now + WRITTEN_AFTER);
+            return Noted::Wake;
+        }
+        Noted::Waits
     }
 
     /// The time that waits for each of these users.
@@ -91,9 +105,7 @@ impl Activity {
 
     /// When the writer has to write; none while nothing waits.
     pub(super) fn due_at(&self) -> Option<Instant> {
-        let waiting = self.waiting();
-        let since = waiting.since?;
-        Some(if waiting.times.len() >= MAX_WRITTEN { since } else { since + WRITTEN_AFTER })
+        self.waiting().due
     }
 
     /// Whether it has to write now.
@@ -106,15 +118,41 @@ impl Activity {
         self.waiting().times.is_empty()
     }
 
-    /// Copies as many as one commit writes, in the order of the table.
-    pub(super) fn take(&self) -> Taken {
+    /// Copies as many as one commit writes, in the order of the table, and finds out which of them have to be written.
+    ///
+    /// That is done by reading, before there is a transaction: where a page that a time needs is damaged, the time is dropped and
+    /// counted. In the transaction it would spoil what everybody else saves, again and again.
+    pub(super) fn take(&self, database: Option<&Database>) -> Taken {
+        let mut taken = self.copy();
+        let sifted = database.map(|database| catch_unwind(AssertUnwindSafe(|| self.sift(database, &mut taken))));
+        match sifted {
+            None | Some(Ok(Ok(()))) => taken,
+            // Nothing is known of any, so all wait on. The transaction is about to meet the same.
+            Some(Ok(Err(_)) | Err(_)) => Taken { times: Vec::new(), needed: Vec::new(), are_all: true, ..taken },
+        }
+    }
+
+    fn sift(&self, database: &Database, taken: &mut Taken) -> Result<(), Fault> {
+        let transaction = database.begin_read()?;
+        let (users, logins) = (transaction.open_table(USERS)?, transaction.open_table(LOGINS)?);
+        for (id, time) in &taken.times {
+            match isolated(|| has_to_be_written(&users, &logins, *id, *time)) {
+                Ok(Ok(true)) => taken.needed.push((*id, *time)),
+                Ok(Ok(false)) => {}
+                Ok(Err(_)) | Err(_) => self.metrics.login_time_dropped(),
+            }
+        }
+        Ok(())
+    }
+
+    fn copy(&self) -> Taken {
         let at = self.clock.monotonic();
         let waiting = self.waiting();
         let mut times: Vec<_> = waiting.times.iter().take(MAX_WRITTEN).map(|(id, time)| (*id, *time)).collect();
         let are_all = times.len() == waiting.times.len();
         drop(waiting);
         times.sort_unstable();
-        Taken { times, at, are_all }
+        Taken { times, needed: Vec::new(), at, are_all }
     }
 
     /// Strikes off what is on disk, but for those who have logged in again since.
@@ -126,11 +164,18 @@ impl Activity {
             }
         }
         if waiting.times.is_empty() {
-            waiting.since = None;
+            waiting.due = None;
         } else if taken.are_all {
             // Whoever is left was noted after the copy was made.
-            waiting.since = Some(taken.at);
+            waiting.due = Some(taken.at + WRITTEN_AFTER);
         }
+    }
+
+    /// Lets them wait again: the commit failed.
+    pub(super) fn postpone(&self) {
+        let now = self.clock.monotonic();
+        let mut waiting = self.waiting();
+        waiting.due = (!waiting.times.is_empty()).then_some(now + WRITTEN_AFTER);
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -139,20 +184,29 @@ impl Activity {
     }
 }
 
-/// Writes the times of those who are still here, and says whether there were any: a tombstone keeps nothing of a person, and a
-/// record that cannot be read is left alone.
+/// A tombstone keeps nothing of a person, and no time goes back.
+fn has_to_be_written(
+    users: &impl ReadableTable<&'static IdBytes, &'static [u8]>,
+    logins: &impl ReadableTable<&'static IdBytes, u64>,
+    id: UserId,
+    time: UnixSeconds,
+) -> Result<bool, Fault> {
+    let id = id.0.as_bytes();
+    let Some(record) = users.get(id)? else { return Ok(false) };
+    let is_here = match record::standing_of(record.value())? {
+        Standing::Active | Standing::Disabled => true,
+        Standing::Deleted => false,
+    };
+    Ok(is_here && logins.get(id)?.is_none_or(|known| known.value() < time.0))
+}
+
+/// Writes the times that have to be written. Whoever was deleted by an earlier operation of the same commit has no record of a
+/// living user any more.
 pub(super) fn write(tables: &mut Tables<'_>, taken: &Taken, mut about_to_write: impl FnMut()) -> Result<(), Fault> {
-    for (id, time) in &taken.times {
-        let id = id.0.as_bytes();
-        let standing = tables.users.get(id)?.and_then(|bytes| record::standing_of(bytes.value()).ok());
-        let is_here = match standing {
-            Some(Standing::Active | Standing::Disabled) => true,
-            Some(Standing::Deleted) | None => false,
-        };
-        let known = tables.logins.get(id)?.is_some_and(|known| known.value() >= time.0);
-        if is_here && !known {
+    for (id, time) in &taken.needed {
+        if has_to_be_written(&*tables.users, &tables.logins, *id, *time)? {
             about_to_write();
-            tables.logins.insert(id, time.0)?;
+            tables.logins.insert(id.0.as_bytes(), time.0)?;
         }
     }
     Ok(())
@@ -166,10 +220,18 @@ pub(super) fn last_login(snapshot: &Snapshot, ids: &[UserId]) -> Result<Vec<Opti
 
 #[cfg(test)]
 mod tests {
+    use ::redb::Builder;
+    use ::redb::backends::InMemoryBackend;
+    use serde_json::json;
     use uuid::Uuid;
 
+    use super::super::record::Codec;
+    use super::super::schema::{View as _, initialise};
+    use super::super::writer::begin;
     use super::*;
     use crate::domain::clock::testing::ManualClock;
+    use crate::domain::credential::{AbsentBecause, Credential};
+    use crate::domain::user::{Origin, User, Version};
 
     struct Fixture {
         activity: Activity,
@@ -205,7 +267,7 @@ mod tests {
         assert!(!activity.is_due());
         clock.advance(Duration::from_millis(1));
         assert!(activity.is_due());
-        activity.written(&activity.take());
+        activity.written(&activity.copy());
         assert!(activity.is_empty() && activity.due_at().is_none());
         assert_eq!(activity.note(id(1), UnixSeconds(8)), Noted::Wake);
     }
@@ -215,7 +277,7 @@ mod tests {
         let Fixture { activity, clock, .. } = fixture();
         activity.note(id(1), UnixSeconds(7));
         activity.note(id(2), UnixSeconds(7));
-        let taken = activity.take();
+        let taken = activity.copy();
         activity.note(id(1), UnixSeconds(8));
         activity.note(id(3), UnixSeconds(8));
         clock.advance(Duration::from_secs(1));
@@ -230,9 +292,13 @@ mod tests {
         let Fixture { activity, clock, .. } = fixture();
         activity.note(id(1), UnixSeconds(7));
         clock.advance(WRITTEN_AFTER);
-        drop(activity.take());
+        drop(activity.copy());
         assert!(activity.is_due());
-        assert_eq!(activity.take().times, [(id(1), UnixSeconds(7))]);
+        activity.postpone();
+        assert!(!activity.is_due(), "not at once: whatever failed may fail again");
+        clock.advance(WRITTEN_AFTER);
+        assert!(activity.is_due());
+        assert_eq!(activity.copy().times, [(id(1), UnixSeconds(7))]);
     }
 
     #[test]
@@ -241,11 +307,68 @@ mod tests {
         let wakes = (0..MAX_WRITTEN + 10).filter(|number| activity.note(id(*number), UnixSeconds(7)) == Noted::Wake);
         assert_eq!(wakes.count(), 2, "the first, and when a commit is full");
         assert!(activity.is_due());
-        let taken = activity.take();
+        let taken = activity.copy();
         assert_eq!(taken.times.len(), MAX_WRITTEN);
         assert!(taken.times.is_sorted());
         activity.written(&taken);
-        assert_eq!(activity.take().times.len(), 10);
+        assert_eq!(activity.copy().times.len(), 10);
+    }
+
+    fn record(number: usize, standing: Standing) -> Vec<u8> {
+        let user = User {
+            id: id(number),
+            legacy_id: None,
+            identifiers: Vec::new(),
+            profile: json!({}),
+            credential: Credential::Absent(AbsentBecause::Roster),
+            standing,
+            origin: Origin::Roster,
+            created_at: UnixSeconds(1),
+            updated_at: UnixSeconds(1),
+            legacy_vouched_at: None,
+            roster: None,
+            normalization_version: 1,
+            version: Version(1),
+        };
+        Codec::default().encode(&user).expect("small enough")
+    }
+
+    #[test]
+    fn whoever_is_gone_or_cannot_be_read_costs_his_own_time_and_nobody_elses() {
+        let Fixture { activity, metrics, .. } = fixture();
+        let database = Builder::new().create_with_backend(InMemoryBackend::new()).expect("a database");
+        let transaction = begin(Some(&database)).expect("a transaction");
+        initialise(&transaction).expect("made");
+        {
+            let mut users = transaction.open_table(USERS).expect("a table");
+            let (here, gone) = (record(1, Standing::Disabled), record(2, Standing::Deleted));
+            for (number, bytes) in [(1, here.as_slice()), (2, gone.as_slice()), (3, &b"not a record"[..])] {
+                users.insert(id(number).0.as_bytes(), bytes).expect("written");
+            }
+        }
+        transaction.commit().expect("committed");
+        for number in 1..=4 {
+            activity.note(id(number), UnixSeconds(7));
+        }
+        let taken = activity.take(Some(&database));
+        assert_eq!(taken.needed, [(id(1), UnixSeconds(7))]);
+        assert_eq!(metrics.login_times_dropped_so_far(), 1, "the one who cannot be read");
+
+        let transaction = begin(Some(&database)).expect("a transaction");
+        let mut written = 0;
+        {
+            let mut tables = Tables::of(&transaction, &Codec::default()).expect("tables");
+            write(&mut tables, &taken, || written += 1).expect("written");
+            write(&mut tables, &taken, || written += 1).expect("known already");
+        }
+        transaction.commit().expect("committed");
+        assert_eq!(written, 1);
+        activity.written(&taken);
+        assert!(activity.is_empty());
+        let transaction = database.begin_read().expect("a transaction");
+        let snapshot = Snapshot::of(&transaction, &Codec::default()).expect("a snapshot");
+        let told = last_login(&snapshot, &[id(1), id(2), id(3), id(4)]).expect("an answer");
+        assert_eq!(told, [Some(UnixSeconds(7)), None, None, None]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::checked::isolated;
 use super::conflicts;
 use super::fault::Fault;
 use super::record::Codec;
-use super::schema::{CONFLICT_PAIRS, IdBytes, Ledger, Snapshot, find_user, user_of};
+use super::schema::{CONFLICT_PAIRS, IdBytes, Ledger, Snapshot, View as _, find_user, user_of};
 use crate::domain::user::{User, UserId};
 
 /// As many findings are named; of more, it is said how many.

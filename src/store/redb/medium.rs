@@ -19,7 +19,7 @@ use super::fault::{Fault, panic_cause};
 use super::hurry::Hurry;
 use super::overlay::Overlay;
 use super::record::Codec;
-use super::schema::{Ledger, OLDEST_SCHEMA, SCHEMA, Snapshot, initialise, schema_of, upgrade};
+use super::schema::{Ledger, OLDEST_SCHEMA, SCHEMA, Snapshot, View as _, initialise, schema_of, upgrade};
 use super::writer::begin;
 use crate::service::ports::Cause;
 use crate::telemetry::Metrics;

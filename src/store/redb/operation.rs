@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::activity::Activity;
+use super::activity::{self, Activity};
 use super::fault::{Fault, SharedCause};
 use super::people::ResolveWritten;
 use super::renew::Renewed;
@@ -31,7 +31,7 @@ pub(super) enum Operation {
     /// Writes records anew, some of those after this one.
     Renew(Option<UserId>, Reply<Renewed>),
     /// Writes times of logins that wait. Nobody waits for it.
-    WriteLogins(Arc<Activity>),
+    WriteLogins(Arc<Activity>, activity::Taken),
     /// Shows that the writer works.
     Probe(Reply<()>),
     /// A read found that the file cannot be used on.
@@ -142,19 +142,17 @@ impl Operation {
                 let written = batch.renew(after);
                 finish(batch, reply, written, |renewed, _on_disk| renewed)
             }
-            Self::WriteLogins(logins) => {
-                let taken = logins.take();
-                match batch.write_logins(&taken) {
-                    Ok(()) => Outcome::Applied(Applied(Box::new(move |fate| match fate {
-                        Fate::OnDisk(_) => logins.written(&taken),
-                        Fate::NotWritten(_) | Fate::Unknown(_) => {}
-                    }))),
-                    Err(fault) if batch.operation_wrote() || fault.needs_reopening() => {
-                        Outcome::Spoiled(fault.shared().1)
-                    }
-                    Err(_tried_again) => Outcome::FailedAlone,
+            Self::WriteLogins(logins, taken) => match batch.write_logins(&taken) {
+                Ok(()) => Outcome::Applied(Applied(Box::new(move |fate| match fate {
+                    Fate::OnDisk(_) => logins.written(&taken),
+                    Fate::NotWritten(_) | Fate::Unknown(_) => logins.postpone(),
+                }))),
+                Err(fault) => {
+                    logins.postpone();
+                    let spoils = batch.operation_wrote() || fault.needs_reopening();
+                    if spoils { Outcome::Spoiled(fault.shared().1) } else { Outcome::FailedAlone }
                 }
-            }
+            },
             Self::Probe(reply) => finish(batch, reply, Ok(()), |(), _on_disk| ()),
             Self::Reopen(generation) => Outcome::Reopen(generation),
         }
@@ -170,7 +168,8 @@ impl Operation {
             Self::Resolve(_, _, reply) => drop(reply.send(Err(error()))),
             Self::Renew(_, reply) => drop(reply.send(Err(error()))),
             Self::SetMode(_, reply) | Self::Probe(reply) => drop(reply.send(Err(error()))),
-            Self::WriteLogins(_) | Self::Reopen(_) => {}
+            Self::WriteLogins(logins, _) => logins.postpone(),
+            Self::Reopen(_) => {}
         }
     }
 }

@@ -32,7 +32,7 @@ const READERS: usize = 2;
 const QUEUE: usize = 1_024;
 
 /// How long a read waits for the file to be opened again after a failure that is not its own. That takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// One read, ready to run. Answers its caller, unless it says that it would rather be run again; and says whether the file has to be
 /// opened again.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use ::redb::{Database, Durability, WriteTransaction};
 
-use super::activity::Activity;
+use super::activity::{Activity, COMMITS_FOR_ALL};
 use super::fault::{Fault, SharedCause, panic_cause};
 use super::medium::{Check, Medium, Opener};
 use super::operation::{Applied, Fate, OnDisk, Operation, Outcome};
@@ -94,7 +94,11 @@ impl<M: Medium> Writer<M> {
             }
         }
         // The last logins; what cannot be written now is lost as in a crash.
-        while !self.logins.is_empty() && self.commit_together(vec![self.write_logins()]).is_ok() {}
+        for _ in 0..COMMITS_FOR_ALL {
+            if self.logins.is_empty() || self.commit_together(vec![self.write_logins()]).is_err() {
+                return;
+            }
+        }
     }
 
     /// What the next commit is made of: the writes that wait, and the times of logins once they are due. `None` when every
@@ -116,7 +120,8 @@ impl<M: Medium> Writer<M> {
     }
 
     fn write_logins(&self) -> Operation {
-        Operation::WriteLogins(Arc::clone(&self.logins))
+        let taken = self.logins.take(self.slot.shared().as_ref());
+        Operation::WriteLogins(Arc::clone(&self.logins), taken)
     }
 
     /// Applies all operations in one transaction and answers them once it is on disk.

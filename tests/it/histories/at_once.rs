@@ -69,7 +69,7 @@ fn rounds() -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r85_what_many_do_to_one_user_at_once_happens_in_one_order() {
     let directory = TempDir::new().expect("a temporary directory");
-    let settings = StoreSettings { path: directory.path().join("users.redb"), cache_bytes: 1 << 20 };
+    let settings = StoreSettings::without_keys(directory.path().join("users.redb"), 1 << 20);
     let store = store::open(&settings, Arc::new(Metrics::new()), Arc::new(SystemClock)).expect("a new store");
     let (mut written, mut late) = (0, 0);
     for round in 0..rounds() {
@@ -139,6 +139,7 @@ async fn meddle(
                     }
                     Updated::Stale => Deed::Late { based_on: version },
                     Updated::Missing => Deed::Closed,
+                    Updated::Refused(refused) => panic!("{refused:?}"),
                 }
             }
             (5..=13, _) => saw(find(&*store, &typed[dice.roll(2)]).await, &mut last),

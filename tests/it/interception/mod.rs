@@ -108,7 +108,7 @@ fn configuration(backend: &Backend, app: App, fields: &str, legacy: &str) -> Str
         argon2id = {{ memory = "8MiB", iterations = 1, parallelism = 1 }}
         [limits]
         per_ip = {{ rate = "1000000/1m", burst = 1000000 }}
-        per_account = {{ rate = "1000/15m", burst = 1000, count = "failures" }}
+        per_account = {{ rate = "1000000/1m", burst = 1000000, count = "failures" }}
         "#
     )
 }
@@ -324,10 +324,11 @@ async fn nothing_goes_past(framework: &str) {
         // Whatever the answers say, the app's own record has no further login.
         let record = backend.record();
         assert_eq!(record.len(), figures.recorded(), "{name}: its record has others than its answers");
-        // The test itself works: the app takes many variants for logins, and so does the proxy.
+        // The test itself works: the app takes many variants for logins, and so does the proxy, though most of those that differ in
+        // two places are refused by one of them.
         let enough = figures.variants / 40;
-        assert!(figures.direct_logins > enough && figures.intercepted > enough / 4, "{name}: {figures:?}");
-        assert!(figures.judged > enough / 4, "{name}: {figures:?}");
+        assert!(figures.direct_logins > enough && figures.intercepted > enough / 10, "{name}: {figures:?}");
+        assert!(figures.judged > enough / 25, "{name}: {figures:?}");
     }
 }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::super::record::Codec;
-use super::super::schema::{Tables, initialise};
+use super::super::schema::{Tables, View as _, initialise};
 use super::super::writer::begin;
 use super::*;
 use crate::domain::clock::UnixSeconds;
