@@ -345,9 +345,11 @@ impl Explainer {
         let say = |conflict: &crate::domain::conflict::Conflict| {
             let decided = conflict.decided.map_or("not decided yet", |decided| decided.decision.as_str());
             format!(
-                "Conflict {} ({decided}): legacy has proven its user {:?} under a name of his, {} times. Such a login is answered as \
+                "Conflict {} ({decided}): legacy has proven its user {:?} under a name of his, {}. Such a login is answered as \
                  legacy does, and nothing of it is kept.",
-                conflict.number, conflict.legacy_id, conflict.times
+                conflict.number,
+                conflict.legacy_id,
+                if conflict.times == 1 { "once".to_owned() } else { format!("{} times", conflict.times) }
             )
         };
         Ok(conflicts.iter().map(say).collect())
@@ -360,12 +362,12 @@ impl Explainer {
     fn about_mode(&self, answerer: Option<Answerer>, found: &Found) -> String {
         let (mode, share) = (self.mode.current(), self.policy.local_share.percent());
         if self.routes.is_empty() {
-            return format!("`{mode}`, and no route with action = \"login\": no login is intercepted.");
+            return format!("{mode}, and no route with action = \"login\": no login is intercepted.");
         }
         let said = match (answerer, mode) {
             (None, _) => "everything is sent on to the app; nothing is looked at.".to_owned(),
             (Some(Answerer::Legacy), Mode::Migrate) => format!(
-                "local_share = {share}, and this user is not in the share: legacy answers, and we watch as in `observe`."
+                "local_share = {share}, and this user is not in the share: legacy answers, and we watch as in observe."
             ),
             (Some(Answerer::Legacy), Mode::Passthrough | Mode::Observe | Mode::Retired) => {
                 "legacy answers every login; what it proves is kept, and compared with what we would say.".to_owned()
@@ -381,7 +383,7 @@ impl Explainer {
             (Some(Answerer::LocalFirst), _) => "we answer whom we know; legacy is asked for everyone else.".to_owned(),
             (Some(Answerer::LocalOnly), _) => "we answer; legacy is never asked.".to_owned(),
         };
-        format!("`{mode}`: {said}")
+        format!("{mode}: {said}")
     }
 
     fn about_legacy(&self, outlook: Outlook, user: Option<&User>, facts: &mut Facts) {

@@ -178,7 +178,7 @@ pub enum NotDone {
     /// He would have no way to log in.
     #[error(
         "he could not log in any more: his password is nowhere but here, and no legacy can be asked for another. Disable him instead, \
-         or say that you mean it"
+         or say that you mean it: --anyway on the command line, `anyway` to the API"
     )]
     WouldLockOut,
     /// The store failed.

@@ -1,8 +1,6 @@
 //! What operators do to users and conflicts, through every door: the API, the console's forms, the built binary with and without
 //! a running proxy; and what logins and tokens make of it afterwards.
 
-use std::fs;
-
 use authferry::admin::Problem;
 use authferry::admin::people_view::{ConflictList, ConflictView, ExplainView, UserChanged};
 use authferry::admin::view::UserDetail;
@@ -725,6 +723,9 @@ async fn users_are_changed_by_the_command_line_in_the_store_itself_and_that_is_a
     walk(&peopled);
     let changed = peopled.run(&["users", "disable", "7"]);
     assert_ends(&changed, 0, &["opened directly: no proxy is running", "\"change\":\"disable\"", "authferry::audit"]);
+    // A name that is kept from others is no damage to whoever checks the store.
+    assert_ends(&peopled.run(&["users", "alias", "remove", "7", "username", "ann", "--yes"]), 0, &["stays reserved"]);
+    assert_ends(&peopled.run(&["store", "check"]), 0, &["(1 reserved)"]);
     let asked = peopled.run(&["users", "show", "7"]);
     assert!(!asked.stderr.contains("authferry::audit"), "looking is no change: {asked:?}");
     assert_ends(&peopled.run(&["explain", "7x"]), 0, &["No proxy is running"]);
@@ -749,10 +750,11 @@ async fn conflicts_are_resolved_by_the_command_line() {
     assert!(log.contains("conflict resolved") && log.contains("\"choice\":\"keep\""), "{log}");
 
     // What was kept can be given later, without a proxy too.
+    assert_ends(&peopled.run(&["store", "check"]), 0, &["0 conflicts"]);
     let given = peopled.run(&["conflicts", "resolve", "1", "--give", "--yes"]);
     assert_ends(&given, 0, &["the name is free", "brings it along at his next login", "\"choice\":\"give\""]);
     assert_ends(&peopled.run(&["conflicts", "resolve", "1", "--keep"]), 1, &["there is no conflict 1"]);
     let status: Value = serde_json::from_str(&peopled.run(&["status", "--json"]).stdout).expect("JSON");
     assert_eq!(status["users"]["conflicts"], 0, "{status}");
-    assert!(fs::metadata(peopled.folder.path().join("users.redb")).is_ok());
+    assert_ends(&peopled.run(&["store", "check"]), 0, &["0 conflicts"]);
 }

@@ -278,8 +278,19 @@ async fn r116_no_secret_is_ever_written_down_or_said() {
     assert!(profiles.contains(PROFILE_CANARY), "operators see profiles: {profiles}");
     pages.extend(pages.clone().iter().map(|page| page.replace("/api/v1", "/console")));
     pages.extend(
-        ["/api/v1/users", "/api/v1/status", "/api/v1/mode", "/metrics", "/console", "/console/users"]
-            .map(str::to_owned),
+        [
+            "/api/v1/users",
+            "/api/v1/status",
+            "/api/v1/mode",
+            "/api/v1/conflicts?decided=true",
+            "/api/v1/explain?identifier=ann@example.com",
+            "/metrics",
+            "/console",
+            "/console/users",
+            "/console/conflicts",
+            "/console/explain?identifier=ann@example.com",
+        ]
+        .map(str::to_owned),
     );
     let cookie = console_session(admin).await;
     for page in pages {

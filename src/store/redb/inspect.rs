@@ -124,14 +124,21 @@ fn users(
 }
 
 fn names(snapshot: &Snapshot, seen: &mut Inspection) -> Result<(), Fault> {
+    let mut reserved = 0;
     each_holder(
         &snapshot.aliases,
         snapshot,
         seen,
         "a name",
         |seen| &mut seen.names,
-        |user, key| user.identifiers.iter().any(|name| name.normalized.as_key() == key),
-    )
+        |user, key| {
+            // One that he does not bear is kept from others for him.
+            reserved += u64::from(user.identifiers.iter().all(|name| name.normalized.as_key() != key));
+            true
+        },
+    )?;
+    seen.reserved = reserved;
+    Ok(())
 }
 
 fn legacy_ids(snapshot: &Snapshot, seen: &mut Inspection) -> Result<(), Fault> {

@@ -382,7 +382,7 @@ impl State {
     }
 
     fn find_public(&self, id: &str) -> Option<User> {
-        let ours = || id.parse().ok().map(UserId);
+        let ours = || id.parse().ok().filter(|own: &Uuid| own.to_string() == id).map(UserId);
         let user = self.by_legacy_id.get(id).copied().or_else(ours).and_then(|id| self.users.get(&id));
         user.map(copy)
     }
@@ -538,7 +538,7 @@ fn holders(taken: &BTreeMap<String, UserId>, names: &[Identifier]) -> BTreeSet<U
 
 /// Ids in the order of insertion, the same in every run.
 fn new_id(version: Version) -> UserId {
-    UserId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 | u128::from(version.0)))
+    UserId(Uuid::from_u128(0x019a_0000_0000_7000_8000_0000_0000_0000 | u128::from(version.0)))
 }
 
 fn copy(user: &User) -> User {
