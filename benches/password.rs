@@ -129,6 +129,7 @@ fn settings(memory_mib: u32, iterations: u32, workers: usize) -> PasswordSetting
         queue_deadline: Duration::from_secs(30),
         normalization: PasswordNormalization::None,
         peppers: Peppers::default(),
+        prehash_keys: Default::default(),
     }
 }
 

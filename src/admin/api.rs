@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Query, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
 
+use super::import;
 use super::operate::{self, ListRequest};
 use super::permit::AdminPermit;
 use super::problem::Problem;
@@ -20,6 +21,10 @@ pub(super) fn routes() -> Router<Arc<AdminState>> {
     Router::new()
         .route("/api/v1/status", get(status))
         .route("/api/v1/users", get(users))
+        .route(
+            "/api/v1/users/import",
+            get(import::terms).post(import::take).layer(DefaultBodyLimit::max(import::MAX_BYTES)),
+        )
         .route("/api/v1/mode", get(mode).put(set_mode))
 }
 

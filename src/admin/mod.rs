@@ -9,6 +9,7 @@
 //! people    users changed, conflicts, logins explained
 //! backups   of the store that is being served
 //! view      the wire structs, read by the CLI too        problem   errors as problem+json
+//! import    rows of an import: hashes come in, and never go out
 //! ```
 //!
 //! Never shows a hash, never decides about a user, never speaks to legacy. Made by `app`, which serves [`router`] with [`serve`].
@@ -18,6 +19,7 @@ mod attempts;
 mod backups;
 mod console;
 mod gate;
+pub mod import;
 mod operate;
 mod people;
 pub mod people_view;

@@ -459,7 +459,7 @@ fn blank(value: &Value) -> Value {
 }
 
 fn names_a_secret(name: &str) -> bool {
-    const PARTS: [&str; 14] = [
+    const PARTS: [&str; 15] = [
         "password",
         "passwd",
         "passphrase",
@@ -474,6 +474,7 @@ fn names_a_secret(name: &str) -> bool {
         "apikey",
         "digest",
         "recovery",
+        "backupcode",
     ];
     let name: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     PARTS.iter().any(|part| name.contains(part)) || name == "pass"

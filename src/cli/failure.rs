@@ -1,6 +1,7 @@
 //! How a command ends when it does not end well: the message, its causes, and the exit code. The only place that knows exit codes.
 //!
-//! Codes: 0 done, 1 failed, 2 wrong usage (clap's own as well), 78 wrong configuration (`EX_CONFIG` of sysexits.h).
+//! Codes: 0 done, 1 failed, 2 wrong usage (clap's own as well), 3 an import or export that could not go on, 65 data that cannot be
+//! read and 78 wrong configuration (`EX_DATAERR` and `EX_CONFIG` of sysexits.h).
 
 use std::error::Error;
 use std::io;
@@ -20,9 +21,15 @@ pub(crate) enum Failure {
     /// The command line asks for something that cannot be.
     #[error("{0}")]
     Usage(String),
+    /// What was given to be looked at cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
     /// Everything else, with its causes.
     #[error(transparent)]
     Failed(Box<dyn Error + Send + Sync>),
+    /// Work of many parts that could not go on, with its causes: some parts are done.
+    #[error(transparent)]
+    Stopped(Box<dyn Error + Send + Sync>),
     /// What was printed could not be written.
     #[error("the output cannot be written")]
     Output(#[from] io::Error),
@@ -34,6 +41,11 @@ impl Failure {
         Self::Failed(Box::new(error))
     }
 
+    /// From what keeps work of many parts from going on.
+    pub(crate) fn stopped(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Stopped(Box::new(error))
+    }
+
     /// Says what went wrong on standard error, each cause on a line of its own, and gives the exit code.
     pub(crate) fn report(&self, terminal: &mut Terminal) -> ExitCode {
         if matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
@@ -43,7 +55,7 @@ impl Failure {
         let style = terminal.remark_style();
         let said = match self {
             Self::Config(problems) => terminal.remark(problems.trim_end()),
-            Self::Usage(_) | Self::Failed(_) | Self::Output(_) => {
+            Self::Usage(_) | Self::Unreadable(_) | Self::Failed(_) | Self::Stopped(_) | Self::Output(_) => {
                 let mut said = terminal.remark(format_args!("{} {self}", style.bad("error:")));
                 let (mut cause, mut before) = (self.source(), self.to_string());
                 while let Some(error) = cause {
@@ -66,6 +78,8 @@ impl Failure {
         match self {
             Self::Failed(_) | Self::Output(_) => 1,
             Self::Usage(_) => 2,
+            Self::Unreadable(_) => 65,
+            Self::Stopped(_) => 3,
             Self::Config(_) => 78,
         }
     }
@@ -102,6 +116,8 @@ mod tests {
             (Failure::of(io::Error::other("x")), 1),
             (Failure::Output(io::Error::other("x")), 1),
             (Failure::Usage("x".into()), 2),
+            (Failure::Unreadable("x".into()), 65),
+            (Failure::stopped(io::Error::other("x")), 3),
             (Failure::Config("x".into()), 78),
         ] {
             assert_eq!(failure.code(), code, "{failure:?}");

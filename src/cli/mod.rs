@@ -4,6 +4,8 @@
 //! run        serves until a signal            status  users  mode    ask the running proxy, or the store itself
 //! conflicts  explain                          ask, and change users, in the same way
 //! check      judges proxy.toml offline        demo    everything in one process, nothing left behind
+//! hash       what a stored hash is, and whether a known password is its own
+//! import  export                              users in files            
 //! config     its JSON schema                  version  completions      (both in `configuration`)
 //! store      the file: check, compact, backup, restore
 //!
@@ -20,10 +22,14 @@ mod conflicts;
 mod demo;
 mod doors;
 mod explain;
+mod export;
 mod failure;
+mod hash;
+mod import;
 mod mode;
 mod operator;
 mod options;
+mod progress;
 mod run;
 pub mod schema;
 mod status;
@@ -64,7 +70,10 @@ enum Command {
     Users(users::Users),
     Conflicts(conflicts::Conflicts),
     Explain(explain::Explain),
+    Import(import::Import),
+    Export(export::Export),
     Mode(mode::ModeCommand),
+    Hash(hash::HashCommand),
     Store(store::StoreCommand),
     Demo(demo::Demo),
     Version(version::VersionCommand),
@@ -90,7 +99,10 @@ fn dispatch(command: &Command, terminal: &mut Terminal) -> Ended {
         Command::Users(users) => users.execute(terminal),
         Command::Conflicts(conflicts) => conflicts.execute(terminal),
         Command::Explain(explain) => explain.execute(terminal),
+        Command::Import(import) => import.execute(terminal),
+        Command::Export(export) => export.execute(terminal),
         Command::Mode(mode) => mode.execute(terminal),
+        Command::Hash(hash) => hash.execute(terminal),
         Command::Store(store) => store.execute(terminal),
         Command::Demo(demo) => demo.execute(terminal),
         Command::Version(version) => version.execute(terminal),

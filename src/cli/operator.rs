@@ -1,7 +1,8 @@
 //! An operator's questions, put to the admin API: that of the running proxy over HTTP, or, when none runs, the same API in
 //! this process over the store itself. One protocol, one implementation, two ways to it.
 //!
-//! Says on standard error which way was taken. Never shows the token. Used by `status`, `users`, `conflicts`, `explain` and `mode`.
+//! Says on standard error which way was taken. Never shows the token. Used by `status`, `users`,
+//! `conflicts`, `explain`, `import` and `mode`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use zeroize::Zeroizing;
 use super::failure::Failure;
 use super::options::Reach;
 use super::terminal::{Terminal, inert};
+use crate::admin::import::{ImportTerms, Results};
 use crate::admin::people_view::{ConflictChoice, ConflictList, ConflictView, ExplainView, UserChanged, UserPatch};
 use crate::admin::view::{ModeChange, ModeView, Status, UserDetail, UserList};
 use crate::admin::{self, AdminParts, AdminState, BackupWish, Problem, Readiness};
@@ -34,7 +36,7 @@ use crate::password::{Inspector, PolicyError};
 use crate::service::backup::BackupView;
 use crate::service::explain::Explainer;
 use crate::service::mode::ModeCell;
-use crate::service::ports::{ModeSwitch, StoreError};
+use crate::service::ports::{ImportKey, ModeSwitch, StoreError};
 use crate::store::{self, OpenError};
 use crate::telemetry::Metrics;
 use crate::telemetry::logging::{self, LogFormat, LogGuard};
@@ -65,6 +67,14 @@ pub(super) struct Operator {
 enum Way {
     Proxy(Client),
     Store { api: TowerToHyperService<Router>, path: PathBuf },
+}
+
+/// Whether a proxy runs.
+pub(super) enum Found {
+    /// It does, or is said to.
+    Proxy(Operator),
+    /// None listens at the admin address of this configuration.
+    NoProxy(Box<Config>),
 }
 
 /// Who answers.
@@ -148,8 +158,21 @@ impl Operator {
     ///
     /// The store stays open, and a proxy cannot start, until the operator is dropped.
     pub(super) async fn reach(options: &Reach, terminal: &mut Terminal) -> Result<Self, Failure> {
+        let config = match Self::find(options, terminal).await? {
+            Found::Proxy(operator) => return Ok(operator),
+            Found::NoProxy(config) => *config,
+        };
+        let operator = Self::of_store(config).await.map_err(Failure::of)?;
+        if let Way::Store { path, .. } = &operator.way {
+            say_opened(path, terminal)?;
+        }
+        Ok(operator)
+    }
+
+    /// Finds the running proxy. Without one the caller may open the store that the configuration names.
+    pub(super) async fn find(options: &Reach, terminal: &mut Terminal) -> Result<Found, Failure> {
         if let Some(url) = &options.admin {
-            return Self::at_url(url, options, terminal);
+            return Self::at_url(url, options, terminal).map(Found::Proxy);
         }
         let config = options.config.load()?;
         if let Some(address) = config.admin.bind.filter(|address| address.port() != 0).map(reachable)
@@ -161,15 +184,9 @@ impl Operator {
             };
             let target =
                 Target { https: false, host: address.ip().to_string(), port: address.port(), base_path: String::new() };
-            return Self::at(target, &token);
+            return Self::at(target, &token).map(Found::Proxy);
         }
-        let operator = Self::of_store(config).await.map_err(Failure::of)?;
-        if let Way::Store { path, .. } = &operator.way {
-            let style = terminal.remark_style();
-            let note = format!("store {} opened directly: no proxy is running", path.display());
-            terminal.remark(style.faint(note))?;
-        }
-        Ok(operator)
+        Ok(Found::NoProxy(Box::new(config)))
     }
 
     /// The same for a command that changes users. A change of the store itself is audited on standard error, as the proxy would
@@ -224,13 +241,8 @@ impl Operator {
             return Err(Unreachable::NoStore(path));
         }
         let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new()));
-        let store = store::open(&config.store, Arc::clone(&metrics), Arc::clone(&clock) as Arc<dyn Clock>).map_err(
-            |error| match (error, config.admin.bind) {
-                (OpenError::Locked(path), None) => Unreachable::LockedAdminOff(path),
-                (OpenError::Locked(path), Some(address)) => Unreachable::LockedElsewhere { path, address },
-                (other, _) => Unreachable::Open(other),
-            },
-        )?;
+        let store = store::open(&config.store, Arc::clone(&metrics), Arc::clone(&clock) as Arc<dyn Clock>)
+            .map_err(|error| unopened(error, config.admin.bind))?;
         let mode = ModeCell::start(config.migration.mode, Arc::clone(&store), Arc::clone(&metrics));
         let mode: Arc<dyn ModeSwitch> = mode.await.map_err(Unreachable::Store)?;
         let explainer = Explainer {
@@ -294,6 +306,17 @@ impl Operator {
             }
         }
         self.ask(Method::GET, &format!("/api/v1/users?{}", query.finish()), Bytes::new()).await
+    }
+
+    /// How names are normalized there, and how far an import came.
+    pub(super) async fn import_terms(&self, key: ImportKey) -> Result<ImportTerms, Unanswered> {
+        let key: String = key.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.ask(Method::GET, &format!("/api/v1/users/import?key={key}"), Bytes::new()).await
+    }
+
+    /// Has rows imported.
+    pub(super) async fn import(&self, body: Bytes) -> Result<Results, Unanswered> {
+        self.ask(Method::POST, "/api/v1/users/import", body).await
     }
 
     /// `None` when there is no such user.
@@ -394,6 +417,21 @@ impl Operator {
             }
         }
     }
+}
+
+/// Why a store that no proxy seems to have cannot be opened.
+pub(super) fn unopened(error: OpenError, admin: Option<SocketAddr>) -> Unreachable {
+    match (error, admin) {
+        (OpenError::Locked(path), None) => Unreachable::LockedAdminOff(path),
+        (OpenError::Locked(path), Some(address)) => Unreachable::LockedElsewhere { path, address },
+        (other, _) => Unreachable::Open(other),
+    }
+}
+
+/// Says that it is the store itself that is asked.
+pub(super) fn say_opened(path: &Path, terminal: &mut Terminal) -> std::io::Result<()> {
+    let style = terminal.remark_style();
+    terminal.remark(style.faint(format!("store {} opened directly: no proxy is running", path.display())))
 }
 
 /// Runs one command's questions on a small runtime of its own.

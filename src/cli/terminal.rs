@@ -6,6 +6,8 @@
 use std::fmt;
 use std::io::{self, BufRead, IsTerminal as _, Write};
 
+use zeroize::Zeroizing;
+
 /// The console, or what a test puts in its place.
 pub(crate) struct Terminal {
     out: Box<dyn Write + Send>,
@@ -13,7 +15,9 @@ pub(crate) struct Terminal {
     input: Box<dyn BufRead + Send>,
     out_style: Style,
     err_style: Style,
+    /// Whether standard error is a terminal, where a line can be written over.
     err_is_terminal: bool,
+    out_is_terminal: bool,
     person: Person,
 }
 
@@ -41,7 +45,8 @@ impl Terminal {
             input: Box::new(io::BufReader::new(io::stdin())),
             out_style: style(out_is_terminal),
             err_style: style(io::stderr().is_terminal()),
-            err_is_terminal: io::stderr().is_terminal(),
+            out_is_terminal,
+            err_is_terminal: io::stderr().is_terminal() && set("TERM").is_none_or(|term| term != "dumb"),
             person: if both { Person::Present } else { Person::Absent },
         }
     }
@@ -55,12 +60,26 @@ impl Terminal {
         person: Person,
     ) -> Self {
         let (out, err, input) = (Box::new(out), Box::new(err), Box::new(input));
-        Self { out, err, input, out_style: Style::Plain, err_style: Style::Plain, err_is_terminal: false, person }
+        Self {
+            out,
+            err,
+            input,
+            out_style: Style::Plain,
+            err_style: Style::Plain,
+            err_is_terminal: false,
+            out_is_terminal: false,
+            person,
+        }
     }
 
     /// A part of the result.
     pub(crate) fn print(&mut self, text: impl fmt::Display) -> io::Result<()> {
         write!(self.out, "{text}")
+    }
+
+    /// A part of a result that is a file rather than text.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.write_all(bytes)
     }
 
     /// A line of the result.
@@ -103,6 +122,25 @@ impl Terminal {
         Ok((read > 0).then(|| answer.trim().to_owned()))
     }
 
+    /// A line of the input as it stands there, without its end. `None` at the end of the input.
+    pub(crate) fn read_line(&mut self) -> io::Result<Option<Zeroizing<String>>> {
+        let mut line = Zeroizing::new(String::with_capacity(usize::try_from(MAX_LINE_BYTES).unwrap_or_default()));
+        let read = io::Read::take(&mut self.input, MAX_LINE_BYTES).read_line(&mut line)?;
+        if line.ends_with('\n') {
+            line.pop();
+            if line.ends_with('\r') {
+                line.pop();
+            }
+        }
+        Ok((read > 0).then_some(line))
+    }
+
+    /// Asks at the terminal itself, whatever standard input is, without showing what is typed.
+    pub(crate) fn ask_hidden(&mut self, question: &str) -> io::Result<Zeroizing<String>> {
+        self.flush()?;
+        rpassword::prompt_password(question).map(Zeroizing::new)
+    }
+
     /// How results may be marked up.
     #[must_use]
     pub(crate) fn style(&self) -> Style {
@@ -115,12 +153,27 @@ impl Terminal {
         self.err_style
     }
 
+    /// Whether results end up before somebody's eyes rather than in a file or a pipe.
+    #[must_use]
+    pub(crate) fn shows_results(&self) -> bool {
+        self.out_is_terminal
+    }
+
+    /// Whether a bar can be drawn on standard error.
+    #[must_use]
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.err_is_terminal
+    }
+
     /// Whether somebody can be asked.
     #[must_use]
     pub(crate) fn person(&self) -> Person {
         self.person
     }
 }
+
+/// The longest line that is read, in bytes: twice the longest stored hash.
+const MAX_LINE_BYTES: u64 = 8 * 1024;
 
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: u64 = 4 * 1024;
@@ -241,6 +294,13 @@ pub(super) mod tests {
         assert_eq!(terminal.ask("sure? ").expect("a buffer").as_deref(), Some("yes"));
         assert_eq!(terminal.ask("sure? ").expect("a buffer"), None);
         assert_eq!((out.text().as_str(), err.text().as_str()), ("result\n", "remark\nsure? sure? "));
+    }
+
+    #[test]
+    fn a_line_is_read_as_it_stands() {
+        let (mut terminal, ..) = typing(" two words \r\nlast", Person::Absent);
+        let mut line = || terminal.read_line().expect("a buffer").map(|line| line.to_string());
+        assert_eq!([line(), line(), line()], [Some(" two words ".to_owned()), Some("last".to_owned()), None]);
     }
 
     #[test]

@@ -247,6 +247,9 @@ impl CaseRule {
     fn apply(self, value: &str) -> String {
         match self {
             Self::Exact => value.to_owned(),
+            // What the rules below come to where no accent or foreign letter is, at a fiftieth of the time: an import does it millions
+            // of times.
+            Self::Fold if value.is_ascii() => value.to_ascii_lowercase(),
             Self::Fold => compose(value).chars().map(fold_true_pair).collect(),
         }
     }
@@ -322,6 +325,13 @@ mod tests {
     fn key(kind: IdentifierKind, value: &str) -> String {
         let raw = RawIdentifier::new(value).expect("a valid identifier");
         IdentifierRules::default().normalize(kind, &raw).expect("a canonical form").as_key().to_owned()
+    }
+
+    #[test]
+    fn the_short_way_for_ascii_comes_to_what_the_long_one_does() {
+        let all: String = (0..128_u8).map(char::from).collect();
+        let the_long_way: String = compose(&all).chars().map(fold_true_pair).collect();
+        assert_eq!(CaseRule::Fold.apply(&all), the_long_way);
     }
 
     #[test]

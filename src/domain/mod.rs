@@ -10,6 +10,7 @@ pub mod coarse_name;
 pub mod conflict;
 pub mod credential;
 pub mod identifier;
+pub mod import;
 pub mod json;
 pub mod login;
 pub mod mode;

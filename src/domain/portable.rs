@@ -6,6 +6,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::clock::UnixSeconds;
+use super::credential::AbsentBecause;
 use super::identifier::IdentifierKind;
 use super::password::PasswordNormalization;
 use super::user::{LegacyId, Origin, Standing};
@@ -23,6 +24,8 @@ pub struct PortableUser {
     pub profile: Value,
     /// None for one whom legacy has to be asked about.
     pub password: Option<PortablePassword>,
+    /// Why there is none; only our own export has it.
+    pub without_password: Option<AbsentBecause>,
     /// Whether he may log in.
     pub standing: Standing,
     /// How he came to us; only our own export has it.
@@ -50,6 +53,27 @@ pub struct PortableName {
     pub verified: Option<bool>,
 }
 
+/// One of whom nothing is known yet: formats fill in what they have, `..PortableUser::default()`.
+impl Default for PortableUser {
+    fn default() -> Self {
+        Self {
+            id: None,
+            legacy_id: None,
+            names: Vec::new(),
+            profile: Value::Null,
+            password: None,
+            without_password: None,
+            standing: Standing::Active,
+            origin: None,
+            created_at: None,
+            updated_at: None,
+            legacy_vouched_at: None,
+            last_login_at: None,
+            roster: None,
+        }
+    }
+}
+
 /// A stored hash, in the one encoding that `password::formats` reads it in. No `Debug`, no `Serialize`.
 #[derive(Clone)]
 pub struct PortablePassword {
@@ -57,6 +81,25 @@ pub struct PortablePassword {
     pub encoded: Zeroizing<String>,
     /// What that product does to a password before it hashes it.
     pub normalization: PasswordNormalization,
+    /// Who hashed it.
+    pub made: Made,
+}
+
+/// Who hashed a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// Another product: it is replaced at the first login that it verifies.
+    Elsewhere,
+    /// An authferry, for a password that was proven to it; only our own export has it.
+    Here,
+}
+
+impl PortablePassword {
+    /// A hash that another product made.
+    #[must_use]
+    pub fn new(encoded: String, normalization: PasswordNormalization) -> Self {
+        Self { encoded: Zeroizing::new(encoded), normalization, made: Made::Elsewhere }
+    }
 }
 
 /// What a roster says of a user beside his names.

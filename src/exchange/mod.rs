@@ -9,4 +9,58 @@
 //! A record is a pure function of its own bytes, so that records are read in parallel, and one that cannot be read is one line
 //! of the rejects file, in the very bytes it came in.
 
-pub use crate::domain::portable::{PortableName, PortablePassword, PortableRoster, PortableUser};
+mod auth0;
+mod clerk;
+mod cognito;
+mod csv;
+mod detect;
+mod django;
+mod fields;
+mod firebase;
+pub mod format;
+mod framing;
+mod fusionauth;
+mod giving;
+pub mod jsonl;
+mod keycloak;
+mod kratos;
+pub mod mapping;
+mod stored_hash;
+mod supertokens;
+mod taking;
+
+pub use self::detect::{Head, Recognised, Unrecognised, detect, framing_of};
+pub use self::format::{
+    Carried, CarriesHashes, Context, FileLimit, Format, Framing, HEAD_BYTES, Hashes, MAX_RECORD_BYTES, RecordWriter,
+    RowFault, Sample, Setting, Settings, WriteFormat, WriteOptions,
+};
+pub use self::framing::{Broken, Piece, Place, Problem, Splitter};
+pub use self::mapping::{BadMapping, HashReader, Mapping};
+pub use self::taking::DROP_UNUSABLE_HASHES;
+pub use crate::domain::portable::{Made, PortableName, PortablePassword, PortableRoster, PortableUser};
+
+/// Every format, one a line. A format is a file of its own with a `pub const FORMAT: Format`.
+pub static FORMATS: &[Format] = &[
+    auth0::FORMAT,
+    keycloak::FORMAT,
+    kratos::FORMAT,
+    fusionauth::FORMAT,
+    firebase::FORMAT,
+    cognito::FORMAT,
+    clerk::FORMAT,
+    supertokens::FORMAT,
+    django::FORMAT,
+    csv::FORMAT,
+    jsonl::FORMAT,
+];
+
+/// The header of a CSV file as fields.
+pub fn header_fields(raw: &[u8]) -> Result<Vec<String>, RowFault> {
+    framing::csv_fields(raw)
+}
+
+/// The format of a name.
+#[must_use]
+pub fn format_named(name: &str) -> Option<&'static Format> {
+    FORMATS.iter().find(|format| format.name == name)
+}

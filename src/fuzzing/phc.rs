@@ -1,39 +1,61 @@
-//! Stored hashes: bounded before anything is computed, and ours are read back as they were written (R53).
+//! Stored hashes: bounded before anything is computed, and read back as they were written (R53).
 
-use crate::password::formats::{Bounds, Unusable, recognise};
-use crate::password::fuzzed::{reencoded, verify};
+use crate::password::formats::{Bounds, MAX_ENCODED_BYTES, Unusable, hint, recognise};
+use crate::password::fuzzed::{reencoded, rounds, verify};
+
+/// Under which nothing can be asked for.
+const NOTHING: Bounds =
+    Bounds { memory_kib: 0, work_kib: 0, lanes: 0, bcrypt_cost: 0, scrypt_kib: 0, pbkdf2_rounds: 0, digest_rounds: 0 };
+
+/// Of the fast digests, so many are computed here.
+const CHEAP_ROUNDS: u64 = 2_000;
 
 /// An encoded hash.
 pub fn phc(data: &[u8]) {
     let Ok(encoded) = str::from_utf8(data) else { return };
     let bounds = Bounds::default();
     match recognise(encoded, &bounds) {
-        Ok("argon2") => {
+        Ok(name) => {
+            assert!(encoded.len() <= MAX_ENCODED_BYTES, "{name}");
+            let written = reencoded(encoded).expect("what is recognised is written");
+            let again = recognise(&written, &bounds);
+            assert!(again.is_ok(), "{name}: {encoded} is written as {}, which is {again:?}", *written);
+            assert_eq!(reencoded(&written), Some(written), "{encoded}");
+            if let Some(rounds) = rounds(encoded) {
+                assert!(rounds <= bounds.pbkdf2_rounds.max(bounds.digest_rounds), "{encoded}");
+            }
+            // What is within the bounds has an answer, whatever its lengths. Only cheap ones are computed.
+            if rounds(encoded).map_or_else(|| is_cheap(name, encoded), |rounds| rounds <= CHEAP_ROUNDS) {
+                for password in [&b"password"[..], b"", &[0xff; 1_024]] {
+                    assert!(verify(encoded, password, &bounds).is_some(), "{encoded}");
+                }
+            }
+        }
+        Err(Unusable::UnknownFormat | Unusable::Malformed | Unusable::OverBounds | Unusable::Keyed) => {
+            assert!(recognise(encoded, &NOTHING).is_err(), "refused under wide bounds, and not under narrow ones");
+            assert!(verify(encoded, b"password", &bounds).is_none(), "{encoded}");
+        }
+    }
+    drop(hint(encoded));
+}
+
+/// Whether a hard one asks for little, by the numbers that stand in it: an upper limit of each is enough.
+fn is_cheap(name: &str, encoded: &str) -> bool {
+    let bounds = Bounds::default();
+    match name {
+        "argon2" => {
             let [memory, passes, lanes] = argon2_costs(encoded);
             assert!(memory <= u64::from(bounds.memory_kib) && memory * passes <= bounds.work_kib, "{encoded}");
             assert!((1..=u64::from(bounds.lanes)).contains(&lanes) && passes >= 1 && memory >= 8 * lanes, "{encoded}");
-            if let Some(written) = reencoded(encoded) {
-                assert_eq!(recognise(&written, &bounds), Ok("argon2"), "{written}");
-                assert_eq!(reencoded(&written).as_deref(), Some(written.as_str()));
-            }
-            // What is within the bounds has an answer, whatever the lengths of its salt and tag. Only cheap ones are computed.
-            if memory * passes <= 64 {
-                assert!(verify(encoded, b"password", &bounds).is_some(), "{encoded}");
-            }
+            memory * passes <= 64
         }
-        Ok("bcrypt") => {
+        "bcrypt" => {
             let cost = encoded.split('$').nth(2).and_then(|cost| cost.parse::<u32>().ok());
             assert!(cost.is_some_and(|cost| (4..=bounds.bcrypt_cost).contains(&cost)), "{encoded}");
-            if cost == Some(4) {
-                assert!(verify(encoded, b"password", &bounds).is_some(), "{encoded}");
-            }
+            cost == Some(4)
         }
-        Ok(other) => panic!("a format without properties: {other}"),
-        Err(Unusable::UnknownFormat | Unusable::Malformed | Unusable::OverBounds | Unusable::Keyed) => {
-            let none = Bounds { memory_kib: 0, work_kib: 0, lanes: 0, bcrypt_cost: 0 };
-            assert!(recognise(encoded, &none).is_err(), "refused under wide bounds, and not under narrow ones");
-        }
-        Err(Unusable::DefectiveMaker) => panic!("said before any password was seen"),
+        // The smallest scrypt of all.
+        _ => encoded.contains("$ln=1,r=1,p=1$") || encoded.contains("m=8,t=1,p=1$"),
     }
 }
 

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD as B64;
 use zeroize::Zeroizing;
 
 use super::arena::Arena;
-use super::formats::{self, Bounds, NoAnswer, ParsedArgon2};
+use super::formats::{self, Bounds, NoAnswer, ParsedArgon2, Terms};
 use super::pepper::Peppers;
 use super::settings::PasswordSettings;
 use crate::domain::credential::{Credential, StoredHash};
@@ -26,7 +26,7 @@ pub(super) struct Policy {
     params: Params,
     peppers: Peppers,
     normalization: PasswordNormalization,
-    bounds: Bounds,
+    terms: Terms,
     /// What nobody's password is checked against: made of random bytes, under the configured parameters.
     nobody: StoredHash,
 }
@@ -50,7 +50,8 @@ impl Policy {
         aws_lc_rs::rand::fill(&mut salt).map_err(|_| PolicyError::Random)?;
         aws_lc_rs::rand::fill(tag.as_mut_slice()).map_err(|_| PolicyError::Random)?;
         let nobody = StoredHash::new(encode(&params, &salt, tag.as_slice()), settings.normalization);
-        Ok(Self { bounds: bounds_for(&params), normalization: settings.normalization, nobody, peppers, params })
+        let terms = Terms { bounds: bounds_for(&params), keys: settings.prehash_keys.clone() };
+        Ok(Self { terms, normalization: settings.normalization, nobody, peppers, params })
     }
 
     /// Blocks that one hash of our own needs.
@@ -63,7 +64,7 @@ impl Policy {
         let bytes = password.normalized(stored.normalization());
         match self.peppered(stored.expose())? {
             Some((parsed, pepper)) => parsed.matches_with(pepper.expose(), &bytes, arena),
-            None => formats::verify(stored.expose(), &bytes, &self.bounds, arena),
+            None => formats::verify(stored.expose(), &bytes, &self.terms, arena),
         }
     }
 
@@ -75,7 +76,7 @@ impl Policy {
         }
         let Ok(parsed) = ParsedArgon2::new(encoded) else { return Ok(None) };
         let Some(pepper) = self.peppers.named(parsed.params.keyid()) else { return Ok(None) };
-        parsed.within(&self.bounds)?;
+        parsed.within(&self.terms.bounds)?;
         Ok(Some((parsed, pepper)))
     }
 
@@ -120,7 +121,7 @@ impl Policy {
         };
         let format = match self.peppered(stored.expose()) {
             Ok(Some(_)) => Ok("argon2 with a pepper"),
-            Ok(None) => formats::recognise(stored.expose(), &self.bounds),
+            Ok(None) => formats::describe(stored.expose(), &self.terms).map(|described| described.format.name),
             Err(NoAnswer::Unusable(why)) => Err(why),
             // Reading a hash takes none; only computing one does.
             Err(NoAnswer::OutOfMemory) => return HashLook::Unusable { why: "there is no memory".to_owned() },
@@ -157,7 +158,7 @@ fn bounds_for(own: &Params) -> Bounds {
         memory_kib: usual.memory_kib.max(own.m_cost()),
         work_kib: usual.work_kib.max(u64::from(own.m_cost()) * u64::from(own.t_cost())),
         lanes: usual.lanes.max(own.p_cost()),
-        bcrypt_cost: usual.bcrypt_cost,
+        ..usual
     }
 }
 
@@ -199,6 +200,7 @@ mod tests {
             queue: NonZeroUsize::MIN,
             queue_deadline: Duration::from_secs(1),
             normalization: PasswordNormalization::None,
+            prehash_keys: Default::default(),
             peppers: Peppers::default(),
         }
     }

@@ -11,6 +11,7 @@ mod pepper;
 mod pool;
 mod queue;
 pub mod settings;
+pub mod trial;
 
 pub use arena::STORED_MEMORY_BYTES;
 pub use argon2id::PolicyError;
@@ -32,20 +33,23 @@ pub fn memory_bound_bytes(settings: &PasswordSettings) -> u64 {
 /// What `crate::fuzzing` needs to see.
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzed {
-    use argon2::{Algorithm, Version};
+    use zeroize::Zeroizing;
 
     use super::arena::{Allowance, Arena};
-    use super::formats::{self, Bounds, ParsedArgon2};
+    use super::formats::{self, Bounds, Terms};
 
-    /// An Argon2id hash, written as ours are; none if it is of another kind.
-    pub(crate) fn reencoded(encoded: &str) -> Option<String> {
-        let parsed = ParsedArgon2::new(encoded).ok()?;
-        let ours = parsed.algorithm == Algorithm::Argon2id && parsed.version == Version::V0x13;
-        ours.then(|| super::argon2id::encode(&parsed.params, &parsed.salt, &parsed.tag))
+    /// A hash within the bounds, as we write it.
+    pub(crate) fn reencoded(encoded: &str) -> Option<Zeroizing<String>> {
+        formats::reencoded(encoded, &Terms::default())
+    }
+
+    /// How many fast digests one try costs; none for what is hard by other means.
+    pub(crate) fn rounds(encoded: &str) -> Option<u64> {
+        formats::rounds(encoded, &Terms::default())
     }
 
     /// Whether it is the hash of a password; none if there is no answer.
     pub(crate) fn verify(encoded: &str, password: &[u8], bounds: &Bounds) -> Option<bool> {
-        formats::verify(encoded, password, bounds, &mut Arena::new(0, Allowance::new())).ok()
+        formats::verify(encoded, password, &Terms::of(bounds), &mut Arena::new(0, Allowance::new())).ok()
     }
 }

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use super::formats::PrehashKeys;
 use super::pepper::Peppers;
 use crate::domain::password::PasswordNormalization;
 
@@ -23,6 +24,8 @@ pub struct PasswordSettings {
     pub queue_deadline: Duration,
     /// What is done to a new user's password before it is hashed.
     pub normalization: PasswordNormalization,
+    /// The keys with which some imported passwords were hashed before they were hashed.
+    pub prehash_keys: PrehashKeys,
     /// The secret keys that go into hashes.
     pub peppers: Peppers,
 }

@@ -16,6 +16,7 @@ use crate::domain::clock::UnixSeconds;
 use crate::domain::conflict::{Conflict, Resolution};
 use crate::domain::credential::Credential;
 use crate::domain::identifier::{Candidates, Identifier, NormalizedIdentifier, RawIdentifier};
+use crate::domain::import::{Imported, Incoming, OnConflict};
 use crate::domain::login::AskedBy;
 use crate::domain::mode::{ConfirmedMode, Mode};
 use crate::domain::password::Password;
@@ -63,6 +64,12 @@ pub trait UserStore: Send + Sync {
 
     /// Does what an operator chose about a conflict that is not decided yet, in one commit.
     fn resolve(&self, number: u64, resolution: Resolution) -> BoxFuture<'_, Result<Resolved, StoreError>>;
+    /// Takes rows of an import in, in their order, as if each were written before the next is looked at; one result a row. All of
+    /// them, and the checkpoint, are one durable commit: an error means that none was written, or that nobody knows.
+    fn import(&self, batch: ImportBatch) -> BoxFuture<'_, Result<Vec<Imported>, StoreError>>;
+
+    /// How far an import came, as its last batch left it.
+    fn import_checkpoint(&self, key: ImportKey) -> BoxFuture<'_, Result<Option<SavedCheckpoint>, StoreError>>;
 
     /// A page of users in the order of their keys, or of one prefix of any identifier in the order of that identifier.
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>>;
@@ -312,6 +319,51 @@ pub enum Resolved {
     Missing,
     /// It cannot be; nothing was written.
     Refused(NotChanged),
+}
+
+/// Rows of an import.
+pub struct ImportBatch {
+    /// At most [`MAX_IMPORT_ROWS`]; more are refused whole.
+    pub rows: Vec<Incoming>,
+    /// What becomes of rows whose user is known.
+    pub on_conflict: OnConflict,
+    /// What to remember with them.
+    pub checkpoint: Option<Checkpoint>,
+    /// Now.
+    pub at: UnixSeconds,
+}
+
+/// The most rows of one [`ImportBatch`].
+pub const MAX_IMPORT_ROWS: usize = 1_000_000;
+
+/// What an import is known by: a digest of its file's beginning and of how it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImportKey(pub [u8; 32]);
+
+/// How far an import has come once its batch is on disk.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// Of which import. The store keeps the last [`MAX_CHECKPOINTS`] imports.
+    pub key: ImportKey,
+    /// What the importer needs to go on, at most [`MAX_CHECKPOINT_BYTES`]; the store does not look into it.
+    pub state: Vec<u8>,
+}
+
+/// The largest [`Checkpoint::state`], in bytes.
+pub const MAX_CHECKPOINT_BYTES: usize = 64 * 1024;
+
+/// As many imports are remembered; of more, the oldest is forgotten.
+pub const MAX_CHECKPOINTS: u64 = 64;
+
+/// A checkpoint as it was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedCheckpoint {
+    /// What the importer gave.
+    pub state: Vec<u8>,
+    /// What became of each row of the batch that it came with: whoever goes on has perhaps not heard.
+    pub results: Vec<Imported>,
+    /// When.
+    pub at: UnixSeconds,
 }
 
 /// Which users to list.

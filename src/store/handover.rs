@@ -15,12 +15,13 @@ use super::OpenError;
 use crate::domain::clock::UnixSeconds;
 use crate::domain::conflict::{Conflict, Resolution};
 use crate::domain::identifier::{Candidates, NormalizedIdentifier};
+use crate::domain::import::Imported;
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::backup::{BackupName, BackupStart, BackupView};
 use crate::service::ports::{
-    ConflictQuery, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved, StoreError, StoreHealth,
-    Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
+    ConflictQuery, ImportBatch, ImportKey, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved,
+    SavedCheckpoint, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
 
 /// The store, wherever it is.
@@ -174,6 +175,14 @@ impl UserStore for HandoverStore {
 
     fn resolve(&self, number: u64, resolution: Resolution) -> BoxFuture<'_, Result<Resolved, StoreError>> {
         Box::pin(self.ask(move |store| async move { store.resolve(number, resolution).await }))
+    }
+
+    fn import(&self, batch: ImportBatch) -> BoxFuture<'_, Result<Vec<Imported>, StoreError>> {
+        Box::pin(self.ask(|store| async move { store.import(batch).await }))
+    }
+
+    fn import_checkpoint(&self, key: ImportKey) -> BoxFuture<'_, Result<Option<SavedCheckpoint>, StoreError>> {
+        Box::pin(self.ask(move |store| async move { store.import_checkpoint(key).await }))
     }
 
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {

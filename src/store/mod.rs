@@ -31,6 +31,16 @@ pub fn open(
     Ok(Arc::new(redb::RedbStore::open(settings, metrics, clock)?))
 }
 
+/// Opens a view of the configured store, or of an empty one if there is none: what is written is seen in the view alone, and gone with
+/// it. The file is locked meanwhile, and left as it is.
+pub fn open_scratch(
+    settings: &StoreSettings,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn UserStore>, OpenError> {
+    Ok(Arc::new(redb::RedbStore::open_scratch(settings, metrics, clock)?))
+}
+
 /// Why the store cannot be opened, and what to do about it. Each is a refusal to start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

@@ -123,6 +123,53 @@ fn the_schema_is_json() {
     assert!(schema["properties"]["upstream"].is_object(), "{schema}");
 }
 
+// ---------------------------------------------------------------------------------------------------------------- hash
+
+#[test]
+fn a_known_password_is_tried_against_a_stored_hash_and_neither_is_shown() {
+    let folder = TempDir::new().expect("a folder");
+    let hash = "sha1$fe76b$02d5916550edf7fc8c886f044887f4b1abf9b013";
+    let tried = |arguments: &[&str], input: &str| finish(authferry(folder.path(), arguments), input);
+    let right = tried(&["hash", "test", "--password-stdin"], &format!("{hash}\nhashcat\n"));
+    assert_ends(&right, 0, &["django-digest", "the password matches"]);
+    let wrong = tried(&["hash", "test", hash, "--password-stdin"], "hashcats\n");
+    assert_ends(&wrong, 1, &["error: the password does not match"]);
+    let unread = tried(&["hash", "test", "02d5916550edf7fc8c886f044887f4b1", "--password-stdin"], "hashcat\n");
+    assert_ends(&unread, 65, &["md5 or NTLM", "--hash-template"]);
+    for finished in [&right, &wrong, &unread] {
+        let all = format!("{}{}", finished.stdout, finished.stderr);
+        assert!(!all.contains("02d59165") && !all.contains("hashcat"), "{finished:?}");
+    }
+    let formats = tried(&["hash", "formats"], "");
+    let names = ["aspnet", "werkzeug-scrypt", "phpass"];
+    assert!(formats.code == Some(0) && names.iter().all(|name| formats.stdout.contains(name)), "{formats:?}");
+}
+
+#[test]
+fn a_prehashed_hash_is_tried_with_the_key_of_the_configuration() {
+    // Flask-Security's own, of the fixture.
+    let rows: Vec<Value> = serde_json::from_str(include_str!("fixtures/passwords.json")).expect("rows");
+    let row = rows.iter().find(|row| row["format"] == "prehash").expect("a row");
+    let (hash, password) = (row["hash"].as_str().expect("text"), row["password"].as_str().expect("text"));
+    let configured = |key: &str| {
+        let key = format!("[password.prehash]\nflask = {{ value = \"{key}\" }}\n");
+        folder_with(&format!("{}{key}", forwarding(NOBODY, ANY, ANY)))
+    };
+    let tried = |folder: &TempDir| {
+        finish(authferry(folder.path(), &["hash", "test", "--password-stdin"]), &format!("{hash}\n{password}\n"))
+    };
+    let folder = configured("146585145368132386173505678016728509634");
+    let finished = tried(&folder);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(tried(&configured("another")).code, Some(1));
+    let without = folder_with(&forwarding(NOBODY, ANY, ANY));
+    let finished = tried(&without);
+    assert!(finished.code == Some(65) && finished.stderr.contains("secret key that is not configured"), "{finished:?}");
+    let bad = "[password.prehash]\n\"Not A Name\" = { value = \"x\" }\n";
+    let folder = folder_with(&format!("{}{bad}", forwarding(NOBODY, ANY, ANY)));
+    assert_ends(&run(folder.path(), &["check"]), 78, &["password.prehash", "cannot name a key"]);
+}
+
 // ----------------------------------------------------------------------------------------------------------------- run
 
 #[test]

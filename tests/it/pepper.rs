@@ -50,6 +50,7 @@ fn pool(peppers: Peppers) -> HashPool {
         queue: NonZeroUsize::new(64).expect("not zero"),
         queue_deadline: Duration::from_secs(60),
         normalization: PasswordNormalization::None,
+        prehash_keys: Default::default(),
         peppers,
     };
     HashPool::start(settings, Arc::new(Metrics::new()), Arc::new(SystemClock)).expect("a pool")

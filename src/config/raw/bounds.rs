@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::RawPepper;
+use super::{RawPepper, RawSecret, Table};
 use crate::domain::password::PasswordNormalization;
 use crate::limits::CountedAttempts;
 
@@ -28,6 +28,10 @@ pub(in crate::config) struct RawPassword {
     /// A secret key in every hash, so that a stolen file alone verifies nothing.
     #[serde(skip_serializing)]
     pub(in crate::config) pepper: Option<RawPepper>,
+    /// Keys, by name, of imported hashes that begin with `$prehash$NAME`: made of an HMAC of the password, as Flask-Security does with its
+    /// `SECURITY_PASSWORD_SALT`.
+    #[serde(skip_serializing)]
+    pub(in crate::config) prehash: Table<RawSecret>,
 }
 
 impl Default for RawPassword {
@@ -40,6 +44,7 @@ impl Default for RawPassword {
             min_length: 8,
             normalize: PasswordNormalization::None,
             pepper: None,
+            prehash: Table::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
-//! `[store] encryption` and `[password] pepper`: named keys. What is read here is shown nowhere, not even how long it was.
+//! `[store] encryption`, `[password] pepper` and `[password] prehash`: named keys. What is read here is shown nowhere, not even how long it was.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -11,6 +12,7 @@ use crate::config::document::join;
 use crate::config::raw::{RawEncryption, RawPepper, RawSecret, Table};
 use crate::keys::{KEY_BYTES, KeyId, NamedKey};
 use crate::password::Peppers;
+use crate::password::formats::PrehashKeys;
 use crate::store::SealingKeys;
 
 /// The word for no key: it can name none.
@@ -39,6 +41,21 @@ pub(super) fn peppers(raw: Option<RawPepper>, resolver: &mut Resolver<'_>) -> Pe
         resolver.problem("password.pepper", error.to_string(), "");
         Peppers::default()
     })
+}
+
+/// The keys of other software are texts of any length, and may be what they like.
+pub(super) fn prehash(raw: Table<RawSecret>, resolver: &mut Resolver<'_>) -> PrehashKeys {
+    let mut keys = BTreeMap::new();
+    for (name, raw) in raw.0 {
+        let at = join("password.prehash", &name);
+        if !PrehashKeys::is_name(&name) {
+            resolver.problem(&at, "this cannot name a key", "1 to 32 lower-case letters, digits, `-` or `_`");
+        }
+        if let Some(key) = secret::bytes(&at, raw, resolver) {
+            keys.insert(name, key);
+        }
+    }
+    PrehashKeys::new(keys)
 }
 
 fn named_keys(table: &str, raw: Table<RawSecret>, resolver: &mut Resolver<'_>) -> Vec<NamedKey> {

@@ -137,6 +137,7 @@ pub(super) fn password(raw: RawPassword, resolver: &mut Resolver<'_>) -> (Passwo
         queue_deadline: resolver.duration("password.queue_deadline", &raw.queue_deadline),
         normalization: raw.normalize,
         peppers: keys::peppers(raw.pepper, resolver),
+        prehash_keys: keys::prehash(raw.prehash, resolver),
     };
     (settings, PasswordPolicy { min_length: non_zero(raw.min_length).get() })
 }

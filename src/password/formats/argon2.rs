@@ -1,11 +1,42 @@
-//! Argon2i, Argon2d and Argon2id as PHC strings: our own hashes, and those of everyone who writes the same.
+//! Argon2i, Argon2d and Argon2id as PHC strings: our own hashes, and those of everyone who writes the same; also behind the prefixes that
+//! Django and MediaWiki put before theirs.
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{ARGON2D_IDENT, ARGON2I_IDENT, ARGON2ID_IDENT, Algorithm, Argon2, Params, Version};
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::{Arena, Bounds, NoAnswer, Readable, Unusable};
+use super::text::{self, UNPADDED};
+use super::{
+    About, Arena, Bounds, Format, NoAnswer, Scheme, Stored, Strength, Terms, Unusable, Wraps, is_equal, read_inner,
+    within,
+};
+
+pub(super) const ARGON2: Format = Format {
+    about: About {
+        name: "argon2",
+        made_by: "everyone: argon2-cffi, libsodium, PHP, Keycloak, SuperTokens",
+        shape: "$argon2id$v=19$m=65536,t=3,p=4$SALT$HASH; argon2i, argon2d too",
+        bounded_by: "memory_kib, work_kib, lanes",
+        wraps: Wraps::Never,
+    },
+    claims,
+    read,
+};
+
+pub(super) const PREFIXED: Format = Format {
+    about: About {
+        name: "prefixed-argon2",
+        made_by: "Django, MediaWiki",
+        shape: "argon2$argon2id$v=19$…, :argon2:$argon2id$v=19$…",
+        bounded_by: "memory_kib, work_kib, lanes",
+        wraps: Wraps::Never,
+    },
+    claims: |encoded| encoded.starts_with("argon2$") || encoded.starts_with(":argon2:"),
+    read: |encoded, terms| {
+        let within = encoded.strip_prefix(":argon2:").or_else(|| encoded.strip_prefix("argon2"));
+        read_inner(within.unwrap_or_default(), terms, &[&ARGON2])
+    },
+};
 
 /// A PHC string of Argon2, read; nothing is said about its parameters yet.
 pub(in crate::password) struct Parsed {
@@ -16,20 +47,27 @@ pub(in crate::password) struct Parsed {
     pub(in crate::password) tag: Zeroizing<Vec<u8>>,
 }
 
-pub(super) fn claims(encoded: &str) -> bool {
+fn claims(encoded: &str) -> bool {
     ["$argon2i$", "$argon2d$", "$argon2id$"].iter().any(|prefix| encoded.starts_with(prefix))
 }
 
-pub(super) fn read(encoded: &str, bounds: &Bounds) -> Result<Box<dyn Readable>, Unusable> {
-    let parsed = Parsed::new(encoded)?;
-    if !parsed.params.keyid().is_empty() {
-        return Err(Unusable::Keyed);
-    }
-    parsed.within(bounds)?;
-    Ok(Box::new(parsed))
+fn read(encoded: &str, terms: &Terms) -> Result<Stored, Unusable> {
+    let parsed = Parsed::without_key(encoded, terms)?;
+    let tag = parsed.tag.to_vec();
+    Ok(Stored::new(parsed, tag))
 }
 
 impl Parsed {
+    /// One that may be computed, and without a secret.
+    pub(super) fn without_key(encoded: &str, terms: &Terms) -> Result<Self, Unusable> {
+        let parsed = Self::new(encoded)?;
+        if !parsed.params.keyid().is_empty() {
+            return Err(Unusable::Keyed);
+        }
+        parsed.within(&terms.bounds)?;
+        Ok(parsed)
+    }
+
     pub(in crate::password) fn new(encoded: &str) -> Result<Self, Unusable> {
         let phc = PasswordHash::new(encoded).map_err(|_| Unusable::Malformed)?;
         let algorithm = match phc.algorithm {
@@ -48,22 +86,13 @@ impl Parsed {
         let (salt, tag) = (salt.to_vec(), Zeroizing::new(tag.as_bytes().to_vec()));
         Ok(Self { algorithm, version, params, salt, tag })
     }
-}
 
-impl Readable for Parsed {
-    fn matches(&self, password: &[u8], arena: &mut Arena) -> Result<bool, NoAnswer> {
-        self.matches_with(&[], password, arena)
-    }
-}
-
-impl Parsed {
     /// Refuses parameters over the bounds (R53).
     pub(in crate::password) fn within(&self, bounds: &Bounds) -> Result<(), Unusable> {
         let (memory, passes) = (self.params.m_cost(), self.params.t_cost());
-        let within = memory <= bounds.memory_kib
-            && u64::from(memory) * u64::from(passes) <= bounds.work_kib
-            && self.params.p_cost() <= bounds.lanes;
-        if within { Ok(()) } else { Err(Unusable::OverBounds) }
+        within(memory, bounds.memory_kib)?;
+        within(u64::from(memory) * u64::from(passes), bounds.work_kib)?;
+        within(self.params.p_cost(), bounds.lanes)
     }
 
     /// Whether it is the hash of this password under a secret key; an empty one is none.
@@ -73,6 +102,10 @@ impl Parsed {
         password: &[u8],
         arena: &mut Arena,
     ) -> Result<bool, NoAnswer> {
+        Ok(is_equal(&self.computed(secret, password, arena)?, &self.tag))
+    }
+
+    fn computed(&self, secret: &[u8], password: &[u8], arena: &mut Arena) -> Result<Zeroizing<Vec<u8>>, NoAnswer> {
         let mut computed = Zeroizing::new(vec![0; self.tag.len()]);
         let argon2 = Argon2::new_with_secret(secret, self.algorithm, self.version, self.params.clone());
         let argon2 = argon2.map_err(|_| Unusable::Malformed)?;
@@ -81,7 +114,38 @@ impl Parsed {
                 argon2.hash_password_into_with_memory(password, &self.salt, &mut computed, blocks)
             })?
             .map_err(|_| Unusable::Malformed)?;
-        Ok(computed.ct_eq(&self.tag).into())
+        Ok(computed)
+    }
+}
+
+impl Scheme for Parsed {
+    fn digest(&self, password: &[u8], arena: &mut Arena) -> Result<Zeroizing<Vec<u8>>, NoAnswer> {
+        self.computed(&[], password, arena)
+    }
+
+    fn encode(&self, digest: &[u8]) -> Zeroizing<String> {
+        let (params, version) = (&self.params, u32::from(self.version));
+        let base64 = |bytes: &[u8]| text::to_base64(bytes, &UNPADDED);
+        let data = match params.data() {
+            [] => String::new(),
+            data => format!(",data={}", *base64(data)),
+        };
+        let costs = format!("m={},t={},p={}{data}", params.m_cost(), params.t_cost(), params.p_cost());
+        Zeroizing::new(format!("${}$v={version}${costs}${}${}", self.algorithm, *base64(&self.salt), *base64(digest)))
+    }
+
+    fn parameters(&self) -> String {
+        let (params, version) = (&self.params, u32::from(self.version));
+        let (memory, passes, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
+        let (salt, tag) = (self.salt.len(), self.tag.len());
+        let name = self.algorithm;
+        format!(
+            "{name} version {version}, {memory} KiB, {passes} passes, {lanes} lanes, a salt of {salt} bytes, {tag} bytes"
+        )
+    }
+
+    fn strength(&self) -> Strength {
+        Strength::Hard
     }
 }
 
@@ -100,8 +164,7 @@ pub(super) mod tests {
     const ARGON2I_V19: &str = "$argon2i$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA";
 
     fn matches(encoded: &str, password: &str) -> Result<bool, NoAnswer> {
-        let mut arena = Arena::new(0, Allowance::new());
-        super::super::verify(encoded, password.as_bytes(), &Bounds::default(), &mut arena)
+        super::super::tests::matches(encoded, password.as_bytes())
     }
 
     #[test]

@@ -30,6 +30,7 @@ fn settings(workers: usize, queue: usize) -> PasswordSettings {
         queue_deadline: Duration::from_secs(2),
         normalization: PasswordNormalization::None,
         peppers: Peppers::default(),
+        prehash_keys: Default::default(),
     }
 }
 

@@ -41,7 +41,8 @@ pub(super) fn hurried<T>(work: impl FnOnce() -> T) -> std::result::Result<T, Wai
     HURRIED.set(true);
     let _reset = Reset;
     // Whatever else may have ended it, those with time meet it too, and know what to do.
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panic.downcast::<Waits>().map_or(Waits::ForTheDisk, |waits| *waits))
+    catch_unwind(AssertUnwindSafe(work))
+        .map_err(|panic| panic.downcast::<Waits>().map_or(Waits::ForTheDisk, |waits| *waits))
 }
 
 /// What can be read as far as it is in memory.

@@ -4,6 +4,7 @@
 //! file      making and finding the file            medium, overlay  opening the database on it
 //! writer    group commit, recovery                 operation        a write and its answer
 //! writes    what each write does                   readers, reads   what each read does; hurry: without waiting
+//! import    rows in bulk
 //! schema    tables and counts                      record, conflicts, activity, keys, renew, fault
 //! people    what an operator does beyond a login
 //! checked   every block verified as it is read     upgrade          a file of the first layout
@@ -21,6 +22,7 @@ mod copy;
 mod fault;
 mod file;
 mod hurry;
+mod import;
 mod inspect;
 mod keys;
 mod medium;
@@ -33,6 +35,7 @@ mod reads;
 mod record;
 mod renew;
 mod schema;
+mod scratch;
 mod slot;
 mod upgrade;
 mod writer;
@@ -98,6 +101,7 @@ use self::operation::{Operation, Reply};
 use self::readers::Readers;
 use self::record::Codec;
 use self::schema::Ledger;
+use self::scratch::Scratch;
 use self::slot::Slot;
 use self::writer::Writer;
 use self::writes::Workshop;
@@ -105,12 +109,13 @@ use super::{OpenError, StoreSettings};
 use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::conflict::{Conflict, Resolution};
 use crate::domain::identifier::{Candidates, NormalizedIdentifier};
+use crate::domain::import::Imported;
 use crate::domain::mode::Mode;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::backup::{BackupName, BackupStart, BackupView};
 use crate::service::ports::{
-    ConflictQuery, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved, StoreError, StoreHealth,
-    Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
+    ConflictQuery, ImportBatch, ImportKey, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved,
+    SavedCheckpoint, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
 };
 use crate::telemetry::Metrics;
 
@@ -154,6 +159,27 @@ impl RedbStore {
         })?;
         store.backups = Some(Backups::new(place, Arc::clone(&store.slot), metrics, clock));
         Ok(store)
+    }
+
+    /// Opens a view of the file of the settings, or of a new store if there is none; see [`super::open_scratch`].
+    pub fn open_scratch(
+        settings: &StoreSettings,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OpenError> {
+        let path = &settings.path;
+        let failed =
+            |cause: std::io::Error| OpenError::Io { path: path.clone(), action: "viewed", cause: cause.into() };
+        let scratch = Scratch::of(path).map_err(failed)?;
+        let opener =
+            Opener { medium: scratch.clone(), cache_bytes: settings.cache_bytes, metrics: Arc::clone(&metrics) };
+        if !scratch.shows_a_file() {
+            opener.create().map_err(|unopened| file::at(path, "viewed", unopened))?;
+        }
+        let (database, ledger) = opener.open(Check::Header).map_err(|unopened| file::at(path, "viewed", unopened))?;
+        keys::admit(&database, &settings.keys).map_err(|refused| file::not_admitted(path, refused))?;
+        let codec = Codec::new(settings.keys.sealing.clone());
+        Self::start(opener, database, ledger, codec, metrics, clock).map_err(failed)
     }
 
     /// Makes a store on an empty medium other than a file.
@@ -288,6 +314,14 @@ impl UserStore for RedbStore {
 
     fn update(&self, id: UserId, based_on: Version, change: UserChange) -> BoxFuture<'_, Result<Updated, StoreError>> {
         Box::pin(self.write(move |reply| Operation::Update(id, based_on, change, reply)))
+    }
+
+    fn import(&self, batch: ImportBatch) -> BoxFuture<'_, Result<Vec<Imported>, StoreError>> {
+        Box::pin(self.write(move |reply| Operation::Import(Box::new(batch), reply)))
+    }
+
+    fn import_checkpoint(&self, key: ImportKey) -> BoxFuture<'_, Result<Option<SavedCheckpoint>, StoreError>> {
+        Box::pin(self.read(move |snapshot| import::checkpoint(snapshot, key)))
     }
 
     fn holders<'a>(

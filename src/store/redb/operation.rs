@@ -13,10 +13,13 @@ use super::renew::Renewed;
 use super::slot::Generation;
 use super::writes::{Batch, SaveWritten, Taken, UpdateWritten};
 use crate::domain::conflict::Resolution;
+use crate::domain::import::Imported;
 use crate::domain::mode::Mode;
 use crate::domain::proof::Migrated;
 use crate::domain::user::{UserId, Version};
-use crate::service::ports::{Inserted, NewUser, ProvenUser, Resolved, Saved, StoreError, Updated, UserChange};
+use crate::service::ports::{
+    ImportBatch, Inserted, NewUser, ProvenUser, Resolved, Saved, StoreError, Updated, UserChange,
+};
 
 /// Where an answer goes. Nobody may be there any more: the write goes on regardless (R91).
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -27,6 +30,7 @@ pub(super) enum Operation {
     InsertNew(Box<NewUser>, Reply<Inserted>),
     Update(UserId, Version, UserChange, Reply<Updated>),
     Resolve(u64, Resolution, Reply<Resolved>),
+    Import(Box<ImportBatch>, Reply<Vec<Imported>>),
     SetMode(Mode, Reply<()>),
     /// Writes records anew, some of those after this one.
     Renew(Option<UserId>, Reply<Renewed>),
@@ -134,6 +138,10 @@ impl Operation {
                     ResolveWritten::Refused(why) => Resolved::Refused(why),
                 })
             }
+            Self::Import(rows, reply) => {
+                let written = batch.import(*rows);
+                finish(batch, reply, written, |results, _on_disk| results)
+            }
             Self::SetMode(mode, reply) => {
                 let written = batch.keep_mode(mode);
                 finish(batch, reply, written, |(), _on_disk| ())
@@ -166,6 +174,7 @@ impl Operation {
             Self::InsertNew(_, reply) => drop(reply.send(Err(error()))),
             Self::Update(_, _, _, reply) => drop(reply.send(Err(error()))),
             Self::Resolve(_, _, reply) => drop(reply.send(Err(error()))),
+            Self::Import(_, reply) => drop(reply.send(Err(error()))),
             Self::Renew(_, reply) => drop(reply.send(Err(error()))),
             Self::SetMode(_, reply) | Self::Probe(reply) => drop(reply.send(Err(error()))),
             Self::WriteLogins(logins, _) => logins.postpone(),

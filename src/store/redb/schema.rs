@@ -7,6 +7,7 @@
 //! | `logins` | here, kept by [`super::activity`] | user to when he last logged in |
 //! | `keys` | here, kept by [`super::keys`] | use and id of a key to its check value |
 //! | `conflicts`, `conflict_pairs` | here, kept by [`super::conflicts`] | what an operator has to look at |
+//! | `imports` | [`super::import`] | an import to how far it came |
 //!
 //! A file that needs a table of its own defines it, adds its row here, and has [`Tables::of`] open it, so that every store has
 //! every table from the first commit of a new schema on.
@@ -17,6 +18,7 @@ use ::redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefiniti
 use uuid::Uuid;
 
 use super::fault::Fault;
+use super::import::IMPORTS;
 use super::record::{BadRecord, Codec};
 use crate::domain::credential::Credential;
 use crate::domain::mode::Mode;
@@ -104,6 +106,7 @@ pub(super) struct Snapshot {
     pub(super) legacy_ids: ReadOnlyTable<&'static str, &'static IdBytes>,
     pub(super) logins: ReadOnlyTable<&'static IdBytes, u64>,
     pub(super) conflicts: ReadOnlyTable<u64, &'static [u8]>,
+    pub(super) imports: ReadOnlyTable<&'static [u8], &'static [u8]>,
     pub(super) meta: ReadOnlyTable<&'static str, u64>,
 }
 
@@ -140,6 +143,7 @@ impl View for Snapshot {
             legacy_ids: transaction.open_table(LEGACY_IDS)?,
             logins: transaction.open_table(LOGINS)?,
             conflicts: transaction.open_table(CONFLICTS)?,
+            imports: transaction.open_table(IMPORTS)?,
             meta: transaction.open_table(META)?,
         })
     }
@@ -154,6 +158,7 @@ pub(super) struct Tables<'txn> {
     pub(super) keys: Table<'txn, &'static str, &'static [u8]>,
     pub(super) conflicts: Table<'txn, u64, &'static [u8]>,
     pub(super) conflict_pairs: Table<'txn, &'static [u8], u64>,
+    pub(super) imports: Table<'txn, &'static [u8], &'static [u8]>,
     pub(super) meta: Table<'txn, &'static str, u64>,
 }
 
@@ -167,6 +172,7 @@ impl<'txn> Tables<'txn> {
             keys: transaction.open_table(KEYS)?,
             conflicts: transaction.open_table(CONFLICTS)?,
             conflict_pairs: transaction.open_table(CONFLICT_PAIRS)?,
+            imports: transaction.open_table(IMPORTS)?,
             meta: transaction.open_table(META)?,
         })
     }

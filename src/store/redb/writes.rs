@@ -62,7 +62,7 @@ pub(super) struct Workshop {
 pub(super) struct Batch<'txn> {
     pub(super) tables: Tables<'txn>,
     pub(super) ledger: Ledger,
-    workshop: &'txn Workshop,
+    pub(super) workshop: &'txn Workshop,
     changed: bool,
     operation_wrote: bool,
 }

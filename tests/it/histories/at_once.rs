@@ -35,9 +35,15 @@ enum Deed {
     SawNobody,
     Saw(Version, Held),
     /// Wrote this, having seen that version.
-    Wrote { based_on: Option<Version>, became: Version, held: Held },
+    Wrote {
+        based_on: Option<Version>,
+        became: Version,
+        held: Held,
+    },
     /// Was told that the record is not the one of that version any more.
-    Late { based_on: Version },
+    Late {
+        based_on: Version,
+    },
     /// Was told that there is such a user.
     Exists,
     /// Was told that he is deleted.
@@ -78,7 +84,8 @@ async fn r85_what_many_do_to_one_user_at_once_happens_in_one_order() {
             let dice = Dice(round << 8 | task as u64);
             tokio::spawn(meddle(Arc::clone(&store), Arc::clone(&moments), dice, task, round))
         });
-        let events: Vec<Event> = join_all(tasks).await.into_iter().flat_map(|events| events.expect("no panic")).collect();
+        let events: Vec<Event> =
+            join_all(tasks).await.into_iter().flat_map(|events| events.expect("no panic")).collect();
         assert_one_order(&events);
         written += events.iter().filter(|event| matches!(event.deed, Deed::Wrote { .. })).count();
         late += events.iter().filter(|event| matches!(event.deed, Deed::Late { .. })).count();
@@ -203,7 +210,9 @@ fn assert_one_order(events: &[Event]) {
                 assert!(!buried, "{event:?} brought a deleted user back");
             }
             Deed::Late { based_on } => {
-                let newer = writes.range(based_on..).find(|(version, (write, _))| **version > *based_on && write.from < event.to);
+                let newer = writes
+                    .range(based_on..)
+                    .find(|(version, (write, _))| **version > *based_on && write.from < event.to);
                 assert!(newer.is_some(), "{event:?} was refused for nothing");
             }
             Deed::Exists => {

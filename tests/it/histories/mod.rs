@@ -17,8 +17,8 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use authferry::domain::clock::{Clock, SystemClock, UnixSeconds};
-use authferry::domain::proof::{Migrated, ToldBy};
 use authferry::domain::proof::{LegacyAccepted, LegacyIdentity};
+use authferry::domain::proof::{Migrated, ToldBy};
 use authferry::domain::user::{Origin, UserId};
 use authferry::service::ports::{
     ConflictQuery, Found, Inserted, LegacySide, NewUser, ProvenUser, Resolved, Saved, Updated, UserChange, UserQuery,
@@ -109,8 +109,15 @@ impl World {
         let disk = Disk::default();
         RedbStore::create_on(disk.clone(), CACHE).expect("a new store");
         let calendar = Arc::new(Calendar(Mutex::new(NOW)));
-        let mut world =
-            Self { calendar, disk, store: None, model: Model::default(), start: Vec::new(), states: Vec::new(), serial: 0 };
+        let mut world = Self {
+            calendar,
+            disk,
+            store: None,
+            model: Model::default(),
+            start: Vec::new(),
+            states: Vec::new(),
+            serial: 0,
+        };
         // All of it is synced, so this is what is there.
         world.start_anew(world.disk.after_power_cut(&mut Dice(0)));
         world

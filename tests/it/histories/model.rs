@@ -404,11 +404,7 @@ impl Model {
     }
 
     /// Who has one of these names, or bears this id as his own, each once.
-    fn holders<'a>(
-        &self,
-        names: impl Iterator<Item = &'a NormalizedIdentifier>,
-        id: Option<&LegacyId>,
-    ) -> Vec<UserId> {
+    fn holders<'a>(&self, names: impl Iterator<Item = &'a NormalizedIdentifier>, id: Option<&LegacyId>) -> Vec<UserId> {
         let by_name = names.filter_map(|name| self.names.get(name.as_key()).copied());
         // Who has no id of legacy's bears ours in his tokens; nobody else may come by it.
         let bearer = id.and_then(|id| self.users.values().find(|user| user.id.to_string() == id.as_key()));
@@ -434,15 +430,15 @@ impl Model {
             None => {
                 self.last_conflict += 1;
                 self.conflicts.push(Conflict {
-                number: self.last_conflict,
-                decided: None,
-                with,
-                legacy_id: asked.id.as_key().into(),
-                names,
-                first_at: asked.at,
-                last_at: asked.at,
-                times: 1,
-            });
+                    number: self.last_conflict,
+                    decided: None,
+                    with,
+                    legacy_id: asked.id.as_key().into(),
+                    names,
+                    first_at: asked.at,
+                    last_at: asked.at,
+                    times: 1,
+                });
             }
         }
     }

@@ -273,9 +273,8 @@ impl Ask {
     /// What this comes to with these users. Every write has a password and a profile of its own, told by `serial`.
     pub(super) fn meant(&self, model: &Model, serial: usize, at: UnixSeconds) -> Asked {
         let users: Vec<UserId> = model.users.keys().copied().collect();
-        let all = |names: &[Name]| -> Vec<Identifier> {
-            names.iter().flat_map(|name| name.identifiers(serial)).collect()
-        };
+        let all =
+            |names: &[Name]| -> Vec<Identifier> { names.iter().flat_map(|name| name.identifiers(serial)).collect() };
         let keys = |names: &[Identifier]| -> Vec<NormalizedIdentifier> {
             names.iter().map(|name| name.normalized.clone()).collect()
         };
@@ -326,12 +325,10 @@ impl Ask {
                         Some(alias) => Change::AddAlias(alias, keys(&all(free.as_slice()))),
                         None => Change::Vouched,
                     },
-                    What::RemoveOwn(own, then) => {
-                        match user.and_then(|user| nth(&keys(&user.names), *own)) {
-                            Some(name) => Change::RemoveAlias(name, *then),
-                            None => Change::Vouched,
-                        }
-                    }
+                    What::RemoveOwn(own, then) => match user.and_then(|user| nth(&keys(&user.names), *own)) {
+                        Some(name) => Change::RemoveAlias(name, *then),
+                        None => Change::Vouched,
+                    },
                     What::RemoveAlias(name, then) => match one(*name) {
                         Some(alias) => Change::RemoveAlias(alias.normalized, *then),
                         None => Change::Vouched,

@@ -7,16 +7,19 @@ use std::sync::Mutex;
 use authferry::domain::clock::UnixSeconds;
 use authferry::domain::conflict::{Conflict, Decided, Decision, Resolution};
 use authferry::domain::credential::{AbsentBecause, Credential};
+use authferry::domain::identifier::{Candidates, Identifier, IdentifierKind, NORMALIZATION_VERSION};
 use authferry::domain::identifier::{
     Candidates, Identifier, IdentifierKind, NORMALIZATION_VERSION, NormalizedIdentifier,
 };
+use authferry::domain::import::{self, Bearers, ImportDecision, Imported, Incoming, OnConflict, Skip};
 use authferry::domain::login::{Holder, SaveDecision, decide_save};
 use authferry::domain::mode::Mode;
 use authferry::domain::proof::Migrated;
 use authferry::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
 use authferry::service::ports::{
-    AfterRemoval, ConflictQuery, Found, Inserted, Lookup, NameHolder, NewUser, NotChanged, ProvenUser, Resolved, Saved,
-    StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage, UserQuery, UserStore,
+    AfterRemoval, ConflictQuery, Found, ImportBatch, ImportKey, Inserted, Lookup, NameHolder, NewUser, NotChanged,
+    ProvenUser, Resolved, Saved, SavedCheckpoint, StoreError, StoreHealth, Updated, UserChange, UserCounts, UserPage,
+    UserQuery, UserStore,
 };
 use authferry::store::redb::MAX_ALIASES;
 use futures_util::FutureExt;
@@ -36,6 +39,7 @@ struct State {
     conflicts: BTreeMap<u64, Conflict>,
     last_conflict: u64,
     logins: BTreeMap<UserId, UnixSeconds>,
+    imports: BTreeMap<[u8; 32], SavedCheckpoint>,
     revision: u64,
     mode: Option<Mode>,
     health: StoreHealth,
@@ -51,6 +55,7 @@ impl Default for State {
             conflicts: BTreeMap::new(),
             last_conflict: 0,
             logins: BTreeMap::new(),
+            imports: BTreeMap::new(),
             revision: 0,
             mode: None,
             health: StoreHealth::Ready,
@@ -362,6 +367,58 @@ impl State {
         Resolved::Done { given_to: claimant }
     }
 
+    fn import(&mut self, batch: ImportBatch) -> Vec<Imported> {
+        let ImportBatch { rows, on_conflict, checkpoint, at } = batch;
+        let results: Vec<Imported> = rows.into_iter().map(|row| self.import_row(row, on_conflict, at)).collect();
+        if let Some(checkpoint) = checkpoint {
+            let saved = SavedCheckpoint { state: checkpoint.state, results: results.clone(), at };
+            self.imports.insert(checkpoint.key.0, saved);
+        }
+        results
+    }
+
+    fn import_row(&mut self, row: Incoming, on_conflict: OnConflict, at: UnixSeconds) -> Imported {
+        let known = |id: Option<&UserId>| id.and_then(|id| self.users.get(id));
+        let legacy = row.legacy_id.as_ref().map(|id| id.as_key().to_owned());
+        let as_ours = legacy.as_deref().and_then(import::own_id);
+        let names = row.identifiers.iter().filter_map(|alias| {
+            let holder = known(self.taken.get(alias.normalized.as_key()))?;
+            Some((alias.normalized.kind(), holder))
+        });
+        let bearers = Bearers {
+            of_legacy_id: known(legacy.as_ref().and_then(|id| self.by_legacy_id.get(id))),
+            of_id: known(row.id.as_ref()),
+            of_legacy_id_as_ours: known(as_ours.as_ref()).filter(|user| user.legacy_id.is_none()),
+            of_id_as_legacys: row
+                .id
+                .filter(|_| legacy.is_none())
+                .and_then(|id| self.by_legacy_id.get(&id.to_string()).copied()),
+            of_names: names.collect(),
+        };
+        let next = match import::decide(&row, &bearers, on_conflict) {
+            ImportDecision::Reject(rejection) => return Imported::Rejected(rejection),
+            ImportDecision::Skip(id, why) => return Imported::Skipped(id, why),
+            ImportDecision::Create => {
+                let id = row.id.unwrap_or_else(|| new_id(Version(self.revision + 1)));
+                row.into_user(id, at)
+            }
+            ImportDecision::Merge(id) => match import::merged(&self.users[&id], row, at) {
+                Err(rejection) => return Imported::Rejected(rejection),
+                Ok(None) => return Imported::Skipped(id, Skip::Unchanged),
+                Ok(Some(next)) => next,
+            },
+            ImportDecision::Replace(id) => match import::replaced(&self.users[&id], row, at) {
+                Err(rejection) => return Imported::Rejected(rejection),
+                Ok(next) => next,
+            },
+        };
+        let id = next.id;
+        let is_new = !self.users.contains_key(&id);
+        let version = self.next_version();
+        self.keep(User { version, ..next });
+        if is_new { Imported::Created(id) } else { Imported::Updated(id) }
+    }
+
     fn find(&self, candidates: &Candidates) -> Lookup {
         let mut found = BTreeSet::new();
         for key in candidates.keys() {
@@ -490,6 +547,14 @@ impl UserStore for MemoryStore {
 
     fn resolve(&self, number: u64, resolution: Resolution) -> BoxFuture<'_, Result<Resolved, StoreError>> {
         async move { self.write(|state| state.resolve(number, resolution)) }.boxed()
+    }
+
+    fn import(&self, batch: ImportBatch) -> BoxFuture<'_, Result<Vec<Imported>, StoreError>> {
+        async move { self.write(|state| state.import(batch)) }.boxed()
+    }
+
+    fn import_checkpoint(&self, key: ImportKey) -> BoxFuture<'_, Result<Option<SavedCheckpoint>, StoreError>> {
+        async move { self.read(|state| state.imports.get(&key.0).cloned()) }.boxed()
     }
 
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {

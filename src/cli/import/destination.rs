@@ -1,0 +1,217 @@
+//! Where rows go: the store itself, when no proxy runs, or the running proxy's admin API. Both take a batch in one durable commit, with
+//! the checkpoint, and answer a result a row.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+
+use super::super::failure::Failure;
+use super::super::operator::{Operator, Unanswered};
+use super::pipeline::ChunkSize;
+use crate::admin::import::{CheckpointView, MAX_BYTES, MAX_ROWS, RowResult, Wanted};
+use crate::domain::clock::{Clock as _, SystemClock};
+use crate::domain::identifier::IdentifierRules;
+use crate::domain::import::{Imported, Incoming, OnConflict};
+use crate::exchange::{Hashes, PortableUser, RowFault, jsonl};
+use crate::service::ports::{
+    Checkpoint, ImportBatch, ImportKey, MAX_IMPORT_ROWS, SavedCheckpoint, StoreError, UserStore,
+};
+
+/// How often a proxy that is too busy is asked again, and how long is waited between.
+const RETRIES: u32 = 30;
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Where rows go.
+pub(super) enum Destination {
+    /// A store that this process has open, or a view of it.
+    Store { store: Arc<dyn UserStore>, rules: IdentifierRules },
+    /// A running proxy, and how it normalizes names.
+    Proxy { operator: Operator, rules: IdentifierRules },
+}
+
+/// A row that is ready to go there.
+pub(super) enum Prepared {
+    /// To a store.
+    Row(Box<Incoming>),
+    /// To a proxy, as a line of ours.
+    Line(Box<[u8]>),
+}
+
+impl Prepared {
+    /// What it takes in a request, in bytes.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Row(_) => 0,
+            Self::Line(line) => line.len(),
+        }
+    }
+}
+
+/// How much goes into one batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Measure {
+    pub(super) rows: usize,
+    /// Of the file.
+    pub(super) bytes: usize,
+    /// Of a request.
+    pub(super) request: usize,
+    /// What it is put together from.
+    pub(super) chunk: ChunkSize,
+}
+
+/// How rows are made ready, on any thread.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Preparing {
+    ForStore(IdentifierRules),
+    ForProxy(IdentifierRules),
+}
+
+impl Preparing {
+    /// Brings a user's names into canonical form, and finds what no store would take.
+    pub(super) fn prepare(self, user: PortableUser) -> Result<Prepared, RowFault> {
+        let incoming = |user, rules| Incoming::new(user, rules).map_err(|bad| fault_of(&bad.to_string()));
+        match self {
+            Self::ForStore(rules) => incoming(user, rules).map(|row| Prepared::Row(Box::new(row))),
+            Self::ForProxy(rules) => {
+                let mut line = Vec::new();
+                jsonl::append(&user, Hashes::Included, &mut line);
+                if line.len() > MAX_BYTES / 2 {
+                    return Err(RowFault::new("record", "it is too large to be sent to the running proxy"));
+                }
+                incoming(user, rules)?;
+                Ok(Prepared::Line(line.into()))
+            }
+        }
+    }
+}
+
+/// `field: problem`, taken apart again.
+fn fault_of(text: &str) -> RowFault {
+    match text.split_once(": ") {
+        Some((field, problem)) => RowFault::new(field.to_owned(), problem.to_owned()),
+        None => RowFault::new("record", text.to_owned()),
+    }
+}
+
+/// Why rows could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotTaken {
+    #[error("the store did not take the rows; run the same command again, and it goes on where it was")]
+    Store(#[source] StoreError),
+    #[error("the running proxy did not take the rows; run the same command again, and it goes on where it was")]
+    Proxy(#[source] Unanswered),
+    #[error("the running proxy answered something that is no result of an import; is it of another version?")]
+    Foreign,
+}
+
+impl Destination {
+    /// How rows are made ready for it.
+    pub(super) fn preparing(&self) -> Preparing {
+        match self {
+            Self::Store { rules, .. } => Preparing::ForStore(*rules),
+            Self::Proxy { rules, .. } => Preparing::ForProxy(*rules),
+        }
+    }
+
+    /// How much it takes at once, at most so many rows.
+    pub(super) fn measure(&self, rows: Option<usize>) -> Measure {
+        match self {
+            Self::Store { .. } => {
+                let rows = rows.unwrap_or(50_000).min(MAX_IMPORT_ROWS);
+                let chunk = ChunkSize { records: rows.clamp(1, 512), bytes: 512 * 1024 };
+                Measure { rows, bytes: 32 * 1024 * 1024, request: usize::MAX, chunk }
+            }
+            Self::Proxy { .. } => {
+                // Room for the first line, whose checkpoint may be as long as it may be.
+                let request = MAX_BYTES - 128 * 1024;
+                let rows = rows.unwrap_or(MAX_ROWS).clamp(1, MAX_ROWS);
+                // Twice this and a line of the largest size still fit into one request.
+                let chunk = ChunkSize { records: rows.min(MAX_ROWS / 2), bytes: 128 * 1024 };
+                Measure { rows, bytes: usize::MAX, request, chunk }
+            }
+        }
+    }
+
+    /// How far an import of this key came.
+    pub(super) async fn checkpoint(&self, key: ImportKey) -> Result<Option<SavedCheckpoint>, Failure> {
+        match self {
+            Self::Store { store, .. } => {
+                store.import_checkpoint(key).await.map_err(|error| Failure::of(NotTaken::Store(error)))
+            }
+            Self::Proxy { operator, .. } => {
+                let terms = operator.import_terms(key).await.map_err(|error| Failure::of(NotTaken::Proxy(error)))?;
+                let Some(saved) = terms.checkpoint else { return Ok(None) };
+                let foreign = || Failure::of(NotTaken::Foreign);
+                Ok(Some(SavedCheckpoint {
+                    state: STANDARD.decode(&saved.state).map_err(|_no_base64| foreign())?,
+                    results: results_of(saved.results).ok_or_else(foreign)?,
+                    at: crate::domain::clock::UnixSeconds(saved.at),
+                }))
+            }
+        }
+    }
+
+    /// Takes a batch, and waits until it is on disk.
+    pub(super) async fn take(
+        &self,
+        rows: Vec<Prepared>,
+        on_conflict: OnConflict,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<Vec<Imported>, NotTaken> {
+        match self {
+            Self::Store { store, .. } => {
+                let rows = rows.into_iter().filter_map(|row| match row {
+                    Prepared::Row(row) => Some(*row),
+                    Prepared::Line(_) => None,
+                });
+                let at = SystemClock.wall();
+                let batch = ImportBatch { rows: rows.collect(), on_conflict, checkpoint, at };
+                store.import(batch).await.map_err(NotTaken::Store)
+            }
+            Self::Proxy { operator, .. } => {
+                let body = request(&rows, on_conflict, checkpoint);
+                let mut tries = 0;
+                let results = loop {
+                    match operator.import(body.clone()).await {
+                        Ok(results) => break results.results,
+                        // It was too busy, and nothing was written.
+                        Err(Unanswered::Refused { status: 503, .. }) if tries < RETRIES => {
+                            tries += 1;
+                            tokio::time::sleep(RETRY_PAUSE).await;
+                        }
+                        Err(error) => return Err(NotTaken::Proxy(error)),
+                    }
+                };
+                let count = results.len();
+                results_of(results).filter(|_| count == rows.len()).ok_or(NotTaken::Foreign)
+            }
+        }
+    }
+}
+
+fn request(rows: &[Prepared], on_conflict: OnConflict, checkpoint: Option<Checkpoint>) -> Bytes {
+    let checkpoint = checkpoint
+        .map(|checkpoint| CheckpointView { key: hex(&checkpoint.key.0), state: STANDARD.encode(&checkpoint.state) });
+    let wanted = Wanted { on_conflict, checkpoint };
+    let mut body = serde_json::json!(wanted).to_string().into_bytes();
+    body.push(b'\n');
+    for row in rows {
+        match row {
+            Prepared::Line(line) => body.extend_from_slice(line),
+            Prepared::Row(_) => {}
+        }
+    }
+    body.into()
+}
+
+fn results_of(results: Vec<RowResult>) -> Option<Vec<Imported>> {
+    results.into_iter().map(RowResult::imported).collect()
+}
+
+/// Two lower-case digits a byte.
+pub(in crate::cli) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,530 @@
+//! `authferry import`: brings users over from a file, those who never log in included.
+//!
+//! ```text
+//! source       the file and what it is           pipeline     records on several threads, in order
+//! destination  the store, or the running proxy   journal      rejects, results, and where to go on
+//! hashes       looked at, dropped, wrapped        verify       known passwords first
+//! ```
+//!
+//! One batch is one durable commit, and the place in the file is part of it: killed at any point and run again, the command goes on
+//! where it was, and each row is taken once.
+
+mod destination;
+mod hashes;
+mod journal;
+mod pipeline;
+mod source;
+mod verify;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::mpsc;
+
+use self::destination::{Destination, Measure, Prepared, Preparing};
+use self::hashes::{HashWorker, Hashes};
+use self::journal::{Counts, Journal, JournalError, Outcome, State};
+use self::pipeline::{Chunk, Mark, ReadThrough, Record};
+pub(super) use self::source::settings;
+use self::source::{Reading, Records, Source, Unreadable};
+use super::failure::{Ended, Failure};
+use super::operator::{Found, Operator, block_on, say_opened, unopened};
+use super::options::Reach;
+use super::progress::Progress;
+use super::terminal::Terminal;
+use super::text;
+use crate::config::Config;
+use crate::domain::clock::{Clock, SystemClock};
+use crate::domain::import::{Imported, OnConflict};
+use crate::domain::password::PasswordNormalization;
+use crate::exchange::{Context, DROP_UNUSABLE_HASHES, Format, Recognised, RowFault};
+use crate::password::formats::Terms;
+use crate::service::ports::{Checkpoint, ImportKey, SavedCheckpoint};
+use crate::store::{self, StoreSettings};
+use crate::telemetry::Metrics;
+
+/// Bring users over from a file
+#[derive(clap::Args)]
+pub(super) struct Import {
+    /// The file; `-` for standard input
+    file: PathBuf,
+    #[command(flatten)]
+    reading: Reading,
+    /// What becomes of rows whose user is here already
+    #[arg(long, value_name = "POLICY", default_value = "skip", value_parser = ["skip", "merge", "replace"])]
+    on_conflict: String,
+    /// Say what would happen, and write nothing to the store
+    #[arg(long)]
+    dry_run: bool,
+    /// Where rejected rows go, to be mended and imported; why each was rejected goes beside it
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
+    /// Where the result of every row goes, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    results: Option<PathBuf>,
+    /// Known logins that must verify first: a line each, the name, a tab, the password
+    #[arg(long, value_name = "FILE", requires = "at_least")]
+    verify_credentials: Option<PathBuf>,
+    /// How many of them must verify
+    #[arg(long, value_name = "N", requires = "verify_credentials")]
+    at_least: Option<usize>,
+    /// Take users whose hash cannot be used without it, rather than reject them: legacy is asked at their first login
+    #[arg(long)]
+    drop_bad_hashes: bool,
+    /// Wrap weak hashes in Argon2id, so that they never rest in the store: `full` costs 16 ms a row, `quick` a tenth
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "full", value_parser = ["full", "quick"])]
+    wrap_weak: Option<String>,
+    /// Rows in one commit [default: 50000; 500 while the proxy runs, and never more then]
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    batch: Option<u32>,
+    /// Begin anew, though an import of this file was interrupted or done
+    #[arg(long)]
+    restart: bool,
+    /// Another store than the configuration's, for a dry run: a backup
+    #[arg(long, value_name = "FILE", requires = "dry_run")]
+    store: Option<PathBuf>,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// Why an import could not go on.
+#[derive(Debug, thiserror::Error)]
+enum Stopped {
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    NotTaken(#[from] destination::NotTaken),
+    #[error(
+        "the file's rows were read up to its trouble and imported; mend it and run the same command with --restart, known users are left alone"
+    )]
+    Broken(#[source] Unreadable),
+    #[error("what the store kept of this import cannot be used; start over with --restart")]
+    BadCheckpoint,
+    #[error("the threads that read the file have stopped")]
+    Reader,
+    #[error("the output cannot be written")]
+    Output(#[from] std::io::Error),
+}
+
+/// What does not end well, but is no failure of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("{count} of the rows {} rejected", if *count == 1 { "was" } else { "were" })]
+struct SomeRejected {
+    count: u64,
+}
+
+/// What the configuration says of passwords.
+#[derive(Default)]
+struct Configured {
+    normalization: PasswordNormalization,
+    /// What hashes are read under.
+    terms: Terms,
+}
+
+impl Configured {
+    fn of(config: &Config) -> Self {
+        let terms = Terms { keys: config.password.prehash_keys.clone(), ..Terms::default() };
+        Self { normalization: config.password.normalization, terms }
+    }
+}
+
+/// Everything that is decided before the first row.
+struct Plan {
+    recognised: Recognised,
+    terms: Terms,
+    context: Arc<Context>,
+    header: Vec<u8>,
+    key: ImportKey,
+    on_conflict: OnConflict,
+    hashes: Hashes,
+}
+
+impl Import {
+    pub(super) fn execute(&self, terminal: &mut Terminal) -> Ended {
+        block_on(self.run(terminal))
+    }
+
+    fn on_conflict(&self) -> OnConflict {
+        match self.on_conflict.as_str() {
+            "merge" => OnConflict::Merge,
+            "replace" => OnConflict::Replace,
+            _ => OnConflict::Skip,
+        }
+    }
+
+    async fn run(&self, terminal: &mut Terminal) -> Ended {
+        let source = Source::open(&self.file).map_err(Failure::stopped)?;
+        let recognised = source.recognise(self.reading.format()).map_err(Failure::stopped)?;
+        say_what_it_is(&source, recognised, self.reading.format(), terminal)?;
+        // What is said wrongly is found before a store is opened, or made.
+        self.plan(&source, recognised, Configured::default())?;
+        let (destination, configured) = self.destination(terminal).await?;
+        let plan = self.plan(&source, recognised, configured)?;
+        if let (Some(known), Some(at_least)) = (&self.verify_credentials, self.at_least) {
+            verify::demand(known, at_least, &self.file, &plan, terminal)?;
+        }
+        let saved = if self.restart || self.dry_run { None } else { destination.checkpoint(plan.key).await? };
+        let (journal, state) = self.journal(&plan, saved.as_ref())?;
+        if let Some(state) = state.as_ref().filter(|state| state.done) {
+            let at = saved.as_ref().map_or_else(String::new, |saved| text::time(time_of(saved.at.0)));
+            terminal.remark(format!("this file was imported already, until {at} UTC; --restart imports it again"))?;
+            return self.summed_up(&state.counts, None, terminal);
+        }
+        let results = saved.map(|saved: SavedCheckpoint| saved.results).unwrap_or_default();
+        Going { import: self, plan: &plan, destination: &destination, journal }
+            .go(source, state, results, terminal)
+            .await
+    }
+
+    /// Where the rows go, and what the configuration says of passwords.
+    async fn destination(&self, terminal: &mut Terminal) -> Result<(Destination, Configured), Failure> {
+        if self.dry_run && self.reach.admin.is_none() {
+            let config = self.reach.config.load()?;
+            return self.scratch(config, terminal);
+        }
+        if self.dry_run {
+            return Err(Failure::Usage(
+                "a dry run looks at a store, not at --admin; give a backup with --store".to_owned(),
+            ));
+        }
+        match Operator::find(&self.reach, terminal).await? {
+            Found::Proxy(operator) => {
+                let configured = match self.reach.admin {
+                    Some(_) => Configured::default(),
+                    None => Configured::of(&self.reach.config.load()?),
+                };
+                let terms = operator.import_terms(ImportKey([0; 32])).await.map_err(Failure::stopped)?;
+                Ok((Destination::Proxy { rules: terms.rules(), operator }, configured))
+            }
+            Found::NoProxy(config) => {
+                let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new()));
+                let store = store::open(&config.store, metrics, clock as Arc<dyn Clock>)
+                    .map_err(|error| Failure::stopped(unopened(error, config.admin.bind)))?;
+                say_opened(&config.store.path, terminal)?;
+                Ok((Destination::Store { store, rules: config.identity }, Configured::of(&config)))
+            }
+        }
+    }
+
+    /// A view of the store, for a dry run.
+    fn scratch(&self, config: Config, terminal: &mut Terminal) -> Result<(Destination, Configured), Failure> {
+        let settings = match &self.store {
+            Some(path) => StoreSettings { path: path.clone(), ..config.store.clone() },
+            None => config.store.clone(),
+        };
+        if self.store.is_some() && !settings.path.exists() {
+            return Err(Failure::Usage(format!("there is no store at {}", settings.path.display())));
+        }
+        let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new()));
+        let store = store::open_scratch(&settings, metrics, clock as Arc<dyn Clock>).map_err(|error| match error {
+            store::OpenError::Locked(path) => Failure::Usage(format!(
+                "the store {} is in use by a running proxy; a dry run needs it for itself: make a backup with `authferry store backup`, \
+                 and name it with --store", path.display()
+            )),
+            other => Failure::stopped(other),
+        })?;
+        let style = terminal.remark_style();
+        terminal
+            .remark(style.faint(format!("dry run on a view of {}: nothing is written", settings.path.display())))?;
+        Ok((Destination::Store { store, rules: config.identity }, Configured::of(&config)))
+    }
+
+    fn plan(&self, source: &Source, recognised: Recognised, configured: Configured) -> Result<Plan, Failure> {
+        let Configured { normalization, terms } = configured;
+        let normalization = self.reading.normalization().unwrap_or(normalization);
+        let header = source.header(recognised).map_err(Failure::stopped)?;
+        let mut context = self.reading.context(recognised, &header, normalization, &source.name())?;
+        if self.drop_bad_hashes {
+            context.settings.add(DROP_UNUSABLE_HASHES);
+        }
+        let on_conflict = self.on_conflict();
+        let more = format!("{} {:?}", self.drop_bad_hashes, self.wrap_weak);
+        let told = self.reading.told(normalization, on_conflict, &more);
+        let framing = format!("{:?}", recognised.framing);
+        let key = source.key(&[recognised.format.name.as_bytes(), framing.as_bytes(), told.as_bytes()]);
+        let hashes =
+            Hashes::new(self.drop_bad_hashes, self.wrap_weak.as_deref(), terms.clone()).map_err(Failure::of)?;
+        Ok(Plan { recognised, terms, context: Arc::new(context), header, key, on_conflict, hashes })
+    }
+
+    /// The files beside the import, and where it stands, if it goes on.
+    fn journal(&self, plan: &Plan, saved: Option<&SavedCheckpoint>) -> Result<(Journal, Option<State>), Failure> {
+        let (rejects, results) = (self.rejects.as_deref(), self.results.as_deref());
+        let framing = plan.recognised.framing;
+        let Some(saved) = saved else {
+            let journal = Journal::begin(rejects, results, framing, &plan.header);
+            return Ok((journal.map_err(|error| Failure::Usage(error.to_string()))?, None));
+        };
+        let state = State::decode(&saved.state).ok_or_else(|| Failure::stopped(Stopped::BadCheckpoint))?;
+        if state.done {
+            // Nothing more is written down.
+            let journal = Journal::begin(None, None, framing, &plan.header).map_err(Failure::stopped)?;
+            return Ok((journal, Some(state)));
+        }
+        let journal = Journal::go_on(rejects, results, framing, &plan.header, &state);
+        Ok((journal.map_err(Failure::stopped)?, Some(state)))
+    }
+
+    /// Says what became of all rows; a failure if some were rejected.
+    fn summed_up(&self, counts: &Counts, rejects: Option<PathBuf>, terminal: &mut Terminal) -> Ended {
+        let rows = [
+            ("created", counts.created, "new users"),
+            ("updated", counts.updated, "known users, brought up to date"),
+            ("exists", counts.exists, "known users, left alone"),
+            ("unchanged", counts.unchanged, "known users who lack nothing of it"),
+            ("rejected", counts.rejected, "nothing was written"),
+            ("total", counts.total(), ""),
+        ];
+        let shown =
+            rows.into_iter().filter(|(word, count, _)| *count > 0 || matches!(*word, "created" | "rejected" | "total"));
+        let rows = shown.map(|(word, count, told)| [word.to_owned(), text::count(count), told.to_owned()]);
+        terminal.line(text::table(["RESULT", "ROWS", ""], rows))?;
+        if counts.rejected == 0 {
+            return Ok(());
+        }
+        match rejects.or_else(|| self.rejects.clone()) {
+            Some(path) => terminal.remark(format!(
+                "rejected rows are in {0}, and why in {0}.reasons.jsonl; mend them and import that file",
+                path.display()
+            ))?,
+            None => terminal.remark("with --rejects FILE rejected rows are kept, to be mended")?,
+        }
+        Err(Failure::of(SomeRejected { count: counts.rejected }))
+    }
+}
+
+fn time_of(seconds: u64) -> jiff::Timestamp {
+    i64::try_from(seconds)
+        .ok()
+        .and_then(|at| jiff::Timestamp::from_second(at).ok())
+        .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+}
+
+fn say_what_it_is(
+    source: &Source,
+    recognised: Recognised,
+    named: Option<&'static Format>,
+    terminal: &mut Terminal,
+) -> std::io::Result<()> {
+    let Recognised { format, framing } = recognised;
+    let style = terminal.remark_style();
+    let otherwise = if named.is_none() { "; --format says otherwise" } else { "" };
+    let taken =
+        format!("{} is {} ({}), as {}{otherwise}", source.name().display(), format.name, format.title, framing.title());
+    terminal.remark(style.faint(taken))
+}
+
+/// What the work on a record makes of it.
+type Made = Result<Prepared, RowFault>;
+
+/// Records that go into one commit.
+struct Batch {
+    start: Mark,
+    records: Vec<Record<Made>>,
+    /// Of the file.
+    bytes: usize,
+    /// Of a request.
+    request: usize,
+}
+
+impl Batch {
+    fn of(chunk: Chunk<Made>) -> Self {
+        let mut batch = Self { start: chunk.start, records: Vec::new(), bytes: 0, request: 0 };
+        batch.add(chunk);
+        batch
+    }
+
+    fn add(&mut self, chunk: Chunk<Made>) {
+        self.bytes += bytes_of(&chunk);
+        self.request += request_of(&chunk);
+        self.records.extend(chunk.records);
+    }
+
+    fn has_room_for(&self, chunk: &Chunk<Made>, measure: Measure) -> bool {
+        self.records.len() + chunk.records.len() <= measure.rows
+            && self.bytes + bytes_of(chunk) <= measure.bytes
+            && self.request + request_of(chunk) <= measure.request
+    }
+}
+
+fn bytes_of(chunk: &Chunk<Made>) -> usize {
+    chunk.records.iter().map(|record| record.raw.as_ref().map_or(0, |raw| raw.len())).sum()
+}
+
+fn request_of(chunk: &Chunk<Made>) -> usize {
+    chunk.records.iter().map(|record| record.made.as_ref().map_or(0, Prepared::len)).sum()
+}
+
+/// The work on one record: read, its hash looked at, made ready. On any thread.
+fn made_of(
+    raw: Option<&[u8]>,
+    format: &Format,
+    context: &Context,
+    hashes: &mut HashWorker,
+    preparing: Preparing,
+) -> Made {
+    let raw = raw.ok_or_else(|| RowFault::new("record", "it is larger than 1 MiB"))?;
+    let mut user = (format.parse)(raw, context)?;
+    hashes.look_at(&mut user)?;
+    preparing.prepare(user)
+}
+
+/// An import under way.
+struct Going<'a> {
+    import: &'a Import,
+    plan: &'a Plan,
+    destination: &'a Destination,
+    journal: Journal,
+}
+
+impl Going<'_> {
+    async fn go(
+        mut self,
+        source: Source,
+        state: Option<State>,
+        results: Vec<Imported>,
+        terminal: &mut Terminal,
+    ) -> Ended {
+        let mark = match &state {
+            None => None,
+            Some(state) => Some(state.mark().ok_or_else(|| Failure::stopped(Stopped::BadCheckpoint))?),
+        };
+        if let Some(mark) = mark {
+            let (row, line) = (text::count(mark.place.records + 1), text::count(mark.place.line));
+            terminal.remark(format!("going on where it was interrupted: at row {row}, line {line}"))?;
+        }
+        let (name, length) = (source.name(), source.length);
+        let from = mark.map(|mark| (mark.place, mark.fingerprint));
+        let records = source.records(self.plan.recognised, from).map_err(Failure::stopped)?;
+        let done = mark.map_or(0, |mark| mark.place.byte);
+        let mut progress = Progress::begin(terminal, "rows", length, done, self.journal.counts.total());
+        let repeated = state.map(|state| (state.rows, results));
+        let ended = self.take_all(records, repeated, &mut progress, terminal).await;
+        progress.end();
+        let read = ended.map_err(Failure::stopped)?;
+        let rejects = self.journal.finish().map_err(Failure::stopped)?;
+        if let Some(cause) = read.broken {
+            self.import.summed_up(&self.journal.counts, rejects, terminal).or_else(|_rejected| Ok::<_, Failure>(()))?;
+            return Err(Failure::stopped(Stopped::Broken(Unreadable::Broken { path: name, cause })));
+        }
+        if let Some(rate) = progress.rate(self.journal.counts.total()) {
+            let style = terminal.remark_style();
+            terminal.remark(style.faint(format!("{} rows a second", text::count(rate))))?;
+        }
+        self.import.summed_up(&self.journal.counts, rejects, terminal)
+    }
+
+    /// Takes everything that is left of the file.
+    async fn take_all(
+        &mut self,
+        records: Records,
+        repeated: Option<(u64, Vec<Imported>)>,
+        progress: &mut Progress,
+        terminal: &mut Terminal,
+    ) -> Result<ReadThrough, Stopped> {
+        // The rows of the last batch come first; they are taken already, and are only written down.
+        let (repeated, results) = repeated.unwrap_or_default();
+        let mut results = results.into_iter();
+        let (mut batches, reader) = self.read(records, repeated)?;
+        let mut rows = 0;
+        while let Some(Batch { start, records, .. }) = batches.recv().await {
+            rows += records.len() as u64;
+            if rows <= repeated {
+                for Record { number, line, raw, made } in records {
+                    let outcome = match made {
+                        Ok(_) => Outcome::Store(results.next().ok_or(Stopped::BadCheckpoint)?),
+                        Err(fault) => Outcome::Unreadable(fault),
+                    };
+                    self.journal.row(number, line, raw.as_deref(), &outcome)?;
+                }
+            } else {
+                self.take(start, records).await?;
+            }
+            progress.at(terminal, start.place.byte, self.journal.counts.total())?;
+        }
+        let read = reader.join().map_err(|_panicked| Stopped::Reader)?;
+        if read.broken.is_none() && !self.import.dry_run {
+            self.journal.sync()?;
+            let state = State::new(read.end, 0, &self.journal, true);
+            let checkpoint = Checkpoint { key: self.plan.key, state: state.encode() };
+            self.destination.take(Vec::new(), self.plan.on_conflict, Some(checkpoint)).await?;
+        }
+        Ok(read)
+    }
+
+    /// Starts to read: batches come in order, one ahead of the one that is being taken, and one of them ends behind the rows that are
+    /// repeated.
+    fn read(
+        &self,
+        records: Records,
+        repeated: u64,
+    ) -> Result<(mpsc::Receiver<Batch>, JoinHandle<ReadThrough>), Stopped> {
+        let measure = self.destination.measure(self.import.batch.and_then(|rows| usize::try_from(rows).ok()));
+        let (preparing, hashes) = (self.destination.preparing(), self.plan.hashes.clone());
+        let (context, format) = (Arc::clone(&self.plan.context), self.plan.recognised.format);
+        let (to_taker, batches) = mpsc::channel(1);
+        let reader = thread::Builder::new().name("import-read".to_owned()).spawn(move || {
+            let worker = || {
+                let mut hashes = hashes.worker();
+                let context = &context;
+                move |raw: Option<&[u8]>| made_of(raw, format, context, &mut hashes, preparing)
+            };
+            let workers = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+            let mut batch: Option<Batch> = None;
+            let mut rows = 0;
+            let send = |batch: &mut Option<Batch>| match batch.take() {
+                Some(batch) => to_taker.blocking_send(batch).map_err(drop),
+                None => Ok(()),
+            };
+            let read = pipeline::run(records, measure.chunk, repeated, workers, worker, |chunk| {
+                rows += chunk.records.len() as u64;
+                if batch.as_ref().is_some_and(|batch| !batch.has_room_for(&chunk, measure)) {
+                    send(&mut batch)?;
+                }
+                match &mut batch {
+                    Some(batch) => batch.add(chunk),
+                    None => batch = Some(Batch::of(chunk)),
+                }
+                if rows == repeated { send(&mut batch) } else { Ok(()) }
+            });
+            // Nobody takes any more: whoever did knows why.
+            let nothing = ReadThrough { end: Mark::NOWHERE, broken: None };
+            read.and_then(|read| send(&mut batch).map(|()| read)).unwrap_or(nothing)
+        });
+        Ok((batches, reader?))
+    }
+
+    /// Takes one batch, and writes down what became of its rows.
+    async fn take(&mut self, start: Mark, records: Vec<Record<Made>>) -> Result<(), Stopped> {
+        self.journal.sync()?;
+        let mut rows = Vec::with_capacity(records.len());
+        let mut ends: Vec<(u64, u64, Option<Box<[u8]>>, Option<RowFault>)> = Vec::with_capacity(records.len());
+        for Record { number, line, raw, made } in records {
+            let fault = match made {
+                Ok(row) => {
+                    rows.push(row);
+                    None
+                }
+                Err(fault) => Some(fault),
+            };
+            ends.push((number, line, raw, fault));
+        }
+        let state = State::new(start, ends.len() as u64, &self.journal, false);
+        let checkpoint = Checkpoint { key: self.plan.key, state: state.encode() };
+        let checkpoint = (!self.import.dry_run).then_some(checkpoint);
+        let results = self.destination.take(rows, self.plan.on_conflict, checkpoint).await?;
+        let mut results = results.into_iter();
+        for (number, line, raw, fault) in ends {
+            let outcome = match fault {
+                None => Outcome::Store(results.next().ok_or(destination::NotTaken::Foreign)?),
+                Some(fault) => Outcome::Unreadable(fault),
+            };
+            self.journal.row(number, line, raw.as_deref(), &outcome)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,510 @@
+//! What becomes of one row of an import: the normalized row, the decision, and the record that follows from it. Pure: the store finds
+//! who is concerned, inside its transaction, and asks here.
+//!
+//! ```text
+//! PortableUser -> Incoming::new (names by the configured rules) -> decide, against whoever bears its ids and names
+//!      nobody   -> create           the same user -> skip | merge | replace, as the operator said
+//!      another  -> rejected         a tombstone   -> rejected: nobody is resurrected
+//! ```
+//!
+//! Two users whose legacy ids differ are never made one (R44), a name never changes hands, and a password that was proven here is
+//! replaced only by who says `replace`.
+
+use serde_json::Value;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::clock::UnixSeconds;
+use super::credential::{AbsentBecause, Credential, StoredHash};
+use super::identifier::{Identifier, IdentifierKind, IdentifierRules, InvalidIdentifier, NORMALIZATION_VERSION};
+use super::portable::{Made, PortableName, PortablePassword, PortableRoster, PortableUser};
+use super::user::{LegacyId, Origin, Standing, User, UserId, Version};
+
+/// The most names of one row: as many as a record keeps.
+pub const MAX_NAMES: usize = 64;
+
+/// A row, ready for a store. No `Debug`: it carries a hash and a profile.
+pub struct Incoming {
+    /// The key that he had in another store of ours.
+    pub id: Option<UserId>,
+    /// His id at legacy.
+    pub legacy_id: Option<LegacyId>,
+    /// His names, each once.
+    pub identifiers: Vec<Identifier>,
+    /// Everything else.
+    pub profile: Value,
+    /// What his password is checked against.
+    pub credential: Credential,
+    /// Whether he may log in.
+    pub standing: Standing,
+    /// What a new record says of its origin.
+    pub origin: Origin,
+    /// When he was created, if it is said.
+    pub created_at: Option<UnixSeconds>,
+    /// When he last changed, if it is said.
+    pub updated_at: Option<UnixSeconds>,
+    /// When legacy last vouched for him, if it is said.
+    pub legacy_vouched_at: Option<UnixSeconds>,
+    /// When he last logged in, if it is said.
+    pub last_login_at: Option<UnixSeconds>,
+    /// What a roster said of him.
+    pub roster: Option<PortableRoster>,
+}
+
+/// Why a row cannot become a user, whoever is in the store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadRow {
+    /// It has neither a name nor an id.
+    #[error("record: there is neither a name nor an id in it")]
+    Nobody,
+    /// One of its names can identify nobody.
+    #[error("{}: {problem}", kind.as_str())]
+    Name {
+        /// Which kind.
+        kind: IdentifierKind,
+        /// What is wrong with it.
+        problem: InvalidIdentifier,
+    },
+    /// It has more than [`MAX_NAMES`].
+    #[error("names: there are {0}, and a user keeps {MAX_NAMES}")]
+    TooManyNames(usize),
+}
+
+impl Incoming {
+    /// Brings a row's names into canonical form (R43), and decides what it says of its origin: what carries a hash was imported, what
+    /// carries none is a name on a list.
+    pub fn new(user: PortableUser, rules: IdentifierRules) -> Result<Self, BadRow> {
+        let mut identifiers: Vec<Identifier> = Vec::with_capacity(user.names.len());
+        for name in &user.names {
+            let identifier = rules
+                .identifier(name.kind, &name.value, name.verified)
+                .map_err(|problem| BadRow::Name { kind: name.kind, problem })?;
+            match identifiers.iter_mut().find(|known| known.normalized == identifier.normalized) {
+                None => identifiers.push(identifier),
+                Some(known) => known.verified = known.verified.or(identifier.verified),
+            }
+        }
+        if identifiers.len() > MAX_NAMES {
+            return Err(BadRow::TooManyNames(identifiers.len()));
+        }
+        if identifiers.is_empty() && user.legacy_id.is_none() && user.id.is_none() {
+            return Err(BadRow::Nobody);
+        }
+        let (credential, origin) = match user.password {
+            Some(mut password) => {
+                let hash = StoredHash::new(std::mem::take(&mut *password.encoded), password.normalization);
+                let credential = match password.made {
+                    Made::Elsewhere => Credential::Imported(hash),
+                    Made::Here => Credential::Argon2id(hash),
+                };
+                (credential, Origin::Imported)
+            }
+            None => (Credential::Absent(user.without_password.unwrap_or(AbsentBecause::Roster)), Origin::Roster),
+        };
+        Ok(Self {
+            id: user.id.map(UserId),
+            legacy_id: user.legacy_id,
+            identifiers,
+            profile: user.profile,
+            credential,
+            standing: user.standing,
+            origin: user.origin.unwrap_or(origin),
+            created_at: user.created_at,
+            updated_at: user.updated_at,
+            legacy_vouched_at: user.legacy_vouched_at,
+            last_login_at: user.last_login_at,
+            roster: user.roster,
+        })
+    }
+
+    /// The record of a user who is new here. Its version is given when it is written.
+    #[must_use]
+    pub fn into_user(self, id: UserId, at: UnixSeconds) -> User {
+        let mut user = User {
+            id,
+            legacy_id: self.legacy_id,
+            identifiers: self.identifiers,
+            profile: self.profile,
+            credential: self.credential,
+            standing: self.standing,
+            origin: self.origin,
+            created_at: self.created_at.unwrap_or(at),
+            updated_at: self.updated_at.unwrap_or(at),
+            legacy_vouched_at: self.legacy_vouched_at,
+            roster: self.roster,
+            normalization_version: NORMALIZATION_VERSION,
+            version: Version(0),
+        };
+        match user.standing {
+            Standing::Deleted => strip(&mut user),
+            Standing::Active | Standing::Disabled => {}
+        }
+        user
+    }
+}
+
+impl PortableUser {
+    /// A user as he leaves a store. [`Incoming::new`] and [`Incoming::into_user`] make the same user of him again.
+    #[must_use]
+    pub fn of(user: User, last_login_at: Option<UnixSeconds>) -> Self {
+        let portable = |hash: &StoredHash, made| PortablePassword {
+            encoded: Zeroizing::new(hash.expose().to_owned()),
+            normalization: hash.normalization(),
+            made,
+        };
+        let (password, without_password) = match &user.credential {
+            Credential::Argon2id(hash) => (Some(portable(hash, Made::Here)), None),
+            Credential::Imported(hash) => (Some(portable(hash, Made::Elsewhere)), None),
+            Credential::Absent(because) => (None, Some(*because)),
+        };
+        let names = user.identifiers.into_iter().map(|name| PortableName {
+            kind: name.normalized.kind(),
+            value: name.value.into(),
+            verified: name.verified,
+        });
+        Self {
+            id: Some(user.id.0),
+            legacy_id: user.legacy_id,
+            names: names.collect(),
+            profile: user.profile,
+            password,
+            without_password,
+            standing: user.standing,
+            origin: Some(user.origin),
+            created_at: Some(user.created_at),
+            updated_at: Some(user.updated_at),
+            legacy_vouched_at: user.legacy_vouched_at,
+            last_login_at,
+            roster: user.roster,
+        }
+    }
+}
+
+/// A tombstone keeps what it reserves, and nothing else.
+fn strip(user: &mut User) {
+    user.credential = Credential::Absent(AbsentBecause::ResetAtLegacy);
+    user.profile = Value::Null;
+    user.roster = None;
+    for alias in &mut user.identifiers {
+        alias.value = alias.normalized.text().into();
+        alias.verified = None;
+    }
+}
+
+/// What the operator wants of rows whose user is here already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnConflict {
+    /// Leave him as he is.
+    #[default]
+    Skip,
+    /// Add what he lacks; see [`merged`].
+    Merge,
+    /// The row is right; see [`replaced`].
+    Replace,
+}
+
+/// What became of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Imported {
+    /// A new user is in the store.
+    Created(UserId),
+    /// A known one was brought up to date.
+    Updated(UserId),
+    /// A known one stays as he is.
+    Skipped(UserId, Skip),
+    /// Nothing was written.
+    Rejected(Rejection),
+}
+
+/// Why a known user stays as he is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skip {
+    /// He is here, and known users were to be left alone.
+    Exists,
+    /// The row says nothing that he lacks.
+    Unchanged,
+}
+
+/// Why a row was rejected by the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// A name belongs to somebody else; also when an earlier row of the same file brought him.
+    #[error("the {} belongs to another user, {by}", kind.as_str())]
+    NameTaken {
+        /// Of which kind.
+        kind: IdentifierKind,
+        /// Whose it is.
+        by: UserId,
+    },
+    /// The legacy id is the public id of somebody else.
+    #[error("the legacy id is that of another user, {by}")]
+    LegacyIdTaken {
+        /// Whose it is.
+        by: UserId,
+    },
+    /// Our own id in the row belongs to somebody else.
+    #[error("the id is that of another user, {by}")]
+    IdTaken {
+        /// Whose it is.
+        by: UserId,
+    },
+    /// He was deleted here, or a name of his is reserved for somebody who was.
+    #[error("the user {by} was deleted, and deleted users do not come back by an import")]
+    Tombstone {
+        /// Who.
+        by: UserId,
+    },
+    /// The record would be larger than a store takes.
+    #[error("the record would be too large")]
+    TooLarge,
+    /// He would have more names than a record keeps.
+    #[error("the user {of} would have more than {MAX_NAMES} names")]
+    TooManyNames {
+        /// Who.
+        of: UserId,
+    },
+}
+
+/// Whoever bears an id or a name of a row.
+#[derive(Default)]
+pub struct Bearers<'a> {
+    /// The user with its legacy id.
+    pub of_legacy_id: Option<&'a User>,
+    /// The user with its id of ours.
+    pub of_id: Option<&'a User>,
+    /// The user, unknown to legacy, whose public id reads like its legacy id.
+    pub of_legacy_id_as_ours: Option<&'a User>,
+    /// The user whose legacy id reads like its id of ours, which would be its public id.
+    pub of_id_as_legacys: Option<UserId>,
+    /// The users with its names.
+    pub of_names: Vec<(IdentifierKind, &'a User)>,
+}
+
+/// What to do with a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportDecision {
+    /// Make a new record.
+    Create,
+    /// Leave this one.
+    Skip(UserId, Skip),
+    /// Add to this one.
+    Merge(UserId),
+    /// Write the row over this one.
+    Replace(UserId),
+    /// Write nothing.
+    Reject(Rejection),
+}
+
+/// Whose row it is, and what to do with it.
+#[must_use]
+pub fn decide(row: &Incoming, bearers: &Bearers<'_>, on_conflict: OnConflict) -> ImportDecision {
+    let same = match same_user(row, bearers) {
+        Ok(same) => same,
+        Err(rejection) => return ImportDecision::Reject(rejection),
+    };
+    let other = |user: &UserId| same.is_none_or(|same| same.id != *user);
+    if let Some(by) = bearers.of_legacy_id_as_ours.map(|user| user.id).filter(other) {
+        return ImportDecision::Reject(Rejection::LegacyIdTaken { by });
+    }
+    if let Some(by) = bearers.of_id_as_legacys.filter(other) {
+        return ImportDecision::Reject(Rejection::IdTaken { by });
+    }
+    let Some(known) = same else { return ImportDecision::Create };
+    match (known.standing, row.standing, on_conflict) {
+        (Standing::Deleted, Standing::Deleted, OnConflict::Skip | OnConflict::Merge | OnConflict::Replace) => {
+            ImportDecision::Skip(known.id, Skip::Exists)
+        }
+        (Standing::Deleted, Standing::Active | Standing::Disabled, _) => {
+            ImportDecision::Reject(Rejection::Tombstone { by: known.id })
+        }
+        (Standing::Active | Standing::Disabled, _, OnConflict::Skip) => ImportDecision::Skip(known.id, Skip::Exists),
+        // A deletion is nothing that a living user lacks.
+        (Standing::Active | Standing::Disabled, Standing::Deleted, OnConflict::Merge) => {
+            ImportDecision::Skip(known.id, Skip::Exists)
+        }
+        (Standing::Active | Standing::Disabled, Standing::Active | Standing::Disabled, OnConflict::Merge) => {
+            ImportDecision::Merge(known.id)
+        }
+        (Standing::Active | Standing::Disabled, _, OnConflict::Replace) => ImportDecision::Replace(known.id),
+    }
+}
+
+/// The user whom a row speaks of, if he is known: by legacy's id first, then by ours, then by his names.
+fn same_user<'a>(row: &Incoming, bearers: &Bearers<'a>) -> Result<Option<&'a User>, Rejection> {
+    let mut same = match (bearers.of_legacy_id, bearers.of_id) {
+        (Some(by_legacy), Some(by_id)) if by_legacy.id != by_id.id => {
+            return Err(Rejection::IdTaken { by: by_id.id });
+        }
+        (Some(by_legacy), Some(_) | None) => Some(by_legacy),
+        (None, Some(by_id)) if may_be_one(row, by_id) => Some(by_id),
+        (None, Some(by_id)) => return Err(Rejection::IdTaken { by: by_id.id }),
+        (None, None) => None,
+    };
+    for (kind, holder) in &bearers.of_names {
+        match same {
+            Some(known) if known.id == holder.id => {}
+            None if may_be_one(row, holder) => same = Some(holder),
+            Some(_) | None => {
+                return Err(match holder.standing {
+                    Standing::Deleted => Rejection::Tombstone { by: holder.id },
+                    Standing::Active | Standing::Disabled => Rejection::NameTaken { kind: *kind, by: holder.id },
+                });
+            }
+        }
+    }
+    Ok(same)
+}
+
+/// Whether a row may speak of a user who was not found by the row's legacy id. Two legacy ids are two users (R44). A row with one
+/// gives it to a user without one unless he registered here and legacy has never known him: who took a free name here would else become
+/// whoever bears that name at legacy.
+fn may_be_one(row: &Incoming, known: &User) -> bool {
+    match (&row.legacy_id, &known.legacy_id) {
+        (None, _) => true,
+        (Some(_), Some(_)) => false,
+        (Some(_), None) => match known.origin {
+            Origin::Registered => known.legacy_vouched_at.is_some(),
+            Origin::Migrated | Origin::Imported | Origin::Roster => true,
+        },
+    }
+}
+
+/// A known user with what a row adds to him; none if it adds nothing.
+///
+/// | field | comes from |
+/// | --- | --- |
+/// | names | both; his own first. A verified flag is filled in where there was none |
+/// | legacy id | his; the row's where he has none |
+/// | password | his if it was proven or set here, or dropped by a reset; else the row's, where it has one |
+/// | profile | his if legacy vouched for him here or he registered here; else the row's |
+/// | standing | disabled if either says so |
+/// | times | the earlier creation, the later word of legacy |
+/// | roster | the row's where it has one |
+pub fn merged(known: &User, row: Incoming, at: UnixSeconds) -> Result<Option<User>, Rejection> {
+    let proven = is_proven(known);
+    let (credential, gained_hash) = match (&known.credential, row.credential) {
+        (Credential::Argon2id(_) | Credential::Absent(AbsentBecause::ResetAtLegacy), _)
+        | (Credential::Imported(_) | Credential::Absent(AbsentBecause::Roster), Credential::Absent(_)) => {
+            (copy_of(&known.credential), false)
+        }
+        (Credential::Imported(old), Credential::Imported(new) | Credential::Argon2id(new))
+            if old.expose() == new.expose() && old.normalization() == new.normalization() =>
+        {
+            (copy_of(&known.credential), false)
+        }
+        (Credential::Imported(_) | Credential::Absent(AbsentBecause::Roster), new) => (new, true),
+    };
+    let profile_is_empty = |profile: &Value| match profile {
+        Value::Null => true,
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => false,
+    };
+    let keeps_profile = (proven && !profile_is_empty(&known.profile)) || profile_is_empty(&row.profile);
+    let standing = match (known.standing, row.standing) {
+        (Standing::Disabled, _) | (_, Standing::Disabled) => Standing::Disabled,
+        (Standing::Active | Standing::Deleted, Standing::Active | Standing::Deleted) => known.standing,
+    };
+    let next = User {
+        id: known.id,
+        legacy_id: known.legacy_id.clone().or(row.legacy_id),
+        identifiers: both(&known.identifiers, &row.identifiers),
+        profile: if keeps_profile { known.profile.clone() } else { row.profile },
+        credential,
+        standing,
+        origin: match (known.origin, gained_hash) {
+            (Origin::Roster, true) => Origin::Imported,
+            (origin, _) => origin,
+        },
+        created_at: row.created_at.map_or(known.created_at, |at| at.min(known.created_at)),
+        updated_at: at,
+        legacy_vouched_at: known.legacy_vouched_at.max(row.legacy_vouched_at),
+        roster: row.roster.or(known.roster),
+        normalization_version: NORMALIZATION_VERSION,
+        version: known.version,
+    };
+    if next.identifiers.len() > MAX_NAMES {
+        return Err(Rejection::TooManyNames { of: known.id });
+    }
+    let changed = gained_hash
+        || next.legacy_id.is_some() != known.legacy_id.is_some()
+        || next.identifiers != known.identifiers
+        || next.profile != known.profile
+        || next.standing != known.standing
+        || next.created_at != known.created_at
+        || next.legacy_vouched_at != known.legacy_vouched_at
+        || next.roster != known.roster;
+    Ok(changed.then_some(next))
+}
+
+/// A known user as a row says he is. He keeps his key, his former names, which stay reserved, and what the row is silent about: his
+/// password where it brings none, his times, his legacy id.
+pub fn replaced(known: &User, row: Incoming, at: UnixSeconds) -> Result<User, Rejection> {
+    let brings_hash = match row.credential {
+        Credential::Argon2id(_) | Credential::Imported(_) => true,
+        Credential::Absent(_) => false,
+    };
+    let mut next = User {
+        id: known.id,
+        legacy_id: row.legacy_id.or_else(|| known.legacy_id.clone()),
+        identifiers: both(&row.identifiers, &known.identifiers),
+        profile: row.profile,
+        credential: if brings_hash { row.credential } else { copy_of(&known.credential) },
+        standing: row.standing,
+        origin: if brings_hash { row.origin } else { known.origin },
+        created_at: row.created_at.unwrap_or(known.created_at),
+        updated_at: at,
+        legacy_vouched_at: known.legacy_vouched_at.max(row.legacy_vouched_at),
+        roster: row.roster.or(known.roster),
+        normalization_version: NORMALIZATION_VERSION,
+        version: known.version,
+    };
+    if next.identifiers.len() > MAX_NAMES {
+        return Err(Rejection::TooManyNames { of: known.id });
+    }
+    match next.standing {
+        Standing::Deleted => strip(&mut next),
+        Standing::Active | Standing::Disabled => {}
+    }
+    Ok(next)
+}
+
+/// Whether what is known of a user was proven here: by legacy's word at a login, by a registration, by a password that was set.
+fn is_proven(known: &User) -> bool {
+    let by_password = match known.credential {
+        Credential::Argon2id(_) | Credential::Absent(AbsentBecause::ResetAtLegacy) => true,
+        Credential::Imported(_) | Credential::Absent(AbsentBecause::Roster) => false,
+    };
+    by_password || known.legacy_vouched_at.is_some()
+}
+
+fn copy_of(credential: &Credential) -> Credential {
+    match credential {
+        Credential::Argon2id(hash) => Credential::Argon2id(hash.clone()),
+        Credential::Imported(hash) => Credential::Imported(hash.clone()),
+        Credential::Absent(because) => Credential::Absent(*because),
+    }
+}
+
+/// The names of both, each once, the first's first; what only one of them knows to be verified or not is kept.
+fn both(first: &[Identifier], second: &[Identifier]) -> Vec<Identifier> {
+    let mut all = first.to_vec();
+    for name in second {
+        match all.iter_mut().find(|known| known.normalized == name.normalized) {
+            Some(known) => known.verified = known.verified.or(name.verified),
+            None => all.push(name.clone()),
+        }
+    }
+    all
+}
+
+/// The text of our own id, where it is written as we write it: two spellings of an id must not be two subjects to an app.
+#[must_use]
+pub fn own_id(text: &str) -> Option<UserId> {
+    // A hyphenated UUID has 36 characters; most legacy ids are told from one by that.
+    let id = (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()?;
+    (id.to_string() == text).then_some(UserId(id))
+}
+
+#[cfg(test)]
+mod tests;

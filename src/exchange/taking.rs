@@ -1,0 +1,108 @@
+//! Which of the users in another product's file come with their password, and what the operator may say about it.
+//!
+//! A user whom his product asks for more than a password - a second factor, a new password first - must not become one who gets in
+//! by the password alone, only because he was imported. Such a user comes without his hash: legacy goes on being asked about him, and
+//! asks for the rest. Called by the formats of this module.
+
+use zeroize::Zeroizing;
+
+use super::{Context, Made, PortablePassword, RowFault, Setting};
+
+/// What is done about a hash that cannot be carried over.
+pub(super) const UNUSABLE_HASH: Setting = Setting {
+    name: "unusable-hash",
+    help: "`drop` takes users whose hash is of an unknown kind without a password; otherwise they are rejected",
+};
+
+/// The setting that takes users whose hash cannot be carried over without it; of no meaning to a format that does not know it.
+pub const DROP_UNUSABLE_HASHES: (&str, &str) = (UNUSABLE_HASH.name, "drop");
+
+/// What is done about users who have a second factor.
+pub(super) const SECOND_FACTOR: Setting = Setting {
+    name: "second-factor",
+    help: "`ignore` takes the hash of users who have a second factor there; otherwise legacy goes on asking for both",
+};
+
+/// What is done about users who have to do something before they get in.
+pub(super) const PENDING_ACTION: Setting = Setting {
+    name: "pending-action",
+    help: "`ignore` takes the hash of users who have to do something first there; otherwise legacy goes on asking for it",
+};
+
+/// What a product wants of a user beside his password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Beyond {
+    /// A second factor is enrolled.
+    pub(super) second_factor: bool,
+    /// He has to change his password, accept terms, and so on, or may log in for a limited time only.
+    pub(super) pending_action: bool,
+}
+
+impl Beyond {
+    /// For products that know nothing of the kind.
+    pub(super) const NOTHING: Self = Self { second_factor: false, pending_action: false };
+}
+
+/// The encoded text that a product's hash makes, if it has one.
+pub(super) type Found = Result<Option<Zeroizing<String>>, RowFault>;
+
+/// The password that a user comes with.
+pub(super) fn password(context: &Context, found: Found, beyond: Beyond) -> Result<Option<PortablePassword>, RowFault> {
+    let drop_unusable = is_set(context, UNUSABLE_HASH, DROP_UNUSABLE_HASHES.1)?;
+    let ignore_factor = is_set(context, SECOND_FACTOR, "ignore")?;
+    let ignore_action = is_set(context, PENDING_ACTION, "ignore")?;
+    let encoded = match found {
+        Ok(encoded) => encoded,
+        Err(_) if drop_unusable => None,
+        Err(fault) => return Err(fault),
+    };
+    let stays_with_legacy = (beyond.second_factor && !ignore_factor) || (beyond.pending_action && !ignore_action);
+    let encoded = encoded.filter(|_| !stays_with_legacy);
+    Ok(encoded.map(|encoded| PortablePassword { encoded, normalization: context.normalization, made: Made::Elsewhere }))
+}
+
+/// Whether a setting was said. It has one possible value; another is a mistake, and no row is taken before it is mended.
+fn is_set(context: &Context, setting: Setting, value: &'static str) -> Result<bool, RowFault> {
+    match context.settings.of(setting.name) {
+        None => Ok(false),
+        Some(said) if said == value => Ok(true),
+        Some(_) => Err(RowFault::new(format!("--set {}", setting.name), format!("can only be `{value}`"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Framing, Settings};
+    use super::*;
+
+    fn taken(settings: &[(&str, &str)], found: Found, beyond: Beyond) -> Result<bool, String> {
+        let mut context = Context::new(Framing::Lines);
+        context.settings = Settings::new(settings.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+        password(&context, found, beyond).map(|password| password.is_some()).map_err(|fault| fault.to_string())
+    }
+
+    fn hash() -> Found {
+        Ok(Some(Zeroizing::new("hash".to_owned())))
+    }
+
+    #[test]
+    fn a_user_with_more_than_a_password_comes_without_it_unless_the_operator_says_otherwise() {
+        let factor = Beyond { second_factor: true, ..Beyond::NOTHING };
+        let action = Beyond { pending_action: true, ..Beyond::NOTHING };
+        assert_eq!(taken(&[], hash(), Beyond::NOTHING), Ok(true));
+        assert_eq!(taken(&[], hash(), factor), Ok(false));
+        assert_eq!(taken(&[], hash(), action), Ok(false));
+        assert_eq!(taken(&[("second-factor", "ignore")], hash(), factor), Ok(true));
+        assert_eq!(taken(&[("second-factor", "ignore")], hash(), action), Ok(false));
+        assert_eq!(taken(&[("pending-action", "ignore")], hash(), action), Ok(true));
+    }
+
+    #[test]
+    fn a_hash_that_cannot_be_carried_rejects_its_row_unless_the_operator_says_otherwise() {
+        let bad = || Err(RowFault::new("hash", "is of no known kind"));
+        assert_eq!(taken(&[], bad(), Beyond::NOTHING), Err("hash: is of no known kind".into()));
+        assert_eq!(taken(&[("unusable-hash", "drop")], bad(), Beyond::NOTHING), Ok(false));
+        let mistaken = taken(&[("unusable-hash", "yes")], hash(), Beyond::NOTHING);
+        assert_eq!(mistaken, Err("--set unusable-hash: can only be `drop`".into()));
+    }
+}
