@@ -4,7 +4,7 @@
 //! After each step the answers are the model's, and so is everything that can be seen of the store. After a power cut the store is
 //! in the state after some number of the writes, none left out in the middle, and at least after all that were acknowledged.
 //!
-//! 300 histories by default, `AUTHFERRY_HISTORIES` or, with `AUTHFERRY_LONG=1`, 100,000. What proptest finds it makes small; the
+//! 200 histories by default, `AUTHFERRY_HISTORIES` or, with `AUTHFERRY_LONG=1`, 100,000. What proptest finds it makes small; the
 //! history that it prints is the whole of what is needed to see the same again.
 
 mod at_once;
@@ -17,12 +17,13 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use authferry::domain::clock::{Clock, SystemClock, UnixSeconds};
+use authferry::domain::import::Imported;
 use authferry::domain::proof::{LegacyAccepted, LegacyIdentity};
 use authferry::domain::proof::{Migrated, ToldBy};
 use authferry::domain::user::{Origin, UserId};
 use authferry::service::ports::{
-    ConflictQuery, Found, Inserted, LegacySide, NewUser, ProvenUser, Resolved, Saved, Updated, UserChange, UserQuery,
-    UserStore,
+    ConflictQuery, Found, ImportBatch, Inserted, LegacySide, NewUser, ProvenUser, Resolved, Saved, Updated, UserChange,
+    UserQuery, UserStore,
 };
 use authferry::store::redb::RedbStore;
 use authferry::telemetry::Metrics;
@@ -31,7 +32,7 @@ use proptest::test_runner::{Config, TestRunner};
 use redb::StorageBackend;
 use uuid::Uuid;
 
-use self::model::{Change, Model, Record, Whole, seen};
+use self::model::{Change, Model, Record, Row, Whole, seen};
 use self::steps::{Asked, Back, PREFIXES, Step, histories, legacy_ids, typed};
 use crate::crash_disk::{Call, Dice, Disk};
 use crate::store_people::{NOW, candidates, everyone, hash};
@@ -41,7 +42,7 @@ const CACHE: usize = 1 << 20;
 /// How many histories are run.
 fn runs() -> u32 {
     let asked = std::env::var("AUTHFERRY_HISTORIES").ok().and_then(|runs| runs.parse().ok());
-    asked.unwrap_or(if std::env::var_os("AUTHFERRY_LONG").is_some() { 100_000 } else { 300 })
+    asked.unwrap_or(if std::env::var_os("AUTHFERRY_LONG").is_some() { 100_000 } else { 200 })
 }
 
 #[test]
@@ -101,6 +102,7 @@ enum Answer {
     Inserted(Option<(Migrated, Record)>),
     Updated(Updated),
     Resolved(Resolved),
+    Imported(Vec<Imported>),
     ModeSet,
 }
 
@@ -169,14 +171,17 @@ impl World {
             }
             Step::PowerCut { back, dice } => self.cut_power(*back, Dice(*dice)).await,
         }
-        assert_eq!(self.whole().await, self.model.whole(), "after {step:?}");
+        let found = self.whole().await;
+        self.model.settle(&found);
+        assert_eq!(found, self.model.whole(), "after {step:?}");
     }
 
     /// Asks for writes at once; the store takes them in the order in which they were asked for.
     async fn write(&mut self, asked: Vec<Asked>) {
         let (store, disk) = (self.store(), &self.disk);
         let before = disk.recorded();
-        let writes = asked.iter().map(|asked| async move { (put(store, asked).await, disk.recorded()) });
+        let now = self.now();
+        let writes = asked.iter().map(|asked| async move { (put(store, asked, now).await, disk.recorded()) });
         let answers = join_all(writes.collect::<Vec<_>>()).await;
         for (asked, (answer, answered)) in asked.iter().zip(answers) {
             self.expect(asked, &answer);
@@ -207,6 +212,9 @@ impl World {
             (Asked::Resolve(number, resolution), Answer::Resolved(resolved)) => {
                 assert_eq!(*resolved, self.model.resolve(*number, resolution, now), "{asked:?}");
             }
+            (Asked::Import(rows, on_conflict), Answer::Imported(results)) => {
+                assert_eq!(*results, self.model.import(rows, *on_conflict, now, results), "{asked:?}");
+            }
             (Asked::SetMode(mode), Answer::ModeSet) => self.model.set_mode(*mode),
             (asked, _) => unreachable!("each write has an answer of its kind: {asked:?}"),
         }
@@ -234,8 +242,12 @@ impl World {
         let possible = states.iter().enumerate().skip(acknowledged);
         let possible = possible.filter(|(number, state)| *number == acknowledged || state.asked < made);
         let found = self.whole().await;
-        let state = possible.map(|(_, state)| &state.model).find(|model| model.whole() == found);
-        let Some(state) = state else {
+        let settled = possible.map(|(_, state)| {
+            let mut model = state.model.clone();
+            model.settle(&found);
+            model
+        });
+        let Some(model) = settled.into_iter().find(|model| model.whole() == found) else {
             panic!(
                 "{made} of {} calls were made, which acknowledged {acknowledged} of {} writes: {:#?}\n\nis no state that \
                  follows from {:#?}",
@@ -245,7 +257,7 @@ impl World {
                 states[acknowledged].model.whole()
             );
         };
-        self.model = state.clone();
+        self.model = model;
         self.states = vec![State { asked: 0, answered: 0, model: self.model.clone() }];
         self.assert_found_by_everything().await;
     }
@@ -309,7 +321,7 @@ fn after(start: Vec<u8>, calls: &[Call], dice: &mut Dice) -> Vec<u8> {
     disk.after_power_cut(dice)
 }
 
-async fn put(store: &RedbStore, asked: &Asked) -> Answer {
+async fn put(store: &RedbStore, asked: &Asked, now: UnixSeconds) -> Answer {
     match asked.clone() {
         Asked::Migrate(asked) => {
             let identity = LegacyIdentity {
@@ -357,6 +369,11 @@ async fn put(store: &RedbStore, asked: &Asked) -> Answer {
         }
         Asked::Resolve(number, resolution) => {
             Answer::Resolved(store.resolve(number, resolution).await.expect("a resolution"))
+        }
+        Asked::Import(rows, on_conflict) => {
+            let rows = rows.iter().map(Row::incoming).collect();
+            let batch = ImportBatch { rows, on_conflict, checkpoint: None, at: now };
+            Answer::Imported(store.import(batch).await.expect("an import"))
         }
         Asked::SetMode(mode) => {
             store.set_mode(mode).await.expect("a mode");

@@ -7,7 +7,6 @@ use std::sync::Mutex;
 use authferry::domain::clock::UnixSeconds;
 use authferry::domain::conflict::{Conflict, Decided, Decision, Resolution};
 use authferry::domain::credential::{AbsentBecause, Credential};
-use authferry::domain::identifier::{Candidates, Identifier, IdentifierKind, NORMALIZATION_VERSION};
 use authferry::domain::identifier::{
     Candidates, Identifier, IdentifierKind, NORMALIZATION_VERSION, NormalizedIdentifier,
 };

@@ -94,6 +94,7 @@ pub(crate) fn password_settings() -> PasswordSettings {
         queue_deadline: Duration::from_secs(20),
         normalization: PasswordNormalization::None,
         peppers: Peppers::default(),
+        prehash_keys: Default::default(),
     }
 }
 
