@@ -87,6 +87,8 @@ struct World {
     start: Vec<u8>,
     /// The model after each write since then.
     states: Vec<State>,
+    /// Every name that was ever asked for.
+    names: BTreeSet<String>,
     serial: usize,
 }
 
@@ -118,6 +120,7 @@ impl World {
             model: Model::default(),
             start: Vec::new(),
             states: Vec::new(),
+            names: typed().into_iter().collect(),
             serial: 0,
         };
         // All of it is synced, so this is what is there.
@@ -159,6 +162,8 @@ impl World {
                         ask.meant(&self.model, self.serial, self.now())
                     })
                     .collect();
+                let names = asked.iter().flat_map(Asked::names).map(|name| name.text().to_owned());
+                self.names.extend(names);
                 self.write(asked).await;
             }
             Step::Tick(seconds) => {
@@ -279,9 +284,8 @@ impl World {
     /// Looks for everybody by everything.
     async fn assert_found_by_everything(&self) {
         let (store, model) = (self.store(), &self.model);
-        let names = model.users.values().flat_map(|user| &user.names).map(|name| name.normalized.text().to_owned());
-        for typed in names.chain(typed()).collect::<BTreeSet<_>>() {
-            let candidates = candidates(&typed);
+        for typed in &self.names {
+            let candidates = candidates(typed);
             let found = store.find(&candidates).await.expect("a lookup");
             assert_eq!(found.revision, model.revision());
             let holders = store.holders(candidates.keys()).await.expect("a lookup");

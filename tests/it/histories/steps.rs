@@ -108,7 +108,7 @@ pub(super) enum Name {
     Address(u8),
     /// A username that reads as a phone number.
     Digits(u8),
-    /// Thirty usernames that nobody has had: a few of these are more than one user keeps.
+    /// Forty usernames that nobody has had: twice as many are more than one user keeps.
     Many,
 }
 
@@ -153,6 +153,19 @@ pub(super) enum Asked {
     Resolve(u64, Resolution),
     Import(Vec<Row>, OnConflict),
     SetMode(Mode),
+}
+
+impl Asked {
+    /// The names that it brings.
+    pub(super) fn names(&self) -> Vec<&NormalizedIdentifier> {
+        match self {
+            Self::Migrate(asked) => asked.names.iter().map(|name| &name.normalized).collect(),
+            Self::Register(asked) => asked.names.iter().map(|name| &name.normalized).collect(),
+            Self::Change(_, _, Change::AddAlias(name, _)) => vec![&name.normalized],
+            Self::Import(rows, _) => rows.iter().flat_map(|row| &row.names).map(|name| &name.normalized).collect(),
+            Self::Change(..) | Self::Resolve(..) | Self::SetMode(_) => Vec::new(),
+        }
+    }
 }
 
 /// A history of some length.
@@ -283,7 +296,7 @@ impl Name {
             Self::Phone(n) => vec![phone(&format!("+49 151 00{n}"))],
             Self::Address(n) => vec![username(&format!("ada{n}@x.y"))],
             Self::Digits(n) => vec![username(&format!("4915100{n}"))],
-            Self::Many => (0..30).map(|n| username(&format!("new{serial}-{n}"))).collect(),
+            Self::Many => (0..40).map(|n| username(&format!("new{serial}-{n}"))).collect(),
         }
     }
 }
