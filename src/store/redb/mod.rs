@@ -103,7 +103,7 @@ use self::record::Codec;
 use self::schema::Ledger;
 use self::scratch::Scratch;
 use self::slot::Slot;
-use self::writer::Writer;
+use self::writer::{LastCommit, Writer};
 use self::writes::Workshop;
 use super::{OpenError, StoreSettings};
 use crate::domain::clock::{Clock, UnixSeconds};
@@ -239,6 +239,7 @@ impl RedbStore {
             logins: Arc::clone(&logins),
             metrics,
             failures: 0,
+            last: LastCommit::default(),
         };
         let writer = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run())?;
         let nudge = queue.clone();
