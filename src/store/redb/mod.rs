@@ -231,6 +231,7 @@ impl RedbStore {
         let logins = Arc::new(Activity::new(Arc::clone(&clock), Arc::clone(&metrics)));
         let (queue, operations) = sync_channel(QUEUE);
         let workshop = Workshop { clock, keys: ContextV7::new() };
+        let may_hurry = opener.medium.can_be_hurried();
         let writer = Writer {
             queue: operations,
             slot: Arc::clone(&slot),
@@ -244,7 +245,8 @@ impl RedbStore {
         let writer = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run())?;
         let nudge = queue.clone();
         // If the queue is full, the writer is about to find the same.
-        let readers = Readers::start(&slot, move |generation| drop(nudge.try_send(Operation::Reopen(generation))));
+        let reopen = move |generation| drop(nudge.try_send(Operation::Reopen(generation)));
+        let readers = Readers::start(&slot, may_hurry, reopen);
         let mut store = Self { slot, logins, backups: None, readers: None, queue: Some(queue), writer: Some(writer) };
         store.readers = Some(readers?);
         Ok(store)
