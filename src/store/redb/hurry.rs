@@ -148,7 +148,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use ::redb::backends::InMemoryBackend;
-    use ::redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+    use ::redb::{Database, ReadableDatabase, TableDefinition};
 
     use super::*;
 

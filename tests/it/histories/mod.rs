@@ -20,7 +20,7 @@ use authferry::domain::clock::{Clock, SystemClock, UnixSeconds};
 use authferry::domain::import::Imported;
 use authferry::domain::proof::{LegacyAccepted, LegacyIdentity};
 use authferry::domain::proof::{Migrated, ToldBy};
-use authferry::domain::user::{Origin, UserId};
+use authferry::domain::user::{Origin, Standing, UserId};
 use authferry::service::ports::{
     ConflictQuery, Found, ImportBatch, Inserted, LegacySide, NewUser, ProvenUser, Resolved, Saved, Updated, UserChange,
     UserQuery, UserStore,
@@ -212,6 +212,9 @@ impl World {
                 assert_eq!(*inserted, expected, "{asked:?}");
             }
             (Asked::Change(id, based_on, change), Answer::Updated(updated)) => {
+                if let (Change::Stand(Standing::Deleted), Updated::Done(told)) = (change, updated) {
+                    self.model.settle_grave(*told);
+                }
                 assert_eq!(*updated, self.model.change(*id, *based_on, change, now), "{asked:?}");
             }
             (Asked::Resolve(number, resolution), Answer::Resolved(resolved)) => {

@@ -382,6 +382,15 @@ impl Model {
         taken
     }
 
+    /// Burying who is buried tells the version of the tombstone, which an import of the same moment may have made.
+    pub(super) fn settle_grave(&mut self, told: Migrated) {
+        let Some(user) = self.users.get_mut(&told.id()) else { return };
+        let may_be = self.unordered.get(&told.id()).is_some_and(|range| range.contains(&told.version().0));
+        if user.standing == Standing::Deleted && may_be {
+            user.version = told.version();
+        }
+    }
+
     /// Takes the store's word for the order in which an import took its rows, as far as it is an order.
     pub(super) fn settle(&mut self, found: &Whole) {
         let unordered = std::mem::take(&mut self.unordered);
