@@ -324,7 +324,8 @@ impl Model {
         if names.is_empty() || !names.iter().all(|name| conflict.names.contains(name) && his(name)) {
             return Resolved::Refused(NotChanged::NotHis);
         }
-        let names: Vec<_> = names.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect();
+        let mut seen = BTreeSet::new();
+        let names: Vec<_> = names.iter().filter(|name| seen.insert(*name)).cloned().collect();
         if left_nameless(&holder, &names) {
             return Resolved::Refused(NotChanged::LastName);
         }
