@@ -101,7 +101,7 @@ struct State {
 
 enum Answer {
     Saved(Saved),
-    Inserted(Option<(Migrated, Record)>),
+    Inserted(Option<Box<(Migrated, Record)>>),
     Updated(Updated),
     Resolved(Resolved),
     Imported(Vec<Imported>),
@@ -206,9 +206,9 @@ impl World {
                 assert_eq!(*saved, self.model.migrate(migration, fresh), "{asked:?}");
             }
             (Asked::Register(registration), Answer::Inserted(inserted)) => {
-                let fresh = inserted.as_ref().map_or(UserId(Uuid::nil()), |(created, _)| self.fresh(*created));
+                let fresh = inserted.as_ref().map_or(UserId(Uuid::nil()), |new| self.fresh(new.0));
                 let expected = self.model.register(registration, fresh);
-                let expected = expected.map(|created| (created, self.model.users[&created.id()].clone()));
+                let expected = expected.map(|created| Box::new((created, self.model.users[&created.id()].clone())));
                 assert_eq!(*inserted, expected, "{asked:?}");
             }
             (Asked::Change(id, based_on, change), Answer::Updated(updated)) => {
@@ -357,7 +357,7 @@ async fn put(store: &RedbStore, asked: &Asked, now: UnixSeconds) -> Answer {
                 at: asked.at,
             };
             match store.insert_new(new).await.expect("an insertion") {
-                Inserted::Inserted(created, user) => Answer::Inserted(Some((created, seen(&user)))),
+                Inserted::Inserted(created, user) => Answer::Inserted(Some(Box::new((created, seen(&user))))),
                 Inserted::Exists => Answer::Inserted(None),
             }
         }

@@ -433,7 +433,9 @@ impl AskedRow {
         };
         // A key of somebody here, or of nobody.
         let own = |id: u8| {
-            nth(users, id).filter(|_| id % 4 != 0).unwrap_or(UserId(uuid::Uuid::from_u128(u128::from(id) + 2)))
+            nth(users, id)
+                .filter(|_| !id.is_multiple_of(4))
+                .unwrap_or(UserId(uuid::Uuid::from_u128(u128::from(id) + 2)))
         };
         Row {
             id: self.id.map(own),
