@@ -64,7 +64,7 @@ pub trait UserStore: Send + Sync {
     /// One conflict by its number.
     fn conflict(&self, number: u64) -> BoxFuture<'_, Result<Option<Conflict>, StoreError>>;
 
-    /// Does what an operator chose about a conflict that is not decided yet, in one commit.
+    /// Does what an operator chose about a conflict, in one commit. One that was decided can be decided otherwise.
     fn resolve(&self, number: u64, resolution: Resolution) -> BoxFuture<'_, Result<Resolved, StoreError>>;
     /// Takes rows of an import in, in their order, as if each were written before the next is looked at; one result a row. All of
     /// them, and the checkpoint, are one durable commit: an error means that none was written, or that nobody knows.
@@ -328,7 +328,7 @@ pub enum Resolved {
         /// Who has the names now that were given; none if they were not, or if legacy's user is not here yet.
         given_to: Option<UserId>,
     },
-    /// There is no such conflict, or it is decided already.
+    /// There is no such conflict, or none any more.
     Missing,
     /// It cannot be; nothing was written.
     Refused(NotChanged),

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::Outcome;
 use crate::child::{Answer, Child, Order};
-use crate::engine::{By, Kind};
+use crate::engine::{self, By, Kind};
 use crate::measure::{Machine, Memory, Rate, bytes_on_disk, forget_pages, free_bytes};
 use crate::people;
 
@@ -19,6 +19,7 @@ pub struct Plan {
     pub users: u64,
     pub directory: PathBuf,
     pub engines: Vec<Kind>,
+    pub batch: Option<u32>,
     pub keep: bool,
 }
 
@@ -83,7 +84,15 @@ pub fn run(plan: &Plan) -> Outcome<Results> {
     let mut stores: BTreeMap<Kind, Store> = plan.engines.iter().map(|kind| (*kind, Store::default())).collect();
     for (kind, store) in &mut stores {
         eprintln!("loading {}", kind.name());
-        load(*kind, store, &input, directory)?;
+        match kind {
+            Kind::Authferry => {
+                let path = kind.path(directory);
+                (store.load, store.load_memory) = engine::import(&input, &path, CACHES[0], plan.batch)?;
+                store.loaded_users = plan.users;
+            }
+            Kind::Sqlite | Kind::Lmdb => load(*kind, store, &input, directory)?,
+        }
+        store.file_bytes = bytes_on_disk(&kind.path(directory))?;
     }
     if !plan.keep {
         fs::remove_file(&input)?;
@@ -149,7 +158,6 @@ fn load(kind: Kind, store: &mut Store, input: &Path, directory: &Path) -> Outcom
     }
     store.load_memory = child.memory()?;
     child.done(&Order::Close)?;
-    store.file_bytes = bytes_on_disk(&kind.path(directory))?;
     Ok(())
 }
 
@@ -157,7 +165,7 @@ fn load(kind: Kind, store: &mut Store, input: &Path, directory: &Path) -> Outcom
 fn open(kind: Kind, store: &mut Store, directory: &Path, users: u64) -> Outcome<()> {
     let path = kind.path(directory);
     forget_pages(&path)?;
-    let mut close = |took: &mut Duration| -> Outcome<()> {
+    let close = |took: &mut Duration| -> Outcome<()> {
         let (mut child, opening) = opened(kind, directory, CACHES[0])?;
         *took = opening;
         child.done(&Order::Close)?;

@@ -49,6 +49,9 @@ struct Arguments {
     /// Measures these alone.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = engine::Kind::ALL)]
     engines: Vec<engine::Kind>,
+    /// Users in one commit of authferry's import, if not as many as it takes by itself.
+    #[arg(long)]
+    batch: Option<u32>,
     /// Keeps the files.
     #[arg(long)]
     keep: bool,
@@ -56,7 +59,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     // The processes that do the work are this program too.
-    if let Some(code) = child::serve_if_asked() {
+    if let Some(code) = engine::command_if_asked().or_else(child::serve_if_asked) {
         return code;
     }
     let arguments = Arguments::parse();
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         users,
         directory: arguments.directory,
         engines: arguments.engines,
+        batch: arguments.batch,
         keep: arguments.keep,
     };
     match driver::run(&plan) {

@@ -134,10 +134,11 @@ pub fn write(path: &Path, users: u64) -> Outcome<u64> {
 }
 
 fn line(person: &Person) -> String {
-    let username = person.username.as_ref().map_or_else(String::new, |name| format!(r#","username":"{name}""#));
+    let username = person.username.as_ref();
+    let username = username.map_or_else(String::new, |name| format!(r#",{{"kind":"username","value":"{name}"}}"#));
     format!(
-        "{{\"legacy_id\":{},\"email\":\"{}\",\"email_verified\":true{username},\"password_hash\":\"{}\",\"created_at\":{},\
-         \"profile\":{}}}\n",
+        "{{\"authferry\":1,\"legacy_id\":{},\"names\":[{{\"kind\":\"email\",\"value\":\"{}\",\"verified\":true}}{username}],\
+         \"password\":{{\"hash\":\"{}\"}},\"standing\":\"active\",\"created_at\":{},\"profile\":{}}}\n",
         person.legacy_id, person.email, person.hash, person.created_at, person.profile
     )
 }

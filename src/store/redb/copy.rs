@@ -14,6 +14,7 @@ use twox_hash::XxHash3_128;
 
 use super::checked::isolated;
 use super::fault::Fault;
+use super::import::IMPORTS;
 use super::schema::{ALIASES, CONFLICT_PAIRS, CONFLICTS, KEYS, LEGACY_IDS, LOGINS, META, USERS};
 use super::writer::begin;
 use crate::service::ports::Cause;
@@ -122,6 +123,10 @@ fn every_table(each: &mut impl Each) -> Result<(), CopyFault> {
     each.table(CONFLICTS)?;
     each.table(CONFLICT_PAIRS)?;
     each.table(KEYS)?;
+    each.table(super::roster::DAYS)?;
+    each.table(super::roster::STRAGGLERS)?;
+    each.table(super::roster::PACE)?;
+    each.table(IMPORTS)?;
     each.table(META)
 }
 

@@ -180,7 +180,7 @@ mod tests {
 
     impl ReadNow for EveryThird {
         fn read_now(&self, offset: u64, out: &mut [u8]) -> std::result::Result<(), Waits> {
-            if self.1.fetch_add(1, Ordering::Relaxed) % 3 == 2 {
+            if self.1.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) {
                 out.fill(0xaa);
                 return Err(Waits::ForTheDisk);
             }
@@ -225,7 +225,7 @@ mod tests {
             }
             // With time, the same thread reads the same row, and writes.
             assert_eq!(row(&database, number).expect("a row"), [number as u8; 300]);
-            if number % 490 == 0 {
+            if number.is_multiple_of(490) {
                 let writing = database.begin_write().expect("a transaction");
                 writing.open_table(TABLE).expect("a table").insert(10_000 + number, [1].as_slice()).expect("a row");
                 writing.commit().expect("a commit");

@@ -134,14 +134,16 @@ impl Batch<'_> {
         entangle(&mut entangled, ids.iter().copied());
 
         let lookup = Lookup::of(&self.tables.aliases)?;
+        let mut known: Vec<(u32, u32, IdBytes)> = Vec::new();
         for (key, row, at) in &names {
-            if let Some(id) = lookup.get(key)? {
-                let kind = rows
-                    .get(*row as usize)
-                    .and_then(|incoming| incoming.identifiers.get(*at as usize))
-                    .map_or(IdentifierKind::Username, |name| name.normalized.kind());
-                found.entry(*row).or_default().of_names.push((kind, id));
-            }
+            known.extend(lookup.get(key)?.map(|id| (*row, *at, id)));
+        }
+        // In the order of the row's own names: the first that is somebody else's is what it is rejected for.
+        known.sort_unstable();
+        for (row, at, id) in known {
+            let name = rows.get(row as usize).and_then(|incoming| incoming.identifiers.get(at as usize));
+            let kind = name.map_or(IdentifierKind::Username, |name| name.normalized.kind());
+            found.entry(row).or_default().of_names.push((kind, id));
         }
         let lookup = Lookup::of(&self.tables.legacy_ids)?;
         for (key, row) in &legacy_ids {

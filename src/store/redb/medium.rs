@@ -32,6 +32,11 @@ pub trait Medium: Send + 'static {
     /// Opens it for reading and writing. It exists.
     fn open(&self) -> std::io::Result<Self::Backend>;
 
+    /// Whether what it opens never makes a read wait within [`super::hurry::hurried`].
+    fn can_be_hurried(&self) -> bool {
+        false
+    }
+
     /// Opens it for reading, when it cannot be opened for writing.
     fn open_to_read(&self) -> std::io::Result<Self::Backend> {
         self.open()
@@ -43,6 +48,10 @@ pub(super) struct FileMedium(pub(super) PathBuf);
 
 impl Medium for FileMedium {
     type Backend = Hurry<FileBackend>;
+
+    fn can_be_hurried(&self) -> bool {
+        true
+    }
 
     fn open(&self) -> std::io::Result<Self::Backend> {
         file_backend(OpenOptions::new().read(true).write(true).open(&self.0)?)

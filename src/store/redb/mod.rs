@@ -104,7 +104,7 @@ use self::record::Codec;
 use self::schema::Ledger;
 use self::scratch::Scratch;
 use self::slot::Slot;
-use self::writer::Writer;
+use self::writer::{LastCommit, Writer};
 use self::writes::Workshop;
 use super::{OpenError, StoreSettings};
 use crate::domain::clock::{Clock, UnixSeconds};
@@ -234,6 +234,7 @@ impl RedbStore {
         let logins = Arc::new(Activity::new(Arc::clone(&clock), Arc::clone(&metrics)));
         let (queue, operations) = sync_channel(QUEUE);
         let workshop = Workshop { clock, keys: ContextV7::new() };
+        let may_hurry = opener.medium.can_be_hurried();
         let writer = Writer {
             queue: operations,
             slot: Arc::clone(&slot),
@@ -242,11 +243,13 @@ impl RedbStore {
             logins: Arc::clone(&logins),
             metrics,
             failures: 0,
+            last: LastCommit::default(),
         };
         let writer = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run())?;
         let nudge = queue.clone();
         // If the queue is full, the writer is about to find the same.
-        let readers = Readers::start(&slot, move |generation| drop(nudge.try_send(Operation::Reopen(generation))));
+        let reopen = move |generation| drop(nudge.try_send(Operation::Reopen(generation)));
+        let readers = Readers::start(&slot, may_hurry, reopen);
         let mut store = Self { slot, logins, backups: None, readers: None, queue: Some(queue), writer: Some(writer) };
         store.readers = Some(readers?);
         Ok(store)

@@ -65,9 +65,11 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// `reopen` is called when a read finds that the file cannot be used on.
+    /// `reopen` is called when a read finds that the file cannot be used on. `may_hurry` says whether lookups may be tried on the
+    /// thread that wants them.
     pub(super) fn start(
         slot: &Arc<Slot>,
+        may_hurry: bool,
         reopen: impl Fn(Generation) + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
         let (queue, jobs) = sync_channel::<Job>(QUEUE);
@@ -75,7 +77,7 @@ impl Readers {
         let reopen = Arc::new(reopen);
         let mut pool = Self {
             slot: Arc::clone(slot),
-            may_hurry: AtomicBool::new(true),
+            may_hurry: AtomicBool::new(may_hurry),
             queue: Some(queue),
             codec: slot.codec().clone(),
             threads: Vec::with_capacity(READERS),

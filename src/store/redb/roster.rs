@@ -20,20 +20,20 @@ use crate::domain::user::UserId;
 use crate::service::ports::{StragglerQuery, UserPage};
 
 /// A day, then an id: stragglers in the order in which they were last seen, those never seen first.
-type StragglerKey = [u8; 18];
+pub(super) type StragglerKey = [u8; 18];
 
 /// Stragglers, their value, users who are over, their value, how many of both were listed.
-type DayRow = (u64, u128, u64, u128, u64);
+pub(super) type DayRow = (u64, u128, u64, u128, u64);
 
 /// Came over, of these active, arrived, registered.
-type PaceRow = (u64, u64, u64, u64);
+pub(super) type PaceRow = (u64, u64, u64, u64);
 
 /// Day of last activity -> how many stand where. Days on which nobody was last seen have no row.
-const DAYS: TableDefinition<'_, u16, DayRow> = TableDefinition::new("roster_days");
+pub(super) const DAYS: TableDefinition<'_, u16, DayRow> = TableDefinition::new("roster_days");
 /// [`StragglerKey`] of every straggler.
-const STRAGGLERS: TableDefinition<'_, &StragglerKey, ()> = TableDefinition::new("stragglers");
+pub(super) const STRAGGLERS: TableDefinition<'_, &StragglerKey, ()> = TableDefinition::new("stragglers");
 /// Day -> the steps that were made on it; the oldest gives way.
-const PACE: TableDefinition<'_, u16, PaceRow> = TableDefinition::new("pace");
+pub(super) const PACE: TableDefinition<'_, u16, PaceRow> = TableDefinition::new("pace");
 
 /// The largest page.
 const MAX_PAGE: usize = 1_000;

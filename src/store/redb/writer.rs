@@ -32,6 +32,9 @@ use crate::telemetry::Metrics;
 /// As many writes share one commit.
 pub(super) const MAX_BATCH: usize = 128;
 
+/// The longest wait for those whom the last commit answered to ask again.
+const LONGEST_GATHERING: Duration = Duration::from_millis(1);
+
 /// The first wait before a failed file is tried again; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -47,6 +50,22 @@ pub(super) struct Writer<M: Medium> {
     pub(super) logins: Arc<Activity>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) failures: u32,
+    pub(super) last: LastCommit,
+}
+
+/// The commit before: how many shared it, and how long it took. Whoever was answered by it and asks again at once would miss the next
+/// one by a moment, were it begun for the first of them alone, and all of them would wait for twice as many commits.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LastCommit {
+    shared_by: usize,
+    took: Duration,
+}
+
+impl LastCommit {
+    /// How long to wait for as many again: little against the commit itself. Who writes alone is never kept waiting.
+    fn gathering(self) -> Duration {
+        if self.shared_by > 1 { (self.took / 4).min(LONGEST_GATHERING) } else { Duration::ZERO }
+    }
 }
 
 /// What a transaction came to.
@@ -82,7 +101,11 @@ impl<M: Medium> Writer<M> {
 
     fn serve(&mut self) {
         while let Some(operations) = self.gather() {
-            match self.commit_together(operations) {
+            let (shared_by, begun) = (operations.len(), self.workshop.clock.monotonic());
+            let committed = self.commit_together(operations);
+            self.last =
+                LastCommit { shared_by, took: self.workshop.clock.monotonic().saturating_duration_since(begun) };
+            match committed {
                 Ok(Committed::Something) => self.failures = 0,
                 Ok(Committed::Nothing) => {}
                 Err(interrupted) => {
@@ -113,6 +136,12 @@ impl<M: Medium> Writer<M> {
             },
         };
         let mut operations: Vec<Operation> = first.into_iter().chain(self.queue.try_iter()).take(MAX_BATCH).collect();
+        let until = self.workshop.clock.monotonic() + self.last.gathering();
+        while operations.len() < self.last.shared_by.min(MAX_BATCH)
+            && let Ok(operation) = self.queue.recv_timeout(self.left(until))
+        {
+            operations.push(operation);
+        }
         if self.logins.is_due() {
             operations.push(self.write_logins());
         }
@@ -307,6 +336,15 @@ pub(super) fn show_counts(metrics: &Metrics, ledger: &Ledger) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_commit_waits_a_moment_for_as_many_as_shared_the_last_one_and_never_for_one_alone() {
+        let last = |shared_by, millis| LastCommit { shared_by, took: Duration::from_millis(millis) }.gathering();
+        assert_eq!(last(1, 100), Duration::ZERO);
+        assert_eq!(last(2, 2), Duration::from_micros(500));
+        assert_eq!(last(64, 100), LONGEST_GATHERING);
+        assert_eq!(LastCommit::default().gathering(), Duration::ZERO);
+    }
 
     #[test]
     fn r95_pauses_grow_and_stay_bounded() {

@@ -4,7 +4,7 @@
 //! After each step the answers are the model's, and so is everything that can be seen of the store. After a power cut the store is
 //! in the state after some number of the writes, none left out in the middle, and at least after all that were acknowledged.
 //!
-//! 300 histories by default, `AUTHFERRY_HISTORIES` or, with `AUTHFERRY_LONG=1`, 100,000. What proptest finds it makes small; the
+//! 200 histories by default, `AUTHFERRY_HISTORIES` or, with `AUTHFERRY_LONG=1`, 100,000. What proptest finds it makes small; the
 //! history that it prints is the whole of what is needed to see the same again.
 
 mod at_once;
@@ -17,12 +17,13 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use authferry::domain::clock::{Clock, SystemClock, UnixSeconds};
+use authferry::domain::import::Imported;
 use authferry::domain::proof::{LegacyAccepted, LegacyIdentity};
 use authferry::domain::proof::{Migrated, ToldBy};
-use authferry::domain::user::{Origin, UserId};
+use authferry::domain::user::{Origin, Standing, UserId};
 use authferry::service::ports::{
-    ConflictQuery, Found, Inserted, LegacySide, NewUser, ProvenUser, Resolved, Saved, Updated, UserChange, UserQuery,
-    UserStore,
+    ConflictQuery, Found, ImportBatch, Inserted, LegacySide, NewUser, ProvenUser, Resolved, Saved, Updated, UserChange,
+    UserQuery, UserStore,
 };
 use authferry::store::redb::RedbStore;
 use authferry::telemetry::Metrics;
@@ -31,7 +32,7 @@ use proptest::test_runner::{Config, TestRunner};
 use redb::StorageBackend;
 use uuid::Uuid;
 
-use self::model::{Change, Model, Record, Whole, seen};
+use self::model::{Change, Model, Record, Row, Whole, seen};
 use self::steps::{Asked, Back, PREFIXES, Step, histories, legacy_ids, typed};
 use crate::crash_disk::{Call, Dice, Disk};
 use crate::store_people::{NOW, candidates, everyone, hash};
@@ -41,7 +42,7 @@ const CACHE: usize = 1 << 20;
 /// How many histories are run.
 fn runs() -> u32 {
     let asked = std::env::var("AUTHFERRY_HISTORIES").ok().and_then(|runs| runs.parse().ok());
-    asked.unwrap_or(if std::env::var_os("AUTHFERRY_LONG").is_some() { 100_000 } else { 300 })
+    asked.unwrap_or(if std::env::var_os("AUTHFERRY_LONG").is_some() { 100_000 } else { 200 })
 }
 
 #[test]
@@ -86,6 +87,8 @@ struct World {
     start: Vec<u8>,
     /// The model after each write since then.
     states: Vec<State>,
+    /// Every name that was ever asked for.
+    names: BTreeSet<String>,
     serial: usize,
 }
 
@@ -98,9 +101,10 @@ struct State {
 
 enum Answer {
     Saved(Saved),
-    Inserted(Option<(Migrated, Record)>),
+    Inserted(Option<Box<(Migrated, Record)>>),
     Updated(Updated),
     Resolved(Resolved),
+    Imported(Vec<Imported>),
     ModeSet,
 }
 
@@ -116,6 +120,7 @@ impl World {
             model: Model::default(),
             start: Vec::new(),
             states: Vec::new(),
+            names: typed().into_iter().collect(),
             serial: 0,
         };
         // All of it is synced, so this is what is there.
@@ -157,6 +162,8 @@ impl World {
                         ask.meant(&self.model, self.serial, self.now())
                     })
                     .collect();
+                let names = asked.iter().flat_map(Asked::names).map(|name| name.text().to_owned());
+                self.names.extend(names);
                 self.write(asked).await;
             }
             Step::Tick(seconds) => {
@@ -169,14 +176,17 @@ impl World {
             }
             Step::PowerCut { back, dice } => self.cut_power(*back, Dice(*dice)).await,
         }
-        assert_eq!(self.whole().await, self.model.whole(), "after {step:?}");
+        let found = self.whole().await;
+        self.model.settle(&found);
+        assert_eq!(found, self.model.whole(), "after {step:?}");
     }
 
     /// Asks for writes at once; the store takes them in the order in which they were asked for.
     async fn write(&mut self, asked: Vec<Asked>) {
         let (store, disk) = (self.store(), &self.disk);
         let before = disk.recorded();
-        let writes = asked.iter().map(|asked| async move { (put(store, asked).await, disk.recorded()) });
+        let now = self.now();
+        let writes = asked.iter().map(|asked| async move { (put(store, asked, now).await, disk.recorded()) });
         let answers = join_all(writes.collect::<Vec<_>>()).await;
         for (asked, (answer, answered)) in asked.iter().zip(answers) {
             self.expect(asked, &answer);
@@ -196,16 +206,22 @@ impl World {
                 assert_eq!(*saved, self.model.migrate(migration, fresh), "{asked:?}");
             }
             (Asked::Register(registration), Answer::Inserted(inserted)) => {
-                let fresh = inserted.as_ref().map_or(UserId(Uuid::nil()), |(created, _)| self.fresh(*created));
+                let fresh = inserted.as_ref().map_or(UserId(Uuid::nil()), |new| self.fresh(new.0));
                 let expected = self.model.register(registration, fresh);
-                let expected = expected.map(|created| (created, self.model.users[&created.id()].clone()));
+                let expected = expected.map(|created| Box::new((created, self.model.users[&created.id()].clone())));
                 assert_eq!(*inserted, expected, "{asked:?}");
             }
             (Asked::Change(id, based_on, change), Answer::Updated(updated)) => {
+                if let (Change::Stand(Standing::Deleted), Updated::Done(told)) = (change, updated) {
+                    self.model.settle_grave(*told);
+                }
                 assert_eq!(*updated, self.model.change(*id, *based_on, change, now), "{asked:?}");
             }
             (Asked::Resolve(number, resolution), Answer::Resolved(resolved)) => {
                 assert_eq!(*resolved, self.model.resolve(*number, resolution, now), "{asked:?}");
+            }
+            (Asked::Import(rows, on_conflict), Answer::Imported(results)) => {
+                assert_eq!(*results, self.model.import(rows, *on_conflict, now, results), "{asked:?}");
             }
             (Asked::SetMode(mode), Answer::ModeSet) => self.model.set_mode(*mode),
             (asked, _) => unreachable!("each write has an answer of its kind: {asked:?}"),
@@ -234,8 +250,12 @@ impl World {
         let possible = states.iter().enumerate().skip(acknowledged);
         let possible = possible.filter(|(number, state)| *number == acknowledged || state.asked < made);
         let found = self.whole().await;
-        let state = possible.map(|(_, state)| &state.model).find(|model| model.whole() == found);
-        let Some(state) = state else {
+        let settled = possible.map(|(_, state)| {
+            let mut model = state.model.clone();
+            model.settle(&found);
+            model
+        });
+        let Some(model) = settled.into_iter().find(|model| model.whole() == found) else {
             panic!(
                 "{made} of {} calls were made, which acknowledged {acknowledged} of {} writes: {:#?}\n\nis no state that \
                  follows from {:#?}",
@@ -245,7 +265,7 @@ impl World {
                 states[acknowledged].model.whole()
             );
         };
-        self.model = state.clone();
+        self.model = model;
         self.states = vec![State { asked: 0, answered: 0, model: self.model.clone() }];
         self.assert_found_by_everything().await;
     }
@@ -267,9 +287,8 @@ impl World {
     /// Looks for everybody by everything.
     async fn assert_found_by_everything(&self) {
         let (store, model) = (self.store(), &self.model);
-        let names = model.users.values().flat_map(|user| &user.names).map(|name| name.normalized.text().to_owned());
-        for typed in names.chain(typed()).collect::<BTreeSet<_>>() {
-            let candidates = candidates(&typed);
+        for typed in &self.names {
+            let candidates = candidates(typed);
             let found = store.find(&candidates).await.expect("a lookup");
             assert_eq!(found.revision, model.revision());
             let holders = store.holders(candidates.keys()).await.expect("a lookup");
@@ -309,7 +328,7 @@ fn after(start: Vec<u8>, calls: &[Call], dice: &mut Dice) -> Vec<u8> {
     disk.after_power_cut(dice)
 }
 
-async fn put(store: &RedbStore, asked: &Asked) -> Answer {
+async fn put(store: &RedbStore, asked: &Asked, now: UnixSeconds) -> Answer {
     match asked.clone() {
         Asked::Migrate(asked) => {
             let identity = LegacyIdentity {
@@ -338,7 +357,7 @@ async fn put(store: &RedbStore, asked: &Asked) -> Answer {
                 at: asked.at,
             };
             match store.insert_new(new).await.expect("an insertion") {
-                Inserted::Inserted(created, user) => Answer::Inserted(Some((created, seen(&user)))),
+                Inserted::Inserted(created, user) => Answer::Inserted(Some(Box::new((created, seen(&user))))),
                 Inserted::Exists => Answer::Inserted(None),
             }
         }
@@ -357,6 +376,11 @@ async fn put(store: &RedbStore, asked: &Asked) -> Answer {
         }
         Asked::Resolve(number, resolution) => {
             Answer::Resolved(store.resolve(number, resolution).await.expect("a resolution"))
+        }
+        Asked::Import(rows, on_conflict) => {
+            let rows = rows.iter().map(Row::incoming).collect();
+            let batch = ImportBatch { rows, on_conflict, checkpoint: None, at: now };
+            Answer::Imported(store.import(batch).await.expect("an import"))
         }
         Asked::SetMode(mode) => {
             store.set_mode(mode).await.expect("a mode");

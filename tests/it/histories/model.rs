@@ -10,12 +10,17 @@
 //! 5. A name that an operator takes from a user finds nobody, and stays reserved for him unless it is let go.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use authferry::domain::clock::UnixSeconds;
 use authferry::domain::conflict::{Conflict, Decided, Decision, Resolution};
-use authferry::domain::credential::{AbsentBecause, Credential};
-use authferry::domain::identifier::{Candidates, Identifier, IdentifierKind, NormalizedIdentifier};
+use authferry::domain::credential::{AbsentBecause, Credential, StoredHash};
+use authferry::domain::identifier::{
+    Candidates, Identifier, IdentifierKind, NORMALIZATION_VERSION, NormalizedIdentifier,
+};
+use authferry::domain::import::{self, Bearers, ImportDecision, Imported, Incoming, OnConflict, Skip, own_id};
 use authferry::domain::mode::Mode;
+use authferry::domain::password::PasswordNormalization;
 use authferry::domain::portable::PortableRoster;
 use authferry::domain::proof::Migrated;
 use authferry::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
@@ -58,6 +63,9 @@ pub(super) struct Model {
     /// In the order in which they came up first.
     pub(super) conflicts: Vec<Conflict>,
     last_conflict: u64,
+    /// Who was changed by an import, and which versions it gave: it takes its rows in an order of its own where that makes no
+    /// difference, so which of them is whose is told by the store.
+    unordered: BTreeMap<UserId, RangeInclusive<u64>>,
     revision: u64,
     mode: Option<Mode>,
 }
@@ -84,6 +92,22 @@ pub(super) struct Registration {
     pub(super) profile: Value,
     pub(super) password: String,
     pub(super) at: UnixSeconds,
+}
+
+/// A row of an import.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    /// Our own key, as our own export has it.
+    pub(super) id: Option<UserId>,
+    pub(super) legacy_id: Option<LegacyId>,
+    pub(super) names: Vec<Identifier>,
+    pub(super) profile: Value,
+    pub(super) secret: Secret,
+    pub(super) standing: Standing,
+    pub(super) origin: Origin,
+    pub(super) created_at: Option<UnixSeconds>,
+    pub(super) vouched_at: Option<UnixSeconds>,
+    pub(super) roster: Option<PortableRoster>,
 }
 
 /// A change of one record.
@@ -267,8 +291,9 @@ impl Model {
 
     /// What an operator chose about a conflict.
     pub(super) fn resolve(&mut self, number: u64, resolution: &Resolution, now: UnixSeconds) -> Resolved {
-        let undecided = |row: &&Conflict| row.number == number && row.decided.is_none();
-        let Some(conflict) = self.conflicts.iter().find(undecided).cloned() else { return Resolved::Missing };
+        let Some(conflict) = self.conflicts.iter().find(|row| row.number == number).cloned() else {
+            return Resolved::Missing;
+        };
         let holder = self.users[&conflict.with].clone();
         let decision = match resolution {
             Resolution::Keep => Decision::Kept,
@@ -299,7 +324,8 @@ impl Model {
         if names.is_empty() || !names.iter().all(|name| conflict.names.contains(name) && his(name)) {
             return Resolved::Refused(NotChanged::NotHis);
         }
-        let names: Vec<_> = names.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect();
+        let mut seen = BTreeSet::new();
+        let names: Vec<_> = names.iter().filter(|name| seen.insert(*name)).cloned().collect();
         if left_nameless(&holder, &names) {
             return Resolved::Refused(NotChanged::LastName);
         }
@@ -339,6 +365,91 @@ impl Model {
         });
     }
 
+    /// Rows of an import, one after the other: whatever the store makes of many at once has to be the same. What becomes of each is
+    /// decided by the rules that have a table of their own (`domain::import`); here it is what they are asked about.
+    pub(super) fn import(
+        &mut self,
+        rows: &[Row],
+        on_conflict: OnConflict,
+        at: UnixSeconds,
+        results: &[Imported],
+    ) -> Vec<Imported> {
+        assert_eq!(rows.len(), results.len(), "one result a row");
+        let before = self.revision;
+        let taken =
+            rows.iter().zip(results).map(|(row, result)| self.import_row(row, on_conflict, at, result)).collect();
+        let touched = self.users.values().filter(|user| user.version.0 > before).map(|user| user.id);
+        self.unordered.extend(touched.map(|id| (id, before + 1..=self.revision)));
+        taken
+    }
+
+    /// Burying who is buried tells the version of the tombstone, which an import of the same moment may have made.
+    pub(super) fn settle_grave(&mut self, told: Migrated) {
+        let Some(user) = self.users.get_mut(&told.id()) else { return };
+        let may_be = self.unordered.get(&told.id()).is_some_and(|range| range.contains(&told.version().0));
+        if user.standing == Standing::Deleted && may_be {
+            user.version = told.version();
+        }
+    }
+
+    /// Takes the store's word for the order in which an import took its rows, as far as it is an order.
+    pub(super) fn settle(&mut self, found: &Whole) {
+        let unordered = std::mem::take(&mut self.unordered);
+        let versions: BTreeMap<UserId, Version> = found.users.iter().map(|user| (user.id, user.version)).collect();
+        let mut given = BTreeSet::new();
+        for (id, range) in unordered {
+            let Some(version) = versions.get(&id).filter(|version| range.contains(&version.0)) else { continue };
+            if let Some(user) = self.users.get_mut(&id)
+                && given.insert(*version)
+            {
+                user.version = *version;
+            }
+        }
+    }
+
+    fn import_row(&mut self, row: &Row, on_conflict: OnConflict, at: UnixSeconds, result: &Imported) -> Imported {
+        let users: BTreeMap<UserId, User> = self.users.iter().map(|(id, record)| (*id, record.as_user())).collect();
+        let as_ours = row.legacy_id.as_ref().and_then(|id| users.get(&own_id(id.as_key())?));
+        let as_legacys = row.id.filter(|_| row.legacy_id.is_none());
+        let bearers = Bearers {
+            of_legacy_id: row.legacy_id.as_ref().and_then(|id| users.get(self.legacy_ids.get(id.as_key())?)),
+            of_id: row.id.and_then(|id| users.get(&id)),
+            of_legacy_id_as_ours: as_ours.filter(|user| user.legacy_id.is_none()),
+            of_id_as_legacys: as_legacys.and_then(|id| self.legacy_ids.get(&id.to_string()).copied()),
+            of_names: row
+                .names
+                .iter()
+                .filter_map(|name| Some((name.normalized.kind(), &users[self.names.get(name.normalized.as_key())?])))
+                .collect(),
+        };
+        let next = match import::decide(&row.incoming(), &bearers, on_conflict) {
+            ImportDecision::Reject(why) => return Imported::Rejected(why),
+            ImportDecision::Skip(id, why) => return Imported::Skipped(id, why),
+            ImportDecision::Merge(id) => match import::merged(&users[&id], row.incoming(), at) {
+                Err(why) => return Imported::Rejected(why),
+                Ok(None) => return Imported::Skipped(id, Skip::Unchanged),
+                Ok(Some(next)) => next,
+            },
+            ImportDecision::Replace(id) => match import::replaced(&users[&id], row.incoming(), at) {
+                Err(why) => return Imported::Rejected(why),
+                Ok(next) => next,
+            },
+            ImportDecision::Create => {
+                let id = match (row.id, result) {
+                    (Some(own), _) => own,
+                    (None, Imported::Created(id)) => *id,
+                    (None, other) => panic!("{row:?} is somebody new, and the store says {other:?}"),
+                };
+                assert!(!users.contains_key(&id), "a new user has somebody else's key");
+                row.incoming().into_user(id, at)
+            }
+        };
+        let known = users.contains_key(&next.id);
+        let id = next.id;
+        self.put(seen(&next));
+        if known { Imported::Updated(id) } else { Imported::Created(id) }
+    }
+
     pub(super) fn set_mode(&mut self, mode: Mode) {
         self.mode = Some(mode);
     }
@@ -366,12 +477,12 @@ impl Model {
         self.legacy_ids.get(id).copied().or_else(|| self.users.keys().find(|own| own.to_string() == id).copied())
     }
 
-    /// Who has a name of this prefix, in the order of the first of those names.
+    /// Who has a name of this prefix, in the order of the first of those names: by its text, then by its kind.
     pub(super) fn with_prefix(&self, prefix: &str) -> Vec<UserId> {
-        let mut first = BTreeMap::new();
+        let mut first: BTreeMap<(&str, IdentifierKind), UserId> = BTreeMap::new();
         for user in self.users.values() {
-            let names = user.names.iter().map(|name| &name.normalized).filter(|name| name.text().starts_with(prefix));
-            first.extend(names.map(|name| (name.text().to_owned(), name.kind())).min().map(|name| (name, user.id)));
+            let names = user.names.iter().map(|name| (name.normalized.text(), name.normalized.kind()));
+            first.extend(names.filter(|(text, _)| text.starts_with(prefix)).min().map(|name| (name, user.id)));
         }
         first.into_values().collect()
     }
@@ -459,9 +570,67 @@ impl Model {
             let holder = *self.legacy_ids.entry(id.as_key().to_owned()).or_insert(record.id);
             assert_eq!(holder, record.id, "the model gives an id to two users");
         }
+        self.unordered.remove(&record.id);
         let done = Migrated::assert_after_commit(record.id, record.version);
         self.users.insert(record.id, record);
         done
+    }
+}
+
+impl Record {
+    /// The user that this is seen of.
+    fn as_user(&self) -> User {
+        User {
+            id: self.id,
+            legacy_id: self.legacy_id.as_ref().and_then(LegacyId::from_json),
+            identifiers: self.names.clone(),
+            profile: self.profile.clone(),
+            credential: self.secret.credential(),
+            standing: self.standing,
+            origin: self.origin,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            legacy_vouched_at: self.vouched_at,
+            roster: self.roster,
+            normalization_version: NORMALIZATION_VERSION,
+            version: self.version,
+        }
+    }
+}
+
+impl Secret {
+    fn credential(&self) -> Credential {
+        let stored = |text: &str| StoredHash::new(encoded(text), PasswordNormalization::None);
+        match self {
+            Self::Argon2id(text) => Credential::Argon2id(stored(text)),
+            Self::Imported(text) => Credential::Imported(stored(text)),
+            Self::None(because) => Credential::Absent(*because),
+        }
+    }
+}
+
+/// A hash that is told by its text.
+fn encoded(text: &str) -> String {
+    format!("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA${text}")
+}
+
+impl Row {
+    /// The row as a store takes it.
+    pub(super) fn incoming(&self) -> Incoming {
+        Incoming {
+            id: self.id,
+            legacy_id: self.legacy_id.clone(),
+            identifiers: self.names.clone(),
+            profile: self.profile.clone(),
+            credential: self.secret.credential(),
+            standing: self.standing,
+            origin: self.origin,
+            created_at: self.created_at,
+            updated_at: None,
+            legacy_vouched_at: self.vouched_at,
+            last_login_at: None,
+            roster: self.roster,
+        }
     }
 }
 

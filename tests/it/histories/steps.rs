@@ -3,15 +3,19 @@
 
 use authferry::domain::clock::UnixSeconds;
 use authferry::domain::conflict::Resolution;
+use authferry::domain::credential::AbsentBecause;
 use authferry::domain::identifier::{Identifier, NormalizedIdentifier};
+use authferry::domain::import::OnConflict;
 use authferry::domain::mode::Mode;
-use authferry::domain::user::{LegacyId, Standing, UserId, Version};
+use authferry::domain::portable::PortableRoster;
+use authferry::domain::user::{LegacyId, Origin, Standing, UserId, Version};
 use authferry::service::ports::AfterRemoval;
+use authferry::store::redb::MAX_ALIASES;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::model::{Change, Migration, Model, Registration};
+use super::model::{Change, Migration, Model, Registration, Row, Secret};
 use crate::store_people::{email, phone, username};
 
 /// One step.
@@ -40,7 +44,28 @@ pub(super) enum Ask {
     Register { names: Vec<Name>, must_be_free: Option<Name>, at_legacy: Option<Option<Id>> },
     Change { who: Who, based_on: BasedOn, what: What },
     Resolve { which: u8, how: How },
+    Import { rows: Vec<AskedRow>, on_conflict: OnConflict },
     SetMode(usize),
+}
+
+/// A row of an import, before it is known who is there.
+#[derive(Debug, Clone)]
+pub(super) struct AskedRow {
+    id: Option<u8>,
+    legacy_id: Option<Id>,
+    names: Vec<Name>,
+    brings: Brings,
+    standing: Standing,
+    vouched: bool,
+    roster: bool,
+}
+
+/// What a row brings for a password.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Brings {
+    Nothing,
+    Ours,
+    Others,
 }
 
 /// What an operator chooses about a conflict.
@@ -83,7 +108,7 @@ pub(super) enum Name {
     Address(u8),
     /// A username that reads as a phone number.
     Digits(u8),
-    /// Thirty usernames that nobody has had: a few of these are more than one user keeps.
+    /// Forty usernames that nobody has had: twice as many are more than one user keeps.
     Many,
 }
 
@@ -126,7 +151,21 @@ pub(super) enum Asked {
     Register(Registration),
     Change(UserId, Version, Change),
     Resolve(u64, Resolution),
+    Import(Vec<Row>, OnConflict),
     SetMode(Mode),
+}
+
+impl Asked {
+    /// The names that it brings.
+    pub(super) fn names(&self) -> Vec<&NormalizedIdentifier> {
+        match self {
+            Self::Migrate(asked) => asked.names.iter().map(|name| &name.normalized).collect(),
+            Self::Register(asked) => asked.names.iter().map(|name| &name.normalized).collect(),
+            Self::Change(_, _, Change::AddAlias(name, _)) => vec![&name.normalized],
+            Self::Import(rows, _) => rows.iter().flat_map(|row| &row.names).map(|name| &name.normalized).collect(),
+            Self::Change(..) | Self::Resolve(..) | Self::SetMode(_) => Vec::new(),
+        }
+    }
 }
 
 /// A history of some length.
@@ -169,6 +208,7 @@ fn ask() -> impl Strategy<Value = Ask> {
         1 => name().prop_map(How::GiveName),
     ];
     let who = prop_oneof![12 => any::<u8>().prop_map(Who::Number), 1 => Just(Who::Nobody)];
+    let on_conflict = prop_oneof![Just(OnConflict::Skip), Just(OnConflict::Merge), Just(OnConflict::Replace)];
     prop_oneof![
         6 => (id(), names(), asking, based_on())
             .prop_map(|(id, names, asked, based_on)| Ask::Migrate { id, names, asked, based_on }),
@@ -176,8 +216,28 @@ fn ask() -> impl Strategy<Value = Ask> {
             .prop_map(|(names, must_be_free, at_legacy)| Ask::Register { names, must_be_free, at_legacy }),
         8 => (who, based_on(), what).prop_map(|(who, based_on, what)| Ask::Change { who, based_on, what }),
         2 => (any::<u8>(), how).prop_map(|(which, how)| Ask::Resolve { which, how }),
+        3 => (vec(row(), 0..7), on_conflict).prop_map(|(rows, on_conflict)| Ask::Import { rows, on_conflict }),
         1 => (0_usize..Mode::ALL.len()).prop_map(Ask::SetMode),
     ]
+}
+
+fn row() -> impl Strategy<Value = AskedRow> {
+    let own = prop_oneof![5 => Just(None), 1 => any::<u8>().prop_map(Some)];
+    let legacy_id = prop_oneof![1 => Just(None), 3 => id().prop_map(Some)];
+    let brings = prop_oneof![Just(Brings::Nothing), Just(Brings::Ours), Just(Brings::Others)];
+    let standing =
+        prop_oneof![6 => Just(Standing::Active), 1 => Just(Standing::Disabled), 1 => Just(Standing::Deleted)];
+    (own, legacy_id, vec(name(), 1..4), brings, standing, any::<bool>(), any::<bool>()).prop_map(
+        |(id, legacy_id, names, brings, standing, vouched, roster)| AskedRow {
+            id,
+            legacy_id,
+            names,
+            brings,
+            standing,
+            vouched,
+            roster,
+        },
+    )
 }
 
 fn id() -> impl Strategy<Value = Id> {
@@ -236,7 +296,7 @@ impl Name {
             Self::Phone(n) => vec![phone(&format!("+49 151 00{n}"))],
             Self::Address(n) => vec![username(&format!("ada{n}@x.y"))],
             Self::Digits(n) => vec![username(&format!("4915100{n}"))],
-            Self::Many => (0..30).map(|n| username(&format!("new{serial}-{n}"))).collect(),
+            Self::Many => (0..40).map(|n| username(&format!("new{serial}-{n}"))).collect(),
         }
     }
 }
@@ -347,7 +407,47 @@ impl Ask {
                 };
                 Asked::Resolve(conflict.map_or(1, |conflict| conflict.number), resolution)
             }
+            Self::Import { rows, on_conflict } => {
+                let row = |(number, row): (usize, &AskedRow)| row.meant(&users, serial, number, at);
+                Asked::Import(rows.iter().enumerate().map(row).collect(), *on_conflict)
+            }
             Self::SetMode(number) => Asked::SetMode(Mode::ALL[*number]),
+        }
+    }
+}
+
+impl AskedRow {
+    fn meant(&self, users: &[UserId], serial: usize, number: usize, at: UnixSeconds) -> Row {
+        let mut names: Vec<Identifier> = Vec::new();
+        for name in self.names.iter().flat_map(|name| name.identifiers(serial * 10 + number)) {
+            // As a row is made of a file's.
+            if names.iter().all(|other| other.normalized != name.normalized) && names.len() < MAX_ALIASES {
+                names.push(name);
+            }
+        }
+        let password = format!("p{serial}-{number}");
+        let (secret, origin) = match self.brings {
+            Brings::Nothing => (Secret::None(AbsentBecause::Roster), Origin::Roster),
+            Brings::Ours => (Secret::Argon2id(password), Origin::Imported),
+            Brings::Others => (Secret::Imported(password), Origin::Imported),
+        };
+        // A key of somebody here, or of nobody.
+        let own = |id: u8| {
+            nth(users, id)
+                .filter(|_| !id.is_multiple_of(4))
+                .unwrap_or(UserId(uuid::Uuid::from_u128(u128::from(id) + 2)))
+        };
+        Row {
+            id: self.id.map(own),
+            legacy_id: self.legacy_id.map(|id| id.of(users)),
+            names,
+            profile: profile(serial + number),
+            secret,
+            standing: self.standing,
+            origin,
+            created_at: self.vouched.then_some(UnixSeconds(at.0 - 1_000)),
+            vouched_at: self.vouched.then_some(at),
+            roster: self.roster.then_some(PortableRoster { last_seen: Some(at), value: Some(serial as u64) }),
         }
     }
 }

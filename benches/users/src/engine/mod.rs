@@ -15,6 +15,8 @@ use crate::Outcome;
 use crate::measure::Rate;
 use crate::people;
 
+pub use ours::{command_if_asked, import};
+
 /// Which store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]

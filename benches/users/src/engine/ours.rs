@@ -1,8 +1,9 @@
 //! authferry's own store, through its port: the lookups and saves of a login, and its import from the command line.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{By, Engine};
 use crate::Outcome;
-use crate::measure::{Latencies, Rate, cpu_time};
+use crate::measure::{self, Latencies, Memory, Rate, cpu_time};
 use crate::people::{Person, mix, person};
 
 pub struct Ours {
@@ -38,21 +39,8 @@ impl Ours {
 }
 
 impl Engine for Ours {
-    fn load(&mut self, input: &Path) -> Outcome<u64> {
-        let users = BufReader::new(File::open(input)?).lines().count() as u64;
-        let store = &*self.store;
-        let next = std::cell::Cell::new(0);
-        let one = |_| async {
-            loop {
-                let number = next.replace(next.get() + 1);
-                if number >= users {
-                    return Outcome::Ok(());
-                }
-                store.save_proven(proven(&person(number))?).await?;
-            }
-        };
-        self.runtime.block_on(try_join_all((0..512).map(one)))?;
-        Ok(users)
+    fn load(&mut self, _input: &Path) -> Outcome<u64> {
+        Err("authferry's store is loaded by its own command".into())
     }
 
     fn read(&mut self, by: By, users: u64, seed: u64, at_once: usize, lasting: Duration) -> Outcome<Rate> {
@@ -109,6 +97,42 @@ impl Engine for Ours {
         all.into_iter().for_each(|some| latencies.extend(some));
         Ok((Rate::of(latencies, started.elapsed(), cpu_time() - cpu), next.get()))
     }
+}
+
+/// Where the command line writes down what memory it took.
+const AS_COMMAND: &str = "AUTHFERRY_USERS_COMMAND";
+
+/// Is `authferry`, if this process was started as such: the whole command line, with the allocator that it has.
+pub fn command_if_asked() -> Option<ExitCode> {
+    let memory = std::env::var_os(AS_COMMAND)?;
+    let code = authferry::cli::main();
+    let written = serde_json::to_vec(&measure::memory()).map(|bytes| fs::write(memory, bytes));
+    Some(if matches!(written, Ok(Ok(()))) { code } else { ExitCode::FAILURE })
+}
+
+/// Runs `authferry import` on a file, into a store that is not there yet.
+pub fn import(input: &Path, path: &Path, cache: usize, batch: Option<u32>) -> Outcome<(Duration, Memory)> {
+    let (config, memory) = (path.with_extension("toml"), path.with_extension("memory"));
+    let text = format!(
+        "[upstream]\nurl = \"http://127.0.0.1:9\"\n[[listener]]\nbind = \"127.0.0.1:0\"\n[admin]\nbind = \"off\"\n\
+         [token]\nkind = \"none\"\n[store]\npath = {path:?}\ncache = \"{}MiB\"\n",
+        cache >> 20
+    );
+    fs::write(&config, text)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg0("authferry").env(AS_COMMAND, &memory).stdin(Stdio::null());
+    command.arg("import").arg(input).args(["--format", "jsonl"]).arg("--config").arg(&config);
+    if let Some(batch) = batch {
+        command.args(["--batch", &batch.to_string()]);
+    }
+    let started = Instant::now();
+    let output = command.output()?;
+    let took = started.elapsed();
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        return Err(format!("authferry import: {}", String::from_utf8_lossy(&said)).into());
+    }
+    Ok((took, serde_json::from_slice(&fs::read(memory)?)?))
 }
 
 /// A user whom legacy proved, as a first login saves him.

@@ -30,29 +30,37 @@ pub struct Row {
     pub legacy_id: String,
 }
 
+/// As much of a line of ours as is kept.
 #[derive(Deserialize)]
 struct Line<'a> {
     legacy_id: u64,
-    email: &'a str,
-    username: Option<&'a str>,
-    password_hash: &'a str,
+    #[serde(borrow)]
+    names: Vec<Name<'a>>,
+    #[serde(borrow)]
+    password: Password<'a>,
     created_at: u64,
     #[serde(borrow)]
     profile: &'a RawValue,
 }
 
+#[derive(Deserialize)]
+struct Name<'a> {
+    kind: &'a str,
+    value: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Password<'a> {
+    hash: &'a str,
+}
+
 impl Row {
     fn of_line(number: u64, line: &str) -> Outcome<Self> {
         let line: Line<'_> = serde_json::from_str(line)?;
-        Ok(Self::new(
-            number,
-            line.legacy_id,
-            line.email,
-            line.username,
-            line.password_hash,
-            line.created_at,
-            line.profile.get(),
-        ))
+        let name = |kind: &str| line.names.iter().find(|name| name.kind == kind).map(|name| name.value);
+        let email = name("email").ok_or("a line without an email address")?;
+        let (hash, profile) = (line.password.hash, line.profile.get());
+        Ok(Self::new(number, line.legacy_id, email, name("username"), hash, line.created_at, profile))
     }
 
     pub fn of(person: &Person) -> Self {
