@@ -430,6 +430,11 @@ impl Model {
                 Ok(None) => return Imported::Skipped(id, Skip::Unchanged),
                 Ok(Some(next)) => next,
             },
+            ImportDecision::List(id) => match import::listed(&users[&id], row.incoming(), at) {
+                Err(why) => return Imported::Rejected(why),
+                Ok(None) => return Imported::Skipped(id, Skip::Unchanged),
+                Ok(Some(next)) => next,
+            },
             ImportDecision::Replace(id) => match import::replaced(&users[&id], row.incoming(), at) {
                 Err(why) => return Imported::Rejected(why),
                 Ok(next) => next,
