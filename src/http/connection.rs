@@ -1,6 +1,6 @@
 //! One downstream connection as a handler sees it, and the few atomics by which its worker watches over it: how long it idles, how
 //! long a head takes, how long the client takes no bytes (R22). A worker looks at all of its connections a few times a
-//! second ([`Roster::inspect`]) instead of setting timers for every request.
+//! second (`Roster::inspect`) instead of setting timers for every request.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
