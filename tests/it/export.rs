@@ -136,6 +136,16 @@ fn parsed(text: &[u8], format: &Format, framing: Framing) -> Vec<PortableUser> {
     }
 }
 
+/// A user's hash. The makers of bcrypt differ in the letter, and not in the hash; some products write one of them always. Django names
+/// the algorithm once more in front.
+fn hash(user: &PortableUser) -> Option<String> {
+    let encoded = user.password.as_ref()?.encoded.as_str();
+    let encoded = encoded.strip_prefix("bcrypt$").unwrap_or(encoded);
+    let encoded = encoded.strip_prefix("argon2").filter(|rest| rest.starts_with("$argon2")).unwrap_or(encoded);
+    let bcrypt = ["$2a$", "$2b$", "$2y$"].iter().find_map(|start| encoded.strip_prefix(start));
+    Some(bcrypt.map_or_else(|| encoded.to_owned(), |rest| format!("$2b${rest}")))
+}
+
 fn email(user: &PortableUser) -> Option<String> {
     let name = user.names.iter().find(|name| name.kind == IdentifierKind::Email);
     name.map(|name| name.value.to_lowercase())
@@ -251,7 +261,6 @@ fn every_format_that_is_written_reads_its_own_file_back() {
         assert_eq!(back.len(), carried.len(), "{}", format.name);
         for read in &back {
             let (user, how) = carried[&email(read)];
-            let hash = |user: &PortableUser| user.password.as_ref().map(|password| password.encoded.to_string());
             match how {
                 Carried::Whole => assert_eq!(hash(read), hash(user), "{}", format.name),
                 Carried::WithoutPassword => assert_eq!(hash(read), None, "{}", format.name),
@@ -302,11 +311,13 @@ fn users_of_another_product_go_through_our_own_file_into_further_products() {
                 let name = user.names.iter().find(|name| name.kind == IdentifierKind::Email);
                 name.and_then(|name| name.verified)
             };
-            assert_eq!(verified(read).unwrap_or_default(), verified(user).unwrap_or_default(), "{}", format.name);
+            // Some products have no place for it.
+            if let Some(flag) = verified(read) {
+                assert_eq!(flag, verified(user).unwrap_or_default(), "{}", format.name);
+            }
             assert_eq!(read.standing, user.standing, "{}", format.name);
-            if let Some(password) = &read.password {
-                let came_with = user.password.as_ref().map(|password| password.encoded.as_str());
-                assert_eq!(Some(password.encoded.as_str()), came_with, "{}: a hash of another", format.name);
+            if hash(read).is_some() {
+                assert_eq!(hash(read), hash(user), "{}: a hash of another", format.name);
             }
         }
     }

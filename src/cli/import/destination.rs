@@ -172,15 +172,18 @@ impl Destination {
                 store.import(batch).await.map_err(NotTaken::Store)
             }
             Self::Proxy { operator, .. } => {
-                let body = request(&rows, on_conflict, checkpoint);
+                let body = request(&rows, on_conflict, checkpoint.as_ref());
                 let mut tries = 0;
                 let results = loop {
                     match operator.import(body.clone()).await {
                         Ok(results) => break results.results,
-                        // It was too busy, and nothing was written.
+                        // It was too busy, or too slow with its answer: then the rows are in, and its checkpoint says so.
                         Err(Unanswered::Refused { status: 503, .. }) if tries < RETRIES => {
                             tries += 1;
                             tokio::time::sleep(RETRY_PAUSE).await;
+                            if let Some(results) = taken_already(operator, checkpoint.as_ref()).await? {
+                                break results;
+                            }
                         }
                         Err(error) => return Err(NotTaken::Proxy(error)),
                     }
@@ -192,7 +195,23 @@ impl Destination {
     }
 }
 
-fn request(rows: &[Prepared], on_conflict: OnConflict, checkpoint: Option<Checkpoint>) -> Bytes {
+/// The results of a batch whose answer did not come, if it is on disk.
+async fn taken_already(
+    operator: &Operator,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<Option<Vec<RowResult>>, NotTaken> {
+    let Some(checkpoint) = checkpoint else { return Ok(None) };
+    let terms = match operator.import_terms(checkpoint.key).await {
+        Ok(terms) => terms,
+        // It still cannot answer; the batch is sent again.
+        Err(Unanswered::Refused { status: 503, .. }) => return Ok(None),
+        Err(error) => return Err(NotTaken::Proxy(error)),
+    };
+    let state = STANDARD.encode(&checkpoint.state);
+    Ok(terms.checkpoint.filter(|saved| saved.state == state).map(|saved| saved.results))
+}
+
+fn request(rows: &[Prepared], on_conflict: OnConflict, checkpoint: Option<&Checkpoint>) -> Bytes {
     let checkpoint = checkpoint
         .map(|checkpoint| CheckpointView { key: hex(&checkpoint.key.0), state: STANDARD.encode(&checkpoint.state) });
     let wanted = Wanted { on_conflict, checkpoint };

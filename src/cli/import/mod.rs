@@ -502,7 +502,7 @@ impl Going<'_> {
     async fn take(&mut self, start: Mark, records: Vec<Record<Made>>) -> Result<(), Stopped> {
         self.journal.sync()?;
         let mut rows = Vec::with_capacity(records.len());
-        let mut ends: Vec<(u64, u64, Option<Box<[u8]>>, Option<RowFault>)> = Vec::with_capacity(records.len());
+        let mut ends: Vec<Record<Option<RowFault>>> = Vec::with_capacity(records.len());
         for Record { number, line, raw, made } in records {
             let fault = match made {
                 Ok(row) => {
@@ -511,14 +511,14 @@ impl Going<'_> {
                 }
                 Err(fault) => Some(fault),
             };
-            ends.push((number, line, raw, fault));
+            ends.push(Record { number, line, raw, made: fault });
         }
         let state = State::new(start, ends.len() as u64, &self.journal, false);
         let checkpoint = Checkpoint { key: self.plan.key, state: state.encode() };
         let checkpoint = (!self.import.dry_run).then_some(checkpoint);
         let results = self.destination.take(rows, self.plan.on_conflict, checkpoint).await?;
         let mut results = results.into_iter();
-        for (number, line, raw, fault) in ends {
+        for Record { number, line, raw, made: fault } in ends {
             let outcome = match fault {
                 None => Outcome::Store(results.next().ok_or(destination::NotTaken::Foreign)?),
                 Some(fault) => Outcome::Unreadable(fault),
