@@ -2,7 +2,7 @@
 //!
 //! A backup is made by whoever has the store: the running proxy, or this process. All else needs the file for itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,7 +155,7 @@ async fn renew_all(store: &RedbStore, terminal: &mut Terminal) -> Result<u64, Fa
     }
 }
 
-fn restore(file: &PathBuf, replace: Replace, config: &ConfigFile, terminal: &mut Terminal) -> Ended {
+fn restore(file: &Path, replace: Replace, config: &ConfigFile, terminal: &mut Terminal) -> Ended {
     let settings = config.load()?.store;
     let restored =
         watched(terminal, "rows copied and compared", |watch| offline::restore(file, &settings, replace, watch))?;

@@ -113,11 +113,11 @@ async fn r99_a_backup_under_load_is_the_store_as_it_was_and_the_restore_drill_br
 
     // Users come over while it is made.
     let command = {
-        let (folder, admin) = (site.path().to_owned(), admin.clone());
-        tokio::task::spawn_blocking(move || run(&folder, &["store", "backup", "--name", "drill", "--admin", &admin]))
+        let folder = site.path().to_owned();
+        std::thread::spawn(move || run(&folder, &["store", "backup", "--name", "drill", "--admin", &admin]))
     };
     let during = site.migrate(&mut process, 2_000..2_030).await;
-    let done = command.await.expect("no panic");
+    let done = tokio::task::block_in_place(|| command.join()).expect("no panic");
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.stdout.contains("made by the running proxy and verified"), "{done:?}");
     let backup = site.backup("drill");

@@ -285,7 +285,7 @@ fn insert<K: Key + 'static, V: Value + 'static>(
     {
         let mut table = transaction.open_table(definition)?;
         for (key, value) in rows.iter() {
-            table.insert(&K::from_bytes(key), &V::from_bytes(value))?;
+            table.insert(K::from_bytes(key), V::from_bytes(value))?;
         }
     }
     transaction.commit()?;

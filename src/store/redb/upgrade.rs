@@ -103,3 +103,106 @@ fn copy_blocks(from: &impl StorageBackend, into: &impl StorageBackend) -> io::Re
     }
     into.sync_data()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use ::redb::TableDefinition;
+    use ::redb::backends::InMemoryBackend;
+
+    use super::*;
+
+    const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
+
+    /// A disk in memory whose call of one number fails, and which counts the calls that would change it.
+    #[derive(Debug, Clone, Default)]
+    struct Disk(Arc<(InMemoryBackend, AtomicU64, AtomicU64)>);
+
+    impl Disk {
+        fn failing_at(call: u64) -> Self {
+            Self(Arc::new((InMemoryBackend::new(), AtomicU64::new(call), AtomicU64::new(0))))
+        }
+
+        fn call(&self) -> io::Result<&InMemoryBackend> {
+            match self.0.1.fetch_sub(1, Ordering::Relaxed) {
+                0 => Err(io::Error::other("the disk failed")),
+                _ => Ok(&self.0.0),
+            }
+        }
+
+        fn change(&self) -> io::Result<&InMemoryBackend> {
+            self.0.2.fetch_add(1, Ordering::Relaxed);
+            self.call()
+        }
+    }
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> io::Result<u64> {
+            self.call()?.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.call()?.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.change()?.set_len(len)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.change().map(drop)
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.change()?.write(offset, data)
+        }
+    }
+
+    fn old() -> Disk {
+        let disk = Disk::failing_at(u64::MAX);
+        let database = Builder::new().create_with_backend(disk.clone()).expect("memory");
+        let transaction = database.begin_write().expect("a transaction");
+        {
+            let mut rows = transaction.open_table(ROWS).expect("a table");
+            for n in 0..6_000 {
+                rows.insert(n, [n as u8; 300].as_slice()).expect("a row");
+            }
+        }
+        transaction.commit().expect("a commit");
+        disk
+    }
+
+    fn copy_into(target: &Disk, old: &Disk) -> io::Result<()> {
+        let copy = Checked::create(target.clone(), 4, Arc::new(Metrics::new()))?;
+        copy_blocks(old, &copy)
+    }
+
+    #[test]
+    fn r101_a_failure_at_any_call_ends_the_copy_and_the_old_file_is_only_read() {
+        let old = old();
+        assert!(old.len().expect("memory") > 2 * CHUNK as u64, "several chunks");
+        let changes = old.0.2.load(Ordering::Relaxed);
+        let mut failed = 0;
+        let target = loop {
+            let target = Disk::failing_at(failed);
+            match copy_into(&target, &old) {
+                Ok(()) => break target,
+                Err(error) => assert_eq!(error.to_string(), "the disk failed", "call {failed}"),
+            }
+            failed += 1;
+        };
+        assert!(failed > 10, "{failed}");
+        for call in 0..4 {
+            let broken = Disk::failing_at(call);
+            old.0.0.len().and_then(|len| broken.0.0.set_len(len)).expect("memory");
+            assert!(copy_into(&Disk::failing_at(u64::MAX), &broken).is_err(), "read {call}");
+        }
+        assert_eq!(old.0.2.load(Ordering::Relaxed), changes, "nothing was written to it");
+        target.0.1.store(u64::MAX, Ordering::Relaxed);
+        let copy = Checked::open(target, 4, Arc::new(Metrics::new())).expect("a file of ours");
+        let database = Builder::new().create_with_backend(copy).expect("a database");
+        let rows = database.begin_read().expect("a transaction").open_table(ROWS).expect("a table");
+        assert_eq!(rows.get(5_999).expect("a read").expect("a row").value(), [5_999_u32 as u8; 300]);
+    }
+}

@@ -36,7 +36,7 @@ impl Header {
     /// Reads both copies and takes the later one that is whole.
     pub(super) fn load(base: &impl StorageBackend, salt: u64) -> Result<Self> {
         let mut best: Option<Self> = None;
-        let (mut spoilt, mut untouched) = (0, 0);
+        let (mut spoilt, mut untouched, mut unread) = (0, 0, None);
         for copy in COPIES {
             let mut sector = [0; SECTOR];
             // A sector that cannot be read is as good as a damaged one.
@@ -45,7 +45,10 @@ impl Header {
                 Some(header) if best.as_ref().is_none_or(|best| best.number < header.number) => best = Some(header),
                 Some(_) => {}
                 None if read.is_ok() && sector == [0; SECTOR] => untouched += 1,
-                None => spoilt += 1,
+                None => {
+                    spoilt += 1;
+                    unread = unread.or(read.err());
+                }
             }
         }
         match best {
@@ -59,7 +62,7 @@ impl Header {
             }
             // It was made and never written.
             None if spoilt == 0 => Ok(Self { bytes: [0; ROOM], number: 0 }),
-            None => Err(Damage::Header.into()),
+            None => Err(unread.unwrap_or_else(|| Damage::Header.into())),
         }
     }
 
