@@ -7,8 +7,8 @@
 //!
 //! # One text a hash
 //!
-//! A stored hash is one text. Where its home product has a single text for it, it is that text, unchanged: the rows of
-//! [`FORMATS`] show them. Products that keep algorithm, salt and digest apart are written like this, as Ory Kratos does (base64 is the
+//! A stored hash is one text. Where its home product has a single text for it, it is that text, unchanged: [`all`]
+//! shows them. Products that keep algorithm, salt and digest apart are written like this, as Ory Kratos does (base64 is the
 //! standard alphabet with padding unless said otherwise):
 //!
 //! ```text
