@@ -98,7 +98,8 @@ fn hash(record: &Node<'_>) -> Found {
     let stored = match scheme {
         "bcrypt" => {
             let salt = record.needed_text("salt")?;
-            let whole = Stored::read(&format!("$2a${:02}${salt}{password}", factor()?));
+            // FusionAuth keeps no version; `2b` is what they all are by now.
+            let whole = Stored::read(&format!("$2b${:02}${salt}{password}", factor()?));
             if whole == Stored::Other {
                 return Err(record.fault("password", "is no bcrypt hash of 31 characters, or `salt` is none of 22"));
             }
