@@ -20,10 +20,24 @@ const ASKED: &str = "AUTHFERRY_USERS_CHILD";
 pub enum Order {
     /// Stays on one core, with all threads that it starts from now on.
     Pin(usize),
-    Open { kind: Kind, path: PathBuf, cache: usize },
+    Open {
+        kind: Kind,
+        path: PathBuf,
+        cache: usize,
+    },
     Load(PathBuf),
-    Read { by: By, users: u64, seed: u64, at_once: usize, lasting: Duration },
-    Write { first: u64, at_once: usize, lasting: Duration },
+    Read {
+        by: By,
+        users: u64,
+        seed: u64,
+        at_once: usize,
+        lasting: Duration,
+    },
+    Write {
+        first: u64,
+        at_once: usize,
+        lasting: Duration,
+    },
     Memory,
     Close,
 }

@@ -83,7 +83,8 @@ impl Row {
         record.extend_from_slice(&[1, 0, 2, 1, 0]);
         record.extend_from_slice(&created_at.to_be_bytes());
         record.extend_from_slice(&created_at.to_be_bytes());
-        let names: Vec<String> = [Some(format!("e:{email}")), username.map(|name| format!("u:{name}"))].into_iter().flatten().collect();
+        let names: Vec<String> =
+            [Some(format!("e:{email}")), username.map(|name| format!("u:{name}"))].into_iter().flatten().collect();
         for text in [hash, &legacy_id, profile].into_iter().chain(names.iter().map(String::as_str)) {
             record.extend_from_slice(&(text.len() as u16).to_be_bytes());
             record.extend_from_slice(text.as_bytes());
@@ -131,7 +132,8 @@ pub fn load(input: &Path, mut write: impl FnMut(&[Row]) -> Outcome<()>) -> Outco
 
 /// The names of a chunk in order, each with its user's key, and the ids likewise.
 pub fn sorted(chunk: &[Row]) -> (Vec<(&str, &Key)>, Vec<(&str, &Key)>) {
-    let mut names: Vec<_> = chunk.iter().flat_map(|row| row.names.iter().map(|name| (name.as_str(), &row.key))).collect();
+    let mut names: Vec<_> =
+        chunk.iter().flat_map(|row| row.names.iter().map(|name| (name.as_str(), &row.key))).collect();
     let mut ids: Vec<_> = chunk.iter().map(|row| (row.legacy_id.as_str(), &row.key)).collect();
     names.sort_unstable();
     ids.sort_unstable();

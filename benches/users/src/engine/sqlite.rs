@@ -61,8 +61,12 @@ impl Engine for Sqlite {
 
     fn read(&mut self, by: By, users: u64, seed: u64, _at_once: usize, lasting: Duration) -> Outcome<Rate> {
         let sql = match by {
-            By::Email | By::Unknown => "SELECT record FROM aliases JOIN users ON users.id = aliases.user WHERE name = ?1",
-            By::LegacyId => "SELECT record FROM legacy_ids JOIN users ON users.id = legacy_ids.user WHERE legacy_ids.id = ?1",
+            By::Email | By::Unknown => {
+                "SELECT record FROM aliases JOIN users ON users.id = aliases.user WHERE name = ?1"
+            }
+            By::LegacyId => {
+                "SELECT record FROM legacy_ids JOIN users ON users.id = legacy_ids.user WHERE legacy_ids.id = ?1"
+            }
         };
         let mut statement = self.0.prepare(sql)?;
         rows::read(by, users, seed, lasting, |key| {
@@ -74,7 +78,8 @@ impl Engine for Sqlite {
                 }
                 By::LegacyId => key,
             };
-            let found = statement.query_row([key], |row| Ok(decode(row.get_ref(0)?.as_blob()?).is_some())).optional()?;
+            let found =
+                statement.query_row([key], |row| Ok(decode(row.get_ref(0)?.as_blob()?).is_some())).optional()?;
             Ok(found == Some(true))
         })
     }
