@@ -339,6 +339,9 @@ pub fn describe(encoded: &str, terms: &Terms) -> Result<Described, Unusable> {
 
 /// Whether a hash that can be used is as weak as [`Described::is_weak`] says; an import asks that of millions, and of nothing else.
 pub fn is_weak(encoded: &str, terms: &Terms) -> Result<bool, Unusable> {
+    if argon2::is_as_usual(encoded, terms) {
+        return Ok(false);
+    }
     Ok(read(encoded, terms)?.1.scheme.strength().is_weak())
 }
 
