@@ -33,6 +33,8 @@ pub(super) struct Raw {
     cuts: Vec<Cut>,
     /// Records before the first.
     before: u64,
+    /// What [`Raw::forget_bytes`] emptied.
+    spare: Option<Vec<u8>>,
 }
 
 /// Where a record ends in [`Raw::bytes`].
@@ -54,8 +56,8 @@ pub(super) struct Record<'a> {
 }
 
 impl Raw {
-    fn with_capacity(size: ChunkSize, before: u64) -> Self {
-        Self { bytes: Vec::with_capacity(size.records * USUAL_BYTES), cuts: Vec::with_capacity(size.records), before }
+    fn new(bytes: Vec<u8>, size: ChunkSize, before: u64) -> Self {
+        Self { bytes, cuts: Vec::with_capacity(size.records), before, spare: None }
     }
 
     fn push(&mut self, piece: &Piece<'_>) {
@@ -85,7 +87,9 @@ impl Raw {
 
     /// Lets the bytes go, where nobody will want them.
     pub(super) fn forget_bytes(&mut self) {
-        self.bytes = Vec::new();
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        self.spare = Some(bytes);
         self.cuts.iter_mut().for_each(|cut| cut.is_there = false);
     }
 }
@@ -139,16 +143,22 @@ pub(super) fn run<R: Read + Send, T: Send, W: FnMut(&mut Raw) -> T, E>(
         // There is room for exactly so many.
         let _has_room = give_permit.try_send(());
     }
+    // Buffers go back and forth: memory that is new to the process costs more than what is read into it.
+    let (give_back, spares) = sync_channel::<Vec<u8>>(under_way);
     let jobs = Mutex::new(jobs);
     thread::scope(|scope| {
-        let reader = scope.spawn(move || cut(splitter, size, boundary, &to_workers, &permits));
+        let reader = scope.spawn(move || cut(splitter, size, boundary, &to_workers, &permits, &spares));
         let (jobs, worker) = (&jobs, &worker);
         for _ in 0..workers.get() {
-            let to_sink = to_sink.clone();
+            let (to_sink, give_back) = (to_sink.clone(), give_back.clone());
             scope.spawn(move || {
                 let mut work = worker();
                 while let Some((number, chunk)) = next(jobs) {
-                    if to_sink.send((number, worked(chunk, &mut work))).is_err() {
+                    let mut chunk = worked(chunk, &mut work);
+                    if let Some(spare) = chunk.raw.spare.take() {
+                        let _enough_already = give_back.try_send(spare);
+                    }
+                    if to_sink.send((number, chunk)).is_err() {
                         return;
                     }
                 }
@@ -183,12 +193,14 @@ fn cut<R: Read>(
     boundary: u64,
     to_workers: &SyncSender<(u64, Chunk<()>)>,
     permits: &Receiver<()>,
+    spares: &Receiver<Vec<u8>>,
 ) -> ReadThrough {
     let mut number = 0;
     let first = splitter.place().records;
     loop {
         let start = mark(&splitter);
-        let mut raw = Raw::with_capacity(size, start.place.records);
+        let buffer = spares.try_recv().unwrap_or_else(|_none| Vec::with_capacity(size.records * USUAL_BYTES));
+        let mut raw = Raw::new(buffer, size, start.place.records);
         let mut ended = None;
         while raw.len() < size.records && raw.size() < size.bytes {
             if raw.len() > 0 && splitter.place().records == first + boundary {

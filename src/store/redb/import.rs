@@ -100,7 +100,8 @@ impl Batch<'_> {
             Rows::Ready(ready) => ready,
             Rows::Plain(rows) => Ready::of(rows, self.tables.users.codec(), at),
         };
-        let rows: Vec<At<'_>> = ready.iter().flat_map(Ready::rows).collect();
+        let mut rows: Vec<At<'_>> = Vec::with_capacity(ready.iter().map(Ready::len).sum());
+        rows.extend(ready.iter().flat_map(Ready::rows));
         if rows.len() > MAX_IMPORT_ROWS {
             return Err(Fault::Refused("a batch of an import has too many rows".into()));
         }

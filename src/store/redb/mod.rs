@@ -449,7 +449,9 @@ impl Readier for MakesReady {
     }
 
     fn take(&mut self) -> ReadyRows {
-        let ready = std::mem::take(&mut self.ready);
+        // Chunks of one file are about as large as each other; to grow is to copy, and to hold twice what is needed.
+        let next = self.ready.first().map(Ready::with_room_for);
+        let ready = std::mem::replace(&mut self.ready, next.into_iter().collect());
         ReadyRows::new(ready.iter().map(Ready::len).sum(), ready)
     }
 }

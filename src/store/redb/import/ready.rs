@@ -104,6 +104,17 @@ impl Ready {
         self.rows.push(Row { made, given, last_login_at, keys, first, names, has_legacy_id });
     }
 
+    /// An empty one, with room for about as much as another has.
+    pub(in crate::store::redb) fn with_room_for(other: &Self) -> Self {
+        let room = |length: usize| length + length / 16;
+        Self {
+            rows: Vec::with_capacity(room(other.rows.len())),
+            drafts: Vec::with_capacity(room(other.drafts.len())),
+            keys: String::with_capacity(room(other.keys.len())),
+            ends: Vec::with_capacity(room(other.ends.len())),
+        }
+    }
+
     /// How many there are.
     pub(in crate::store::redb) fn len(&self) -> usize {
         self.rows.len()
