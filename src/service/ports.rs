@@ -189,6 +189,11 @@ pub enum Saved {
         /// Who holds the name.
         with: UserId,
     },
+    /// The same, and an operator has decided that the name stays where it is; nothing saved.
+    Settled {
+        /// Who holds the name.
+        with: UserId,
+    },
     /// The record changed after legacy was asked; nothing saved.
     Stale,
     /// The user was disabled or deleted meanwhile; nothing saved.
