@@ -439,6 +439,9 @@ fn r103_on_a_disk_that_takes_no_writes_reads_go_on_and_writes_come_back() {
                 );
                 let alice = find(&*store, "alice@x.y").await.expect("reads go on");
                 assert_eq!(hash_text(&alice), Some("one"));
+                if trouble == Trouble::ReadOnly {
+                    assert_eq!(store.health(), StoreHealth::ReadOnly, "it is well only once a commit was on disk");
+                }
             }
             disk.trouble(Trouble::None);
             until(&store, StoreHealth::Ready).await;

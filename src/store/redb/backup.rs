@@ -17,11 +17,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use ::redb::{ReadTransaction, ReadableDatabase as _};
-use uuid::Uuid;
 
 use super::copy::{self, CopyFault, Digest, Progress};
 use super::fault::panic_cause;
-use super::file::{MODE, beside, opener, sync_directory};
+use super::file::{MODE, opener, replace, sync_directory, unnamed};
 use super::medium::Check;
 use super::schema::Ledger;
 use super::slot::Slot;
@@ -276,7 +275,7 @@ pub(super) struct Unnamed(PathBuf);
 impl Unnamed {
     /// Makes it, empty and for our eyes alone (R102).
     pub(super) fn beside(path: &Path) -> io::Result<Self> {
-        let unnamed = beside(path, &format!(".{}.new", Uuid::now_v7().simple()));
+        let unnamed = unnamed(path);
         OpenOptions::new().write(true).create_new(true).mode(MODE).open(&unnamed)?;
         Ok(Self(unnamed))
     }
@@ -302,8 +301,7 @@ impl Unnamed {
 
     /// Puts it in the place of another file.
     pub(super) fn replace(self, path: &Path) -> io::Result<()> {
-        fs::rename(&self.0, path)?;
-        sync_directory(path)
+        replace(&self.0, path)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The store on one file, by redb: a handle over one thread that writes and a few that read.
 //!
 //! ```text
-//! file      making and finding the file            medium, overlay  opening the database on it
+//! file      making and finding the file; claim: who may
+//! medium, overlay  opening the database on it
 //! writer    group commit, recovery                 operation        a write and its answer
 //! writes    what each write does                   readers, reads   what each read does; hurry: without waiting
 //! schema    tables and counts                      record, conflicts, activity, keys, renew, fault
@@ -17,6 +18,7 @@
 mod activity;
 mod backup;
 mod checked;
+mod claim;
 mod conflicts;
 mod copy;
 mod fault;
@@ -97,6 +99,7 @@ use uuid::ContextV7;
 
 use self::activity::{Activity, Noted};
 use self::backup::Backups;
+use self::claim::Claim;
 use self::medium::{Check, Opener};
 use self::operation::{Operation, Reply};
 use self::readers::Readers;
@@ -142,12 +145,14 @@ pub struct RedbStore {
     readers: Option<Readers>,
     queue: Option<SyncSender<Operation>>,
     writer: Option<JoinHandle<()>>,
+    /// Given back once the file is closed. None on a medium that is no file.
+    claim: Option<Claim>,
 }
 
 impl RedbStore {
     /// Opens the file of the settings, making it at the first start; see [`super::open`].
     pub fn open(settings: &StoreSettings, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let (opener, database, ledger) = file::open(settings, &metrics)?;
+        let file::Opened { opener, database, ledger, claim } = file::open(settings, &metrics)?;
         keys::admit(&database, &settings.keys).map_err(|refused| file::not_admitted(&settings.path, refused))?;
         let codec = Codec::new(settings.keys.sealing.clone());
         let place = backup::Place {
@@ -161,6 +166,7 @@ impl RedbStore {
             cause: cause.into(),
         })?;
         store.backups = Some(Backups::new(place, Arc::clone(&store.slot), metrics, clock));
+        store.claim = claim;
         Ok(store)
     }
 
@@ -250,7 +256,8 @@ impl RedbStore {
         // If the queue is full, the writer is about to find the same.
         let reopen = move |generation| drop(nudge.try_send(Operation::Reopen(generation)));
         let readers = Readers::start(&slot, may_hurry, reopen);
-        let mut store = Self { slot, logins, backups: None, readers: None, queue: Some(queue), writer: Some(writer) };
+        let (queue, writer) = (Some(queue), Some(writer));
+        let mut store = Self { slot, logins, backups: None, readers: None, queue, writer, claim: None };
         store.readers = Some(readers?);
         Ok(store)
     }
@@ -429,5 +436,6 @@ impl Drop for RedbStore {
             // It catches its own panics; what it could not close is found by the next start.
             let _panicked = writer.join();
         }
+        drop(self.claim.take());
     }
 }

@@ -15,9 +15,10 @@ use std::time::Duration;
 use ::redb::{Database, ReadableDatabase as _, StorageBackend as _};
 
 use super::backup::{Unnamed, verify_copy, write_copy};
+use super::claim::claim;
 use super::copy::{self, CopyFault, Progress};
 use super::fault::{Fault, panic_cause};
-use super::file::{at, keep, mark, marker, not_admitted, opener, sync_directory};
+use super::file::{Opened, at, behind_links, keep, mark, marker, not_admitted, opener, sync_directory};
 use super::inspect::{Inspection, inspect};
 use super::keys;
 use super::medium::{Check, FileMedium, Medium as _, Unopened};
@@ -124,11 +125,11 @@ pub fn check(path: &Path, settings: &StoreSettings, watch: Watch<'_>) -> Result<
 
 /// Brings a store back to the size that its users need. There has to be room for the new file beside it.
 pub fn compact(settings: &StoreSettings, watch: Watch<'_>) -> Result<Compacted, OfflineError> {
-    let path = &settings.path;
-    length(path)?;
+    length(&settings.path)?;
     let metrics = Arc::new(Metrics::new());
     // Held open, and so locked, until the new file has its name.
-    let (_, database, _) = super::file::open(settings, &metrics)?;
+    let Opened { opener: _, database, ledger: _, claim: _claimed } = super::file::open(settings, &metrics)?;
+    let path = &behind_links(&settings.path);
     let before = length(path)?;
     let transaction = database.begin_read().map_err(|error| failed(path, "compacted", error))?;
     let compacting = |fault| failed(path, "compacted", fault);
@@ -146,8 +147,10 @@ pub fn restore(
     replace: Replace,
     watch: Watch<'_>,
 ) -> Result<Restored, OfflineError> {
-    let path = &settings.path;
     length(backup)?;
+    // No proxy serves under this name, wherever its file may have gone.
+    let _claimed = claim(&settings.path)?;
+    let path = &behind_links(&settings.path);
     let exists = path.try_exists().map_err(|error| failed(path, "restored", error))?;
     if exists && same_file(backup, path) {
         return Err(OfflineError::Itself(path.clone()));
@@ -191,8 +194,8 @@ pub fn restore(
             None
         }
     };
-    if !marker(path).exists() {
-        mark(path).map_err(failing)?;
+    if !marker(&settings.path).exists() {
+        mark(&settings.path).map_err(failing)?;
     }
     Ok(Restored { inspection, kept })
 }
@@ -248,10 +251,14 @@ fn copied(
 
 /// The file of a store that may be damaged, with its lock.
 fn locked(path: &Path) -> Result<impl ::redb::StorageBackend + use<>, OfflineError> {
-    let file = FileMedium(path.to_owned()).open().map_err(|error| at(path, "opened", error.into()))?;
+    let medium = FileMedium(path.to_owned());
+    let failing = |error: io::Error| at(path, "opened", error.into());
+    let before = medium.identity().map_err(failing)?;
+    let file = medium.open().map_err(failing)?;
     match file.try_lock_range(Bound::Unbounded, Bound::Unbounded) {
-        Ok(true) => Ok(file),
-        Ok(false) => Err(OpenError::Locked(path.to_owned()).into()),
+        // Another may have been given its name before it was locked.
+        Ok(true) if medium.identity().map_err(failing)? == before => Ok(file),
+        Ok(true | false) => Err(OpenError::Locked(path.to_owned()).into()),
         Err(error) => Err(failed(path, "locked", error)),
     }
 }
