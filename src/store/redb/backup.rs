@@ -20,7 +20,7 @@ use ::redb::{ReadTransaction, ReadableDatabase as _};
 
 use super::copy::{self, CopyFault, Digest, Progress};
 use super::fault::panic_cause;
-use super::file::{MODE, opener, replace, sync_directory, unnamed};
+use super::file::{MODE, make_for_owner, opener, replace, sync_directory, unnamed};
 use super::medium::Check;
 use super::schema::Ledger;
 use super::slot::Slot;
@@ -282,6 +282,13 @@ impl Unnamed {
 
     pub(super) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// The same for what takes the place of a store: it belongs to whom that belongs to.
+    pub(super) fn in_place_of(path: &Path) -> io::Result<Self> {
+        let unnamed = unnamed(path);
+        make_for_owner(&unnamed, path)?;
+        Ok(Self(unnamed))
     }
 
     /// Gives it its name, which nothing else has, and its length.

@@ -52,7 +52,7 @@ pub(super) fn open(settings: &StoreSettings, metrics: &Arc<Metrics>) -> Result<O
         if marker.try_exists().map_err(failed("opened"))? {
             return Err(OpenError::Missing { path: path.clone(), marker });
         }
-        create(path, settings.cache_bytes, metrics)?;
+        create(&behind_links(path), settings.cache_bytes, metrics)?;
         mark(path).map_err(failed("created"))?;
     }
     restrict(path);
@@ -135,7 +135,7 @@ fn create(path: &Path, cache_bytes: usize, metrics: &Arc<Metrics>) -> Result<(),
     let failed = |cause: io::Error| OpenError::Io { path: path.to_owned(), action: "created", cause: cause.into() };
     let unnamed = unnamed(path);
     let made = (|| {
-        OpenOptions::new().write(true).create_new(true).mode(MODE).open(&unnamed).map_err(failed)?;
+        make_for_owner(&unnamed, path).map_err(failed)?;
         let opener = opener(&unnamed, cache_bytes, metrics);
         opener.create().map_err(|unopened| at(path, "created", unopened))?;
         File::open(&unnamed).and_then(|file| file.sync_all()).map_err(failed)?;
@@ -160,7 +160,7 @@ fn name_once(unnamed: &Path, path: &Path) -> io::Result<()> {
 
 /// Writes down that a store was made here.
 pub(super) fn mark(path: &Path) -> io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(MODE).open(marker(path)) {
+    match make_for_owner(&marker(path), path) {
         Ok(mut file) => {
             writeln!(
                 file,
@@ -217,11 +217,23 @@ pub(super) fn keep(path: &Path, suffix: &str) -> io::Result<PathBuf> {
 
 /// Copies a file to a name that nothing has, and syncs it: what it is copied from is about to lose its only name.
 fn copy_to_new(from: &Path, to: &Path) -> io::Result<()> {
-    let mut copy = OpenOptions::new().write(true).create_new(true).mode(MODE).open(to)?;
+    let mut copy = make_for_owner(to, from)?;
     let copied = File::open(from).and_then(|mut from| io::copy(&mut from, &mut copy)).and_then(|_| copy.sync_all());
     copied.inspect_err(|_| {
         let _stays_and_is_told_of = fs::remove_file(to);
     })
+}
+
+/// Makes a new file, for our eyes alone (R102), that takes the place of this one: it belongs to whom that belongs to, or the directory.
+/// An operator who restores a store as root does not lock the proxy out of it.
+pub(super) fn make_for_owner(new: &Path, in_place_of: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(new)?;
+    if rustix::process::geteuid().is_root() {
+        let owner = fs::metadata(in_place_of).or_else(|_not_there| fs::metadata(directory(in_place_of)))?;
+        // By what is open, never by its name.
+        std::os::unix::fs::fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(file)
 }
 
 /// Puts a file in the place of another one.
@@ -232,7 +244,10 @@ pub(super) fn replace(new: &Path, path: &Path) -> io::Result<()> {
 
 /// Where the file itself is: a link to another disk stays one, and what takes the file's place is made there.
 pub(super) fn behind_links(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_not_there| path.to_owned())
+    fs::canonicalize(path).unwrap_or_else(|_not_there| match fs::read_link(path) {
+        Ok(leads_to) => directory(path).join(leads_to),
+        Err(_no_link) => path.to_owned(),
+    })
 }
 
 /// A name is on disk once its directory is.
@@ -324,6 +339,21 @@ mod tests {
             assert_ne!(kept, folder.path().join("users.redb-old"));
         }
         assert!(!folder.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn what_takes_the_place_of_a_file_is_its_owners() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (store, marker) = (file(folder.path(), "users.redb", "old"), folder.path().join("users.redb-init"));
+        let owner = if rustix::process::geteuid().is_root() { 12_345 } else { rustix::process::geteuid().as_raw() };
+        std::os::unix::fs::chown(&store, Some(owner), None).expect("our own file");
+        make_for_owner(&marker, &store).expect("a file");
+        assert_eq!(fs::metadata(&marker).expect("a file").uid(), owner);
+        let nobodys = folder.path().join("new");
+        make_for_owner(&nobodys, &folder.path().join("not there")).expect("a file");
+        let directory = fs::metadata(folder.path()).expect("a folder").uid();
+        assert_eq!(fs::metadata(&nobodys).expect("a file").uid(), directory);
+        assert!(make_for_owner(&nobodys, &store).is_err(), "never one that is there");
     }
 
     #[test]

@@ -231,7 +231,7 @@ fn copied(
 ) -> Result<Unnamed, CopyFault> {
     let progress = Progress::default();
     progress.total.store(copy::count(from)?.saturating_mul(2), Ordering::Relaxed);
-    let unnamed = Unnamed::beside(path)?;
+    let unnamed = Unnamed::in_place_of(path)?;
     // The copy runs on a thread of its own, so that this one can tell how far it is.
     std::thread::scope(|scope| {
         let (ended, end) = sync_channel::<()>(1);

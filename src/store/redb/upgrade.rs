@@ -10,7 +10,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _};
 use std::ops::Bound;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ use ::redb::{Builder, ReadableDatabase as _, StorageBackend};
 
 use super::checked::{Checked, HEADER_ROOM, Kind, kind_of, shares};
 use super::fault::Fault;
-use super::file::{MODE, beside, keep, opener, replace};
+use super::file::{beside, keep, make_for_owner, opener, replace};
 use super::medium::{Check, Unopened, caught, file_backend};
 use super::schema::{SCHEMA, schema_of};
 use crate::telemetry::Metrics;
@@ -64,7 +63,7 @@ fn replaced_by_copy(
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
         Ok(()) | Err(_) => {}
     }
-    let new = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(new_path)?;
+    let new = make_for_owner(new_path, path)?;
     let (_, sum_blocks) = shares(cache_bytes);
     let copy = Checked::create(file_backend(new.try_clone()?)?, sum_blocks, Arc::clone(metrics))?;
     copy_blocks(old, &copy)?;
