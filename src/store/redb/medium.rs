@@ -38,7 +38,7 @@ pub trait Medium: Send + 'static {
         Ok(None)
     }
 
-    /// Whether what it opens never makes a read wait within [`super::hurry::hurried`].
+    /// Whether what it opens never makes a read wait within a hurried read (`super::hurry`).
     fn can_be_hurried(&self) -> bool {
         false
     }
