@@ -25,14 +25,14 @@ const FORMAT: u8 = 1;
 /// The same, and at its end what was decided and when.
 const FORMAT_DECIDED: u8 = 2;
 
-/// Writes a conflict down, or that it came up once more. What was decided stays decided.
+/// Writes a conflict down, or that it came up once more. What was decided stays decided, and is told.
 pub(super) fn record(
     tables: &mut Tables<'_>,
     ledger: &mut Ledger,
     with: UserId,
     proven: &LegacyIdentity,
     at: UnixSeconds,
-) -> Result<(), Fault> {
+) -> Result<Option<Decision>, Fault> {
     let pair = pair_key(with, proven.id.as_key());
     let known = tables.conflict_pairs.get(pair.as_slice())?.map(|number| number.value());
     let before = match known {
@@ -62,7 +62,7 @@ pub(super) fn record(
     };
     tables.conflicts.insert(number, encode(&conflict).as_slice())?;
     tables.conflict_pairs.insert(pair.as_slice(), number)?;
-    Ok(())
+    Ok(conflict.decided.map(|decided| decided.decision))
 }
 
 /// Remembers what an operator decided.
@@ -98,23 +98,35 @@ pub(super) fn remove_moot(
     holder: &User,
     gone: &[NormalizedIdentifier],
 ) -> Result<(), Fault> {
-    let mut numbers = Vec::new();
-    let first = pair_key(holder.id, "");
-    for row in tables.conflict_pairs.range(first.as_slice()..)? {
-        let (pair, number) = row?;
-        if !pair.value().starts_with(&first) {
-            break;
-        }
-        numbers.push(number.value());
-    }
-    for number in numbers {
-        let Some(conflict) = find(&tables.conflicts, number)? else { continue };
+    for conflict in with_holder(tables, holder.id)? {
         let was_about = conflict.names.iter().any(|name| gone.contains(name));
         if was_about && !conflict.names.iter().any(|name| holder.bears(name)) {
             remove(tables, ledger, &conflict)?;
         }
     }
     Ok(())
+}
+
+/// Forgets every conflict with a holder whose record goes: there is nothing left to decide, and a row that leads to no record is damage.
+pub(super) fn remove_all_with(tables: &mut Tables<'_>, ledger: &mut Ledger, holder: UserId) -> Result<(), Fault> {
+    for conflict in with_holder(tables, holder)? {
+        remove(tables, ledger, &conflict)?;
+    }
+    Ok(())
+}
+
+/// The conflicts with one holder, found by their pairs.
+fn with_holder(tables: &Tables<'_>, holder: UserId) -> Result<Vec<Conflict>, Fault> {
+    let first = pair_key(holder, "");
+    let mut conflicts = Vec::new();
+    for row in tables.conflict_pairs.range(first.as_slice()..)? {
+        let (pair, number) = row?;
+        if !pair.value().starts_with(&first) {
+            break;
+        }
+        conflicts.extend(find(&tables.conflicts, number.value())?);
+    }
+    Ok(conflicts)
 }
 
 /// One conflict.

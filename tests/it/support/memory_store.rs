@@ -13,6 +13,7 @@ use authferry::domain::identifier::{
 use authferry::domain::import::{self, Bearers, ImportDecision, Imported, Incoming, OnConflict, Skip};
 use authferry::domain::login::{Holder, SaveDecision, decide_save};
 use authferry::domain::mode::Mode;
+use authferry::domain::portable::PortableRoster;
 use authferry::domain::proof::Migrated;
 use authferry::domain::roster::{Day, Pace, Place, RosterCounts, Side, Tally, is_only_listed, place, step};
 use authferry::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
@@ -179,6 +180,7 @@ impl State {
                 self.places.remove(id);
                 self.taken.retain(|_, holder| holder != id);
                 self.by_legacy_id.retain(|_, holder| holder != id);
+                self.conflicts.retain(|_, conflict| conflict.with != *id);
             }
         }
         (before - self.users.len()) as u64
@@ -249,8 +251,8 @@ impl State {
                 Saved::Updated(self.keep(user))
             }
             SaveDecision::Conflict(with) => {
-                self.note_conflict(with, identity.id.as_key(), &identity.identifiers, proven.at);
-                Saved::Conflict { with }
+                let decided = self.note_conflict(with, identity.id.as_key(), &identity.identifiers, proven.at);
+                Saved::Conflict { with, decided }
             }
             SaveDecision::Stale(_) => Saved::Stale,
             SaveDecision::Closed(_) => Saved::Closed,
@@ -326,6 +328,10 @@ impl State {
                 if then == AfterRemoval::Free {
                     self.taken.remove(name.as_key());
                     self.forget_moot(&user, &[name]);
+                } else if is_only_listed(&user) {
+                    // Somebody for whom a name is kept is not forgotten with a list.
+                    user.credential = Credential::Absent(AbsentBecause::ResetAtLegacy);
+                    user.roster = user.roster.or(Some(PortableRoster { last_seen: None, value: None }));
                 }
             }
         }
@@ -354,18 +360,25 @@ impl State {
         }
     }
 
-    fn note_conflict(&mut self, with: UserId, legacy_id: &str, names: &[Identifier], at: UnixSeconds) {
+    fn note_conflict(
+        &mut self,
+        with: UserId,
+        legacy_id: &str,
+        names: &[Identifier],
+        at: UnixSeconds,
+    ) -> Option<Decision> {
         let names = names.iter().map(|name| name.normalized.clone()).collect();
         let known = self.conflicts.values_mut().find(|known| known.with == with && *known.legacy_id == *legacy_id);
         if let Some(known) = known {
             (known.names, known.last_at, known.times) = (names, at, known.times + 1);
-            return;
+            return known.decided.map(|decided| decided.decision);
         }
         self.last_conflict += 1;
         let number = self.last_conflict;
         let legacy_id = legacy_id.into();
         let conflict = Conflict { number, with, legacy_id, names, first_at: at, last_at: at, times: 1, decided: None };
         self.conflicts.insert(number, conflict);
+        None
     }
 
     fn forget_moot(&mut self, holder: &User, gone: &[NormalizedIdentifier]) {
