@@ -7,13 +7,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use authferry::domain::clock::{Clock, SystemClock, UnixSeconds};
+use authferry::domain::conflict::Resolution;
 use authferry::domain::credential::{AbsentBecause, Credential};
 use authferry::domain::identifier::{Identifier, IdentifierRules};
 use authferry::domain::import::{Imported, Incoming, OnConflict, Rejection, Skip};
 use authferry::domain::portable::{PortableName, PortableRoster, PortableUser};
 use authferry::domain::roster::{Bucket, Day, Pace, Side, Tally, place};
 use authferry::domain::user::{Origin, Standing, User, UserId, Version};
-use authferry::service::ports::{ImportBatch, Saved, StragglerQuery, Updated, UserChange, UserPage, UserStore};
+use authferry::service::ports::{
+    AfterRemoval, ConflictQuery, ImportBatch, Resolved, Saved, StragglerQuery, Updated, UserChange, UserPage,
+    UserQuery, UserStore,
+};
 use authferry::store::{self, StoreSettings};
 use authferry::telemetry::Metrics;
 use proptest::prelude::*;
@@ -207,7 +211,7 @@ pub(crate) async fn a_listed_user_without_an_id_adopts_the_one_that_legacy_prove
     );
     let other =
         store.save_proven(proven(8, &[email("ann@x.y")], "two", revision(&*store).await)).await.expect("a save");
-    assert_eq!(other, Saved::Conflict { with: listed.id });
+    assert_eq!(other, Saved::Conflict { with: listed.id, decided: None });
 }
 
 pub(crate) async fn who_cannot_log_in_anyway_is_no_straggler(store: Arc<dyn UserStore>) {
@@ -318,6 +322,41 @@ pub(crate) async fn only_who_is_known_from_lists_alone_is_forgotten(store: Arc<d
     // His name is free, and legacy may vouch for him as for anybody.
     migrate(&*store, 4, &[email("user4@x.y")], "one").await;
     assert_eq!(tally(&*store, Bucket::All).await.over, 2);
+}
+
+pub(crate) async fn who_has_a_name_reserved_is_not_forgotten_with_a_list(store: Arc<dyn UserStore>) {
+    let names = [email("ann@x.y"), username("ann")];
+    list(&*store, vec![row(None, &names, None, None), row(Some(2), &[email("bob@x.y")], days_ago(1), None)]).await;
+    let ann = find(&*store, "ann").await.expect("listed");
+    let taken = UserChange::RemoveAlias { name: email("ann@x.y").normalized, then: AfterRemoval::Reserved };
+    store.update(ann.id, ann.version, taken).await.expect("a change");
+    let users = stragglers(&*store, Bucket::All, 0, 10).await;
+    let named: Vec<(UserId, Version)> = users.iter().map(|user| (user.id, user.version)).collect();
+    assert_eq!((named.len(), tally(&*store, Bucket::All).await.listed), (2, 2), "on lists all the same");
+    assert_eq!(store.forget_listed(named).await.expect("forgotten"), 1, "Bob alone");
+    // The name leads to somebody: nobody who types it, searches for it or asks whose it is meets a hole.
+    assert!(find(&*store, "ann@x.y").await.is_none());
+    let holders = store.holders(&[email("ann@x.y").normalized]).await.expect("a lookup");
+    assert_eq!(holders[0].map(|holder| (holder.id, holder.bears)), Some((ann.id, false)));
+    let query = UserQuery { prefix: Some("ann".to_owned()), after: None, limit: 10 };
+    assert_eq!(store.list(query).await.expect("a page").users.len(), 1);
+    // Legacy can still prove him, under the name that he has and that it is reserved for.
+    migrate(&*store, 7, &names, "one").await;
+    assert_eq!(find(&*store, "ann@x.y").await.map(|user| user.id), Some(ann.id));
+}
+
+pub(crate) async fn with_a_listed_user_go_the_conflicts_over_his_names(store: Arc<dyn UserStore>) {
+    list(&*store, vec![row(Some(1), &[email("ann@x.y")], days_ago(1), None)]).await;
+    let ann = find(&*store, "ann@x.y").await.expect("listed");
+    let saved = store.save_proven(proven(8, &[email("ann@x.y")], "two", revision(&*store).await)).await;
+    assert_eq!(saved.expect("a save"), Saved::Conflict { with: ann.id, decided: None });
+    let number = store.conflicts(ConflictQuery { limit: 1, ..ConflictQuery::default() }).await.expect("one")[0].number;
+    assert_eq!(store.forget_listed(vec![(ann.id, ann.version)]).await.expect("forgotten"), 1);
+    assert_eq!(store.counts().await.expect("counts").conflicts, 0);
+    for choice in [Resolution::Keep, Resolution::DisableHolder, Resolution::Give(vec![email("ann@x.y").normalized])] {
+        assert_eq!(store.resolve(number, choice).await.expect("a choice"), Resolved::Missing);
+    }
+    migrate(&*store, 8, &[email("ann@x.y")], "two").await;
 }
 
 // ------------------------------------------------------------------------------------------- counts and random histories
@@ -715,6 +754,11 @@ async fn who_is_on_a_complete_list_no_more_is_told_and_forgotten_only_on_request
     assert!(!told.stderr.contains(&ann().email), "she has come over, whatever a list says: {told:?}");
     assert_eq!(bucket(&town.status(), "all"), (5, 6), "told is not forgotten");
     assert_said(&town.run(&["roster", "import", "second.csv", "--forget-missing"]), 2, &["--complete"]);
+    // Who is in the list with a row that cannot be taken is not missing.
+    write(&town.folder, "broken.csv", "id,email\n9001,bob@x.y\n9002,\" cid@x.y\"\n9005,eve@x.y\n");
+    let broken = town.run(&["roster", "import", "broken.csv", "--complete", "--forget-missing"]);
+    assert_said(&broken, 1, &["nobody is taken for missing", "rejected"]);
+    assert_eq!(bucket(&town.status(), "all"), (5, 6), "and nobody is forgotten");
     let folder = town.stop();
     let scratch = run(folder.path(), &["roster", "import", "second.csv", "--complete", "--dry-run"]);
     assert_said(&scratch, 0, &["3 users known from earlier lists only", "nothing is written"]);
