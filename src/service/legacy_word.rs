@@ -187,14 +187,13 @@ impl Service {
 fn after_save(asked_by: AskedBy, saved: Option<Saved>, accepted: &LegacyAccepted) -> AfterLegacy {
     match (saved, asked_by) {
         (Some(Saved::Closed), _) => AfterLegacy::AcceptUnsaved(NotSaved::Closed),
-        (Some(Saved::Conflict { with, decided: _ }), AskedBy::Call)
+        (Some(Saved::Conflict { with } | Saved::Settled { with }), AskedBy::Call)
             if with.to_string() == accepted.identity().id.as_key() =>
         {
             AfterLegacy::Unavailable
         }
-        (Some(Saved::Created(_) | Saved::Updated(_) | Saved::Conflict { .. } | Saved::Stale) | None, _) => {
-            AfterLegacy::SaveAndAccept
-        }
+        (Some(Saved::Created(_) | Saved::Updated(_)), _)
+        | (Some(Saved::Conflict { .. } | Saved::Settled { .. } | Saved::Stale) | None, _) => AfterLegacy::SaveAndAccept,
     }
 }
 

@@ -14,7 +14,7 @@ pub use super::account_key::AccountKey;
 use super::backup::{BackupName, BackupStart, BackupView};
 use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::UnixSeconds;
-use crate::domain::conflict::{Conflict, Decision, Resolution};
+use crate::domain::conflict::{Conflict, Resolution};
 use crate::domain::credential::Credential;
 use crate::domain::identifier::{Candidates, Identifier, NormalizedIdentifier, RawIdentifier};
 use crate::domain::import::{Imported, Incoming, OnConflict};
@@ -188,8 +188,11 @@ pub enum Saved {
     Conflict {
         /// Who holds the name.
         with: UserId,
-        /// What an operator has decided about this very conflict, if he has.
-        decided: Option<Decision>,
+    },
+    /// The same, and an operator has decided that the name stays where it is; nothing saved.
+    Settled {
+        /// Who holds the name.
+        with: UserId,
     },
     /// The record changed after legacy was asked; nothing saved.
     Stale,

@@ -102,15 +102,14 @@ impl Service {
                     user = public_id, id = %migrated.id(), reason = reason.as_str(), "migrated"
                 );
             }
-            // An operator has looked at this very conflict: nothing is new about it, and nobody has to look again.
-            Saved::Conflict { with, decided: Some(decision) } => {
-                self.metrics.migration_failure("conflict_decided");
-                tracing::info!(user = %with, decision = decision.as_str(), "a conflict that is decided came up again");
-            }
-            Saved::Conflict { with, decided: None } => {
+            Saved::Conflict { with } => {
                 self.metrics.migration_failure("conflict");
                 self.metrics.alarm("conflict");
                 tracing::warn!(user = %with, "legacy vouches for a user one of whose names belongs to another one here");
+            }
+            Saved::Settled { with } => {
+                self.metrics.migration_failure("conflict_decided");
+                tracing::info!(user = %with, "legacy vouches for a user under a name that an operator left with another one");
             }
             // Somebody saved him in the same moment; what he saved is as good.
             Saved::Stale => self.metrics.migration_failure("stale"),

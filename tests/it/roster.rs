@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use authferry::domain::clock::{Clock, SystemClock, UnixSeconds};
-use authferry::domain::conflict::Resolution;
 use authferry::domain::credential::{AbsentBecause, Credential};
 use authferry::domain::identifier::{Identifier, IdentifierRules};
 use authferry::domain::import::{Imported, Incoming, OnConflict, Rejection, Skip};
@@ -15,8 +14,7 @@ use authferry::domain::portable::{PortableName, PortableRoster, PortableUser};
 use authferry::domain::roster::{Bucket, Day, Pace, Side, Tally, place};
 use authferry::domain::user::{Origin, Standing, User, UserId, Version};
 use authferry::service::ports::{
-    AfterRemoval, ConflictQuery, ImportBatch, Resolved, Saved, StragglerQuery, Updated, UserChange, UserPage,
-    UserQuery, UserStore,
+    AfterRemoval, ImportBatch, Saved, StragglerQuery, Updated, UserChange, UserPage, UserStore,
 };
 use authferry::store::{self, StoreSettings};
 use authferry::telemetry::Metrics;
@@ -211,7 +209,7 @@ pub(crate) async fn a_listed_user_without_an_id_adopts_the_one_that_legacy_prove
     );
     let other =
         store.save_proven(proven(8, &[email("ann@x.y")], "two", revision(&*store).await)).await.expect("a save");
-    assert_eq!(other, Saved::Conflict { with: listed.id, decided: None });
+    assert_eq!(other, Saved::Conflict { with: listed.id });
 }
 
 pub(crate) async fn who_cannot_log_in_anyway_is_no_straggler(store: Arc<dyn UserStore>) {
@@ -303,6 +301,15 @@ pub(crate) async fn pages_stay_whole_while_users_come_over(store: Arc<dyn UserSt
 pub(crate) async fn only_who_is_known_from_lists_alone_is_forgotten(store: Arc<dyn UserStore>) {
     let rows = (1..=4).map(|n| row(Some(n), &[email(&format!("user{n}@x.y"))], days_ago(n), Some(n))).collect();
     list(&*store, rows).await;
+    // The fourth is in a conflict, and a name of his is kept from others.
+    let fourth = find(&*store, "user4@x.y").await.expect("listed");
+    let add = UserChange::AddAlias { alias: username("four"), must_be_free: Vec::new() };
+    store.update(fourth.id, fourth.version, add).await.expect("a change");
+    let version = find(&*store, "four").await.expect("listed").version;
+    let take = UserChange::RemoveAlias { name: username("four").normalized, then: AfterRemoval::Reserved };
+    store.update(fourth.id, version, take).await.expect("a change");
+    let claimed = store.save_proven(proven(44, &[email("user4@x.y")], "one", revision(&*store).await)).await;
+    assert_eq!(claimed.expect("a save"), Saved::Conflict { with: fourth.id });
     let listed: Vec<User> = stragglers(&*store, Bucket::All, 0, 10).await;
     let mut named: Vec<(UserId, Version)> = listed.iter().map(|user| (user.id, user.version)).collect();
     migrate(&*store, 1, &[email("user1@x.y")], "one").await;
@@ -313,6 +320,11 @@ pub(crate) async fn only_who_is_known_from_lists_alone_is_forgotten(store: Arc<d
     assert_eq!(store.forget_listed(named.clone()).await.expect("forgotten"), 1, "the fourth alone");
     assert!(find(&*store, "user4@x.y").await.is_none());
     assert!(store.find_public("4").await.expect("a lookup").is_none());
+    assert!(find(&*store, "four").await.is_none());
+    let holders = store.holders(&[username("four").normalized]).await.expect("a lookup");
+    assert_eq!(holders, [None], "nothing is kept for who is forgotten");
+    assert_eq!(store.counts().await.expect("counts").conflicts, 0);
+    assert_consistent(&store).await;
     for kept in ["user1@x.y", "user2@x.y", "user3@x.y"] {
         assert!(find(&*store, kept).await.is_some(), "{kept}");
     }
@@ -324,39 +336,15 @@ pub(crate) async fn only_who_is_known_from_lists_alone_is_forgotten(store: Arc<d
     assert_eq!(tally(&*store, Bucket::All).await.over, 2);
 }
 
-pub(crate) async fn who_has_a_name_reserved_is_not_forgotten_with_a_list(store: Arc<dyn UserStore>) {
-    let names = [email("ann@x.y"), username("ann")];
-    list(&*store, vec![row(None, &names, None, None), row(Some(2), &[email("bob@x.y")], days_ago(1), None)]).await;
-    let ann = find(&*store, "ann").await.expect("listed");
-    let taken = UserChange::RemoveAlias { name: email("ann@x.y").normalized, then: AfterRemoval::Reserved };
-    store.update(ann.id, ann.version, taken).await.expect("a change");
-    let users = stragglers(&*store, Bucket::All, 0, 10).await;
-    let named: Vec<(UserId, Version)> = users.iter().map(|user| (user.id, user.version)).collect();
-    assert_eq!((named.len(), tally(&*store, Bucket::All).await.listed), (2, 2), "on lists all the same");
-    assert_eq!(store.forget_listed(named).await.expect("forgotten"), 1, "Bob alone");
-    // The name leads to somebody: nobody who types it, searches for it or asks whose it is meets a hole.
-    assert!(find(&*store, "ann@x.y").await.is_none());
-    let holders = store.holders(&[email("ann@x.y").normalized]).await.expect("a lookup");
-    assert_eq!(holders[0].map(|holder| (holder.id, holder.bears)), Some((ann.id, false)));
-    let query = UserQuery { prefix: Some("ann".to_owned()), after: None, limit: 10 };
-    assert_eq!(store.list(query).await.expect("a page").users.len(), 1);
-    // Legacy can still prove him, under the name that he has and that it is reserved for.
-    migrate(&*store, 7, &names, "one").await;
-    assert_eq!(find(&*store, "ann@x.y").await.map(|user| user.id), Some(ann.id));
-}
-
-pub(crate) async fn with_a_listed_user_go_the_conflicts_over_his_names(store: Arc<dyn UserStore>) {
-    list(&*store, vec![row(Some(1), &[email("ann@x.y")], days_ago(1), None)]).await;
-    let ann = find(&*store, "ann@x.y").await.expect("listed");
-    let saved = store.save_proven(proven(8, &[email("ann@x.y")], "two", revision(&*store).await)).await;
-    assert_eq!(saved.expect("a save"), Saved::Conflict { with: ann.id, decided: None });
-    let number = store.conflicts(ConflictQuery { limit: 1, ..ConflictQuery::default() }).await.expect("one")[0].number;
-    assert_eq!(store.forget_listed(vec![(ann.id, ann.version)]).await.expect("forgotten"), 1);
-    assert_eq!(store.counts().await.expect("counts").conflicts, 0);
-    for choice in [Resolution::Keep, Resolution::DisableHolder, Resolution::Give(vec![email("ann@x.y").normalized])] {
-        assert_eq!(store.resolve(number, choice).await.expect("a choice"), Resolved::Missing);
+pub(crate) async fn a_listed_user_who_was_deleted_and_came_back_is_still_the_one_that_legacy_knows(store: Arc<dyn UserStore>) {
+    list(&*store, vec![row(None, &[email("ann@x.y")], None, None)]).await;
+    for change in [stand(Standing::Deleted), UserChange::Undelete] {
+        let ann = find(&*store, "ann@x.y").await.expect("listed");
+        store.update(ann.id, ann.version, change).await.expect("a change");
     }
-    migrate(&*store, 8, &[email("ann@x.y")], "two").await;
+    let ann = find(&*store, "ann@x.y").await.expect("listed");
+    let proven = migrate(&*store, 7, &[email("ann@x.y")], "one").await;
+    assert_eq!(proven.id(), ann.id, "no conflict with himself");
 }
 
 // ------------------------------------------------------------------------------------------- counts and random histories

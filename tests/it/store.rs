@@ -23,11 +23,10 @@ use uuid::Uuid;
 use crate::roster::{
     a_cursor_of_no_straggler_ends_the_listing, a_list_adds_its_facts_to_who_has_come_over_and_nothing_else,
     a_list_wakes_no_tombstone_and_takes_nobodys_name, a_listed_user_without_an_id_adopts_the_one_that_legacy_proves,
-    a_newer_list_brings_the_facts_up_to_date, listed_users_are_stragglers_of_their_day_until_they_come_over,
+    a_listed_user_who_was_deleted_and_came_back_is_still_the_one_that_legacy_knows, a_newer_list_brings_the_facts_up_to_date, listed_users_are_stragglers_of_their_day_until_they_come_over,
     only_who_is_known_from_lists_alone_is_forgotten,
     pages_of_stragglers_hold_each_of_a_bucket_once_the_last_seen_first, pages_stay_whole_while_users_come_over,
-    who_cannot_log_in_anyway_is_no_straggler, who_has_a_name_reserved_is_not_forgotten_with_a_list,
-    with_a_listed_user_go_the_conflicts_over_his_names,
+    who_cannot_log_in_anyway_is_no_straggler,
 };
 use crate::store_people::*;
 use crate::support::memory_store::MemoryStore;
@@ -109,13 +108,12 @@ conformance! { redb:
     a_newer_list_brings_the_facts_up_to_date
     a_list_wakes_no_tombstone_and_takes_nobodys_name
     a_listed_user_without_an_id_adopts_the_one_that_legacy_proves
+    a_listed_user_who_was_deleted_and_came_back_is_still_the_one_that_legacy_knows
     who_cannot_log_in_anyway_is_no_straggler
     pages_of_stragglers_hold_each_of_a_bucket_once_the_last_seen_first
     a_cursor_of_no_straggler_ends_the_listing
     pages_stay_whole_while_users_come_over
     only_who_is_known_from_lists_alone_is_forgotten
-    who_has_a_name_reserved_is_not_forgotten_with_a_list
-    with_a_listed_user_go_the_conflicts_over_his_names
 }
 
 // The double that tests of everything above stand on; durability is not its business, nor is how names are listed.
@@ -139,12 +137,11 @@ conformance! { memory:
     a_list_adds_its_facts_to_who_has_come_over_and_nothing_else
     a_newer_list_brings_the_facts_up_to_date
     a_listed_user_without_an_id_adopts_the_one_that_legacy_proves
+    a_listed_user_who_was_deleted_and_came_back_is_still_the_one_that_legacy_knows
     who_cannot_log_in_anyway_is_no_straggler
     pages_of_stragglers_hold_each_of_a_bucket_once_the_last_seen_first
     pages_stay_whole_while_users_come_over
     only_who_is_known_from_lists_alone_is_forgotten
-    who_has_a_name_reserved_is_not_forgotten_with_a_list
-    with_a_listed_user_go_the_conflicts_over_his_names
 }
 
 async fn an_empty_store_knows_nobody(store: Arc<dyn UserStore>) {
@@ -227,7 +224,7 @@ async fn r79_another_id_under_a_known_name_is_a_conflict_and_changes_nothing(sto
     let names = [email("alice@x.y"), username("mallory")];
     let before = revision(&*store).await;
     let saved = store.save_proven(proven(8, &names, "two", before)).await.expect("a save");
-    assert_eq!(saved, Saved::Conflict { with: alice.id(), decided: None });
+    assert_eq!(saved, Saved::Conflict { with: alice.id() });
     let user = find(&*store, "alice@x.y").await.expect("Alice");
     assert_eq!((user.version, hash_text(&user)), (alice.version(), Some("one")));
     assert!(find(&*store, "mallory").await.is_none());
@@ -244,7 +241,7 @@ async fn r44_a_name_of_another_user_is_a_conflict_and_merges_nobody(store: Arc<d
     let bob = migrate(&*store, 8, &[email("bob@x.y")], "two").await;
     let both = [email("bob@x.y"), email("alice@x.y")];
     let saved = store.save_proven(proven(8, &both, "three", revision(&*store).await)).await.expect("a save");
-    assert_eq!(saved, Saved::Conflict { with: alice.id(), decided: None });
+    assert_eq!(saved, Saved::Conflict { with: alice.id() });
     for (typed, id, password) in [("alice@x.y", alice.id(), "one"), ("bob@x.y", bob.id(), "two")] {
         let user = find(&*store, typed).await.expect("both stay");
         assert_eq!((user.id, hash_text(&user)), (id, Some(password)));
@@ -257,7 +254,7 @@ async fn r44_a_legacy_id_that_reads_as_our_own_id_of_another_user_is_a_conflict(
     let based_on = revision(&*store).await;
     let saved =
         store.save_proven(proven(chosen.clone(), &[email("mallory@x.y")], "two", based_on)).await.expect("a save");
-    assert_eq!(saved, Saved::Conflict { with: user.id, decided: None });
+    assert_eq!(saved, Saved::Conflict { with: user.id });
     let new = at_both(&[email("mallory@x.y")], "two", Some(chosen));
     assert!(matches!(store.insert_new(new).await.expect("an insertion"), Inserted::Exists));
     let bearer = store.find_public(&user.id.to_string()).await.expect("a lookup");
@@ -285,7 +282,7 @@ async fn a_user_registered_at_both_adopts_the_id_that_legacy_proves(store: Arc<d
     assert_eq!((user.id, user.origin, hash_text(&user)), (migrated.id(), Origin::Registered, Some("two")));
 
     let other = store.save_proven(proven(8, &names, "three", revision(&*store).await)).await.expect("a save");
-    assert_eq!(other, Saved::Conflict { with: user.id, decided: None }, "an id is adopted once");
+    assert_eq!(other, Saved::Conflict { with: user.id }, "an id is adopted once");
     let known = register(&*store, at_both(&[email("bob@x.y")], "one", Some(json!(9)))).await;
     assert_eq!(store.find_public("9").await.expect("a lookup").map(|user| user.id), Some(known.id));
 }
@@ -295,7 +292,7 @@ async fn a_user_whom_legacy_never_knew_is_not_taken_over(store: Arc<dyn UserStor
     assert_eq!(user.legacy_vouched_at, None);
     let names = [email("alice@x.y")];
     let saved = store.save_proven(proven(7, &names, "two", revision(&*store).await)).await.expect("a save");
-    assert_eq!(saved, Saved::Conflict { with: user.id, decided: None });
+    assert_eq!(saved, Saved::Conflict { with: user.id });
     assert_eq!(find(&*store, "alice@x.y").await.as_ref().and_then(hash_text), Some("one"));
 }
 
@@ -360,7 +357,7 @@ async fn a_tombstone_keeps_his_names_and_id_and_nothing_else(store: Arc<dyn User
     }
     let based_on = revision(&*store).await;
     let saved = store.save_proven(proven(8, &[username("alice")], "two", based_on)).await.expect("a save");
-    assert_eq!(saved, Saved::Conflict { with: user.id(), decided: None });
+    assert_eq!(saved, Saved::Conflict { with: user.id() });
 }
 
 async fn a_tombstone_never_changes_again_by_itself(store: Arc<dyn UserStore>) {
@@ -474,7 +471,7 @@ async fn a_name_that_is_taken_away_stays_reserved_or_is_free(store: Arc<dyn User
     let new = store.insert_new(registering(std::slice::from_ref(reserved), "three")).await.expect("an insertion");
     assert!(matches!(new, Inserted::Exists));
     let saved = store.save_proven(proven(9, &[username("alice")], "three", revision(&*store).await)).await;
-    assert_eq!(saved.expect("a save"), Saved::Conflict { with: alice.id(), decided: None });
+    assert_eq!(saved.expect("a save"), Saved::Conflict { with: alice.id() });
     assert!(matches!(change(&*store, bob.id(), add(free.clone())).await, Updated::Done(_)));
     assert_eq!(find(&*store, "lovelace").await.map(|user| user.id), Some(bob.id()));
 
@@ -537,7 +534,7 @@ async fn in_conflict(store: &dyn UserStore) -> (UserId, u64) {
     let alice = migrate(store, 7, &[email("alice@x.y"), username("alice")], "one").await;
     let names = [email("alice@x.y"), username("mallory")];
     let saved = store.save_proven(proven(8, &names, "two", revision(store).await)).await.expect("a save");
-    assert_eq!(saved, Saved::Conflict { with: alice.id(), decided: None });
+    assert_eq!(saved, Saved::Conflict { with: alice.id() });
     let open = store.conflicts(ConflictQuery { limit: 10, ..ConflictQuery::default() }).await.expect("conflicts");
     (alice.id(), open[0].number)
 }
@@ -555,8 +552,8 @@ async fn a_conflict_that_is_kept_is_counted_no_more_and_stays_decided(store: Arc
     let saved = store.save_proven(proven(8, &[email("alice@x.y")], "two", revision(&*store).await)).await;
     assert_eq!(
         saved.expect("a save"),
-        Saved::Conflict { with: alice, decided: Some(Decision::Kept) },
-        "she still holds it"
+        Saved::Settled { with: alice },
+        "she still holds it, and nobody has to look again"
     );
     assert_eq!(store.counts().await.expect("counts").conflicts, 0, "decided is decided");
     let open = ConflictQuery { limit: 10, ..ConflictQuery::default() };
@@ -582,7 +579,7 @@ async fn a_name_in_conflict_is_given_to_legacys_user_at_once_or_when_he_comes(st
     // Somebody who is here already gets it at once.
     let names = [username("alice"), username("mallory")];
     let saved = store.save_proven(proven(8, &names, "three", revision(&*store).await)).await.expect("a save");
-    assert_eq!(saved, Saved::Conflict { with: alice, decided: None });
+    assert_eq!(saved, Saved::Conflict { with: alice });
     let number = store.conflicts(ConflictQuery { limit: 1, ..ConflictQuery::default() }).await.expect("one")[0].number;
     let give = Resolution::Give(vec![username("alice").normalized]);
     let last = store.resolve(number, give.clone()).await.expect("a choice");

@@ -382,7 +382,7 @@ async fn conflicts_are_kept_for_an_operator_without_any_password_and_bounded() {
     for chunk in numbers.chunks(500) {
         let saves = chunk.iter().map(|n| store.save_proven(proven(*n, &[email("alice@x.y")], "canary", based_on)));
         for saved in join_all(saves).await {
-            assert_eq!(saved.expect("a save"), Saved::Conflict { with: alice.id(), decided: None });
+            assert_eq!(saved.expect("a save"), Saved::Conflict { with: alice.id() });
         }
     }
     assert_eq!(store.counts().await.expect("counts").conflicts, MAX_CONFLICTS);

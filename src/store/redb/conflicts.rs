@@ -25,14 +25,21 @@ const FORMAT: u8 = 1;
 /// The same, and at its end what was decided and when.
 const FORMAT_DECIDED: u8 = 2;
 
-/// Writes a conflict down, or that it came up once more. What was decided stays decided, and is told.
+/// Whether an operator has decided a conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Open,
+    Decided,
+}
+
+/// Writes a conflict down, or that it came up once more. What was decided stays decided.
 pub(super) fn record(
     tables: &mut Tables<'_>,
     ledger: &mut Ledger,
     with: UserId,
     proven: &LegacyIdentity,
     at: UnixSeconds,
-) -> Result<Option<Decision>, Fault> {
+) -> Result<State, Fault> {
     let pair = pair_key(with, proven.id.as_key());
     let known = tables.conflict_pairs.get(pair.as_slice())?.map(|number| number.value());
     let before = match known {
@@ -62,7 +69,7 @@ pub(super) fn record(
     };
     tables.conflicts.insert(number, encode(&conflict).as_slice())?;
     tables.conflict_pairs.insert(pair.as_slice(), number)?;
-    Ok(conflict.decided.map(|decided| decided.decision))
+    Ok(if conflict.decided.is_some() { State::Decided } else { State::Open })
 }
 
 /// Remembers what an operator decided.
@@ -98,7 +105,8 @@ pub(super) fn remove_moot(
     holder: &User,
     gone: &[NormalizedIdentifier],
 ) -> Result<(), Fault> {
-    for conflict in with_holder(tables, holder.id)? {
+    for number in numbers_of(tables, holder.id)? {
+        let Some(conflict) = find(&tables.conflicts, number)? else { continue };
         let was_about = conflict.names.iter().any(|name| gone.contains(name));
         if was_about && !conflict.names.iter().any(|name| holder.bears(name)) {
             remove(tables, ledger, &conflict)?;
@@ -107,26 +115,28 @@ pub(super) fn remove_moot(
     Ok(())
 }
 
-/// Forgets every conflict with a holder whose record goes: there is nothing left to decide, and a row that leads to no record is damage.
-pub(super) fn remove_all_with(tables: &mut Tables<'_>, ledger: &mut Ledger, holder: UserId) -> Result<(), Fault> {
-    for conflict in with_holder(tables, holder)? {
-        remove(tables, ledger, &conflict)?;
+/// Forgets every conflict of a holder who is about to be forgotten.
+pub(super) fn remove_all(tables: &mut Tables<'_>, ledger: &mut Ledger, holder: UserId) -> Result<(), Fault> {
+    for number in numbers_of(tables, holder)? {
+        if let Some(conflict) = find(&tables.conflicts, number)? {
+            remove(tables, ledger, &conflict)?;
+        }
     }
     Ok(())
 }
 
-/// The conflicts with one holder, found by their pairs.
-fn with_holder(tables: &Tables<'_>, holder: UserId) -> Result<Vec<Conflict>, Fault> {
+/// The numbers of a holder's conflicts: [`MAX_CONFLICTS`] at most.
+fn numbers_of(tables: &Tables<'_>, holder: UserId) -> Result<Vec<u64>, Fault> {
+    let mut numbers = Vec::new();
     let first = pair_key(holder, "");
-    let mut conflicts = Vec::new();
     for row in tables.conflict_pairs.range(first.as_slice()..)? {
         let (pair, number) = row?;
         if !pair.value().starts_with(&first) {
             break;
         }
-        conflicts.extend(find(&tables.conflicts, number.value())?);
+        numbers.push(number.value());
     }
-    Ok(conflicts)
+    Ok(numbers)
 }
 
 /// One conflict.

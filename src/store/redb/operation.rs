@@ -110,7 +110,8 @@ impl Operation {
                 finish(batch, reply, written, |written, on_disk| match written {
                     SaveWritten::Created(id, version) => Saved::Created(on_disk.migrated(id, version)),
                     SaveWritten::Updated(id, version) => Saved::Updated(on_disk.migrated(id, version)),
-                    SaveWritten::Conflict(with, decided) => Saved::Conflict { with, decided },
+                    SaveWritten::Conflict(with) => Saved::Conflict { with },
+                    SaveWritten::Settled(with) => Saved::Settled { with },
                     SaveWritten::Stale => Saved::Stale,
                     SaveWritten::Closed => Saved::Closed,
                 })

@@ -98,13 +98,39 @@ impl Batch<'_> {
         match row.then {
             AfterRemoval::Reserved => {
                 self.tables.aliases.insert(row.name.as_key(), user.id.0.as_bytes())?;
+                self.tables.reserved.insert(reserved_key(user.id, row.name.as_key()).as_slice(), ())?;
                 Ok(())
             }
             AfterRemoval::Free => {
                 self.tables.aliases.remove(row.name.as_key())?;
+                self.tables.reserved.remove(reserved_key(user.id, row.name.as_key()).as_slice())?;
                 conflicts::remove_moot(&mut self.tables, &mut self.ledger, user, std::slice::from_ref(&row.name))
             }
         }
+    }
+
+    /// Frees the names that are kept from others for somebody who is about to be forgotten. Rows of names that he has borne again since, or
+    /// that went to others, are of no account.
+    pub(super) fn let_go_of_reserved(&mut self, user: UserId) -> Result<(), Fault> {
+        let first = reserved_key(user, "");
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        for row in self.tables.reserved.range(first.as_slice()..)? {
+            let (key, _unit) = row?;
+            if !key.value().starts_with(&first) {
+                break;
+            }
+            keys.push(key.value().to_vec());
+        }
+        for key in keys {
+            self.tables.reserved.remove(key.as_slice())?;
+            let name = key.get(first.len()..).and_then(|name| str::from_utf8(name).ok());
+            let name = name.ok_or_else(|| Fault::damage("a reserved name is none that was ever written"))?;
+            let holder = self.tables.aliases.get(name)?.map(|holder| *holder.value());
+            if holder == Some(user.0.into_bytes()) {
+                self.tables.aliases.remove(name)?;
+            }
+        }
+        Ok(())
     }
 
     /// Does what an operator chose about a conflict.
@@ -194,6 +220,10 @@ impl Batch<'_> {
         let user = find_user(&self.tables.users, &id)?;
         Ok(user.filter(|user| user.standing != Standing::Deleted && user.id != conflict.with))
     }
+}
+
+fn reserved_key(user: UserId, name: &str) -> Vec<u8> {
+    [user.0.as_bytes().as_slice(), name.as_bytes()].concat()
 }
 
 /// Whether a user without these names could not be found by any. A tombstone need not be.

@@ -18,15 +18,13 @@ use super::renew::{self, Renewed};
 use super::roster::Pending;
 use super::schema::{Ledger, Tables, find_user, keep_mode, own_id, user_of};
 use crate::domain::clock::{Clock, UnixSeconds};
-use crate::domain::conflict::Decision;
 use crate::domain::credential::{AbsentBecause, Credential};
 use crate::domain::identifier::{Identifier, NORMALIZATION_VERSION, NormalizedIdentifier};
 use crate::domain::login::{Holder, SaveDecision, decide_save};
 use crate::domain::mode::Mode;
-use crate::domain::portable::PortableRoster;
 use crate::domain::roster::{Day, is_only_listed, place, step};
 use crate::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
-use crate::service::ports::{AfterRemoval, NewUser, NotChanged, ProvenUser, UserChange};
+use crate::service::ports::{NewUser, NotChanged, ProvenUser, UserChange};
 
 /// As many names one user keeps. A user renamed more often at legacy loses his oldest former names, which others may then
 /// take; otherwise one of them could reserve names, and grow his record, without end.
@@ -37,7 +35,8 @@ pub const MAX_ALIASES: usize = 64;
 pub(super) enum SaveWritten {
     Created(UserId, Version),
     Updated(UserId, Version),
-    Conflict(UserId, Option<Decision>),
+    Conflict(UserId),
+    Settled(UserId),
     Stale,
     Closed,
 }
@@ -151,8 +150,11 @@ impl<'txn> Batch<'txn> {
             }
             SaveDecision::Conflict(with) => {
                 self.about_to_write();
-                let decided = conflicts::record(&mut self.tables, &mut self.ledger, with, identity, proven.at)?;
-                Ok(SaveWritten::Conflict(with, decided))
+                let (tables, ledger) = (&mut self.tables, &mut self.ledger);
+                Ok(match conflicts::record(tables, ledger, with, identity, proven.at)? {
+                    conflicts::State::Open => SaveWritten::Conflict(with),
+                    conflicts::State::Decided => SaveWritten::Settled(with),
+                })
             }
             SaveDecision::Stale(_) => Ok(SaveWritten::Stale),
             SaveDecision::Closed(_) => Ok(SaveWritten::Closed),
@@ -352,7 +354,8 @@ impl<'txn> Batch<'txn> {
         if let Some(id) = &user.legacy_id {
             self.tables.legacy_ids.remove(id.as_key())?;
         }
-        conflicts::remove_all_with(&mut self.tables, &mut self.ledger, user.id)?;
+        self.let_go_of_reserved(user.id)?;
+        conflicts::remove_all(&mut self.tables, &mut self.ledger, user.id)?;
         self.ledger.count_out(user);
         self.roster.moved(user.id, place(user, last_login), None);
         Ok(())
@@ -420,24 +423,9 @@ fn changed(current: &User, change: UserChange, now: UnixSeconds) -> User {
         UserChange::Vouched => next.legacy_vouched_at = Some(now),
         UserChange::Undelete => next.standing = Standing::Active,
         UserChange::AddAlias { alias, must_be_free: _ } => next.identifiers.push(alias),
-        UserChange::RemoveAlias { name, then } => {
-            next.identifiers.retain(|alias| alias.normalized != name);
-            if then == AfterRemoval::Reserved {
-                keep_for_good(&mut next);
-            }
-        }
+        UserChange::RemoveAlias { name, then: _ } => next.identifiers.retain(|alias| alias.normalized != name),
     }
     next
-}
-
-/// For whom a name is reserved he is not known from lists alone any more: were he forgotten with those of the last list
-/// ([`Batch::forget_listed`]), the name would lead to no record, and nobody could tell that from damage.
-fn keep_for_good(user: &mut User) {
-    if is_only_listed(user) {
-        user.credential = Credential::Absent(AbsentBecause::ResetAtLegacy);
-        // He stays one of those whom a list told us of.
-        user.roster = user.roster.or(Some(PortableRoster { last_seen: None, value: None }));
-    }
 }
 
 /// Makes a tombstone: what may identify him is kept reserved in its canonical form, everything else is dropped.

@@ -8,7 +8,7 @@
 //! 3. A write that is based on an older state than the record it would change loses.
 //! 4. A deleted user keeps his names and ids, and nothing else; an operator alone brings him back.
 //! 5. A name that an operator takes from a user finds nobody, and stays reserved for him unless it is let go.
-//! 6. Who is known from lists alone can be forgotten, with everything that leads to him. Whoever has a name reserved is known from more.
+//! 6. Who is known from lists alone can be forgotten, with everything that leads to him: names that are reserved for him, conflicts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -147,8 +147,7 @@ impl Model {
             None => holders.iter().copied().find(|id| may_become(&self.users[id], &asked.asked)),
         };
         if let Some(stranger) = holders.iter().find(|id| Some(**id) != owner) {
-            let decided = self.conflict(*stranger, asked);
-            return Saved::Conflict { with: *stranger, decided };
+            return self.conflict(*stranger, asked);
         }
         let Some(owner) = owner else {
             let done = self.put(Record {
@@ -254,13 +253,7 @@ impl Model {
             Change::Vouched => after.vouched_at = Some(now),
             Change::Undelete => after.standing = Standing::Active,
             Change::AddAlias(name, _) => after.names.push(name.clone()),
-            Change::RemoveAlias(name, then) => {
-                after.names.retain(|own| own.normalized != *name);
-                if *then == AfterRemoval::Reserved && after.is_only_listed() {
-                    after.secret = Secret::None(AbsentBecause::ResetAtLegacy);
-                    after.roster = after.roster.or(Some(PortableRoster { last_seen: None, value: None }));
-                }
-            }
+            Change::RemoveAlias(name, _) => after.names.retain(|own| own.normalized != *name),
         }
         let done = self.put(after);
         match change {
@@ -562,8 +555,7 @@ impl Model {
         holders
     }
 
-    /// Notes a conflict; what was decided about it before.
-    fn conflict(&mut self, with: UserId, asked: &Migration) -> Option<Decision> {
+    fn conflict(&mut self, with: UserId, asked: &Migration) -> Saved {
         let names: Vec<_> = asked.names.iter().map(|name| name.normalized.clone()).collect();
         let known = self.conflicts.iter_mut().find(|row| row.with == with && *row.legacy_id == *asked.id.as_key());
         match known {
@@ -571,7 +563,9 @@ impl Model {
                 row.names = names;
                 row.last_at = asked.at;
                 row.times += 1;
-                row.decided.map(|decided| decided.decision)
+                if row.decided.is_some() {
+                    return Saved::Settled { with };
+                }
             }
             None => {
                 self.last_conflict += 1;
@@ -585,9 +579,9 @@ impl Model {
                     last_at: asked.at,
                     times: 1,
                 });
-                None
             }
         }
+        Saved::Conflict { with }
     }
 
     /// Keeps a record in its next version, with everything that leads to it.

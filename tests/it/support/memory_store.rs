@@ -13,7 +13,6 @@ use authferry::domain::identifier::{
 use authferry::domain::import::{self, Bearers, ImportDecision, Imported, Incoming, OnConflict, Skip};
 use authferry::domain::login::{Holder, SaveDecision, decide_save};
 use authferry::domain::mode::Mode;
-use authferry::domain::portable::PortableRoster;
 use authferry::domain::proof::Migrated;
 use authferry::domain::roster::{Day, Pace, Place, RosterCounts, Side, Tally, is_only_listed, place, step};
 use authferry::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
@@ -251,8 +250,10 @@ impl State {
                 Saved::Updated(self.keep(user))
             }
             SaveDecision::Conflict(with) => {
-                let decided = self.note_conflict(with, identity.id.as_key(), &identity.identifiers, proven.at);
-                Saved::Conflict { with, decided }
+                match self.note_conflict(with, identity.id.as_key(), &identity.identifiers, proven.at) {
+                    None => Saved::Conflict { with },
+                    Some(_) => Saved::Settled { with },
+                }
             }
             SaveDecision::Stale(_) => Saved::Stale,
             SaveDecision::Closed(_) => Saved::Closed,
@@ -328,10 +329,6 @@ impl State {
                 if then == AfterRemoval::Free {
                     self.taken.remove(name.as_key());
                     self.forget_moot(&user, &[name]);
-                } else if is_only_listed(&user) {
-                    // Somebody for whom a name is kept is not forgotten with a list.
-                    user.credential = Credential::Absent(AbsentBecause::ResetAtLegacy);
-                    user.roster = user.roster.or(Some(PortableRoster { last_seen: None, value: None }));
                 }
             }
         }
@@ -360,18 +357,19 @@ impl State {
         }
     }
 
+    /// Tells what was decided about it.
     fn note_conflict(
         &mut self,
         with: UserId,
         legacy_id: &str,
         names: &[Identifier],
         at: UnixSeconds,
-    ) -> Option<Decision> {
+    ) -> Option<Decided> {
         let names = names.iter().map(|name| name.normalized.clone()).collect();
         let known = self.conflicts.values_mut().find(|known| known.with == with && *known.legacy_id == *legacy_id);
         if let Some(known) = known {
             (known.names, known.last_at, known.times) = (names, at, known.times + 1);
-            return known.decided.map(|decided| decided.decision);
+            return known.decided;
         }
         self.last_conflict += 1;
         let number = self.last_conflict;
