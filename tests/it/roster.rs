@@ -336,7 +336,9 @@ pub(crate) async fn only_who_is_known_from_lists_alone_is_forgotten(store: Arc<d
     assert_eq!(tally(&*store, Bucket::All).await.over, 2);
 }
 
-pub(crate) async fn a_listed_user_who_was_deleted_and_came_back_is_still_the_one_that_legacy_knows(store: Arc<dyn UserStore>) {
+pub(crate) async fn a_listed_user_who_was_deleted_and_came_back_is_still_the_one_that_legacy_knows(
+    store: Arc<dyn UserStore>,
+) {
     list(&*store, vec![row(None, &[email("ann@x.y")], None, None)]).await;
     for change in [stand(Standing::Deleted), UserChange::Undelete] {
         let ann = find(&*store, "ann@x.y").await.expect("listed");

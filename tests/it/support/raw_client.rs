@@ -53,40 +53,21 @@ pub(crate) async fn send_raw(to: SocketAddr, request: &[u8]) -> Answer {
         answer
     };
     let answer = tokio::time::timeout(Duration::from_secs(20), exchange).await.expect("an answer in time");
-    parse(&answer)
+    parse(&String::from_utf8_lossy(&answer))
 }
 
-fn parse(answer: &[u8]) -> Answer {
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
-    let end = end.unwrap_or_else(|| panic!("no whole head: {:?}", String::from_utf8_lossy(answer)));
-    let (head, body) = (String::from_utf8_lossy(&answer[..end]), &answer[end + 4..]);
+fn parse(answer: &str) -> Answer {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole head: {answer:?}"));
     let mut lines = head.split("\r\n");
     let status_line = lines.next().unwrap_or_default();
     let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
     let headers =
         lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let status = status.unwrap_or_else(|| panic!("no status: {status_line:?}"));
-    let mut answer = Answer { status, headers: headers.collect(), body: String::new() };
-    let is_chunked = answer.header("transfer-encoding") == Some("chunked");
-    let body = if is_chunked { joined(body) } else { body.to_owned() };
-    answer.body = String::from_utf8_lossy(&body).into_owned();
-    answer
-}
-
-/// The body that came in chunks (RFC 9112, section 7.1), as far as it came: one that was broken off tells of it by its content.
-fn joined(mut chunks: &[u8]) -> Vec<u8> {
-    let mut body = Vec::new();
-    while let Some(end) = chunks.windows(2).position(|window| window == b"\r\n") {
-        let size = std::str::from_utf8(&chunks[..end]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
-        let size = size.unwrap_or_else(|| panic!("no size: {:?}", String::from_utf8_lossy(&chunks[..end])));
-        let rest = &chunks[end + 2..];
-        body.extend_from_slice(&rest[..size.min(rest.len())]);
-        match rest.get(size + 2..) {
-            Some(rest) if size > 0 => chunks = rest,
-            Some(_) | None => break,
-        }
+    Answer {
+        status: status.unwrap_or_else(|| panic!("no status: {status_line:?}")),
+        headers: headers.collect(),
+        body: body.to_owned(),
     }
-    body
 }
 
 /// An answer whose body is the content alone: how it was cut into chunks is each hop's own affair (RFC 9112 section 7.1).
