@@ -22,9 +22,10 @@ use uuid::Uuid;
 
 use crate::roster::{
     a_cursor_of_no_straggler_ends_the_listing, a_list_adds_its_facts_to_who_has_come_over_and_nothing_else,
-    a_list_wakes_no_tombstone_and_takes_nobodys_name, a_listed_user_without_an_id_adopts_the_one_that_legacy_proves,
-    a_newer_list_brings_the_facts_up_to_date, listed_users_are_stragglers_of_their_day_until_they_come_over,
-    only_who_is_known_from_lists_alone_is_forgotten,
+    a_list_wakes_no_tombstone_and_takes_nobodys_name,
+    a_listed_user_who_was_deleted_and_came_back_is_still_the_one_that_legacy_knows,
+    a_listed_user_without_an_id_adopts_the_one_that_legacy_proves, a_newer_list_brings_the_facts_up_to_date,
+    listed_users_are_stragglers_of_their_day_until_they_come_over, only_who_is_known_from_lists_alone_is_forgotten,
     pages_of_stragglers_hold_each_of_a_bucket_once_the_last_seen_first, pages_stay_whole_while_users_come_over,
     who_cannot_log_in_anyway_is_no_straggler,
 };
@@ -108,6 +109,7 @@ conformance! { redb:
     a_newer_list_brings_the_facts_up_to_date
     a_list_wakes_no_tombstone_and_takes_nobodys_name
     a_listed_user_without_an_id_adopts_the_one_that_legacy_proves
+    a_listed_user_who_was_deleted_and_came_back_is_still_the_one_that_legacy_knows
     who_cannot_log_in_anyway_is_no_straggler
     pages_of_stragglers_hold_each_of_a_bucket_once_the_last_seen_first
     a_cursor_of_no_straggler_ends_the_listing
@@ -136,6 +138,7 @@ conformance! { memory:
     a_list_adds_its_facts_to_who_has_come_over_and_nothing_else
     a_newer_list_brings_the_facts_up_to_date
     a_listed_user_without_an_id_adopts_the_one_that_legacy_proves
+    a_listed_user_who_was_deleted_and_came_back_is_still_the_one_that_legacy_knows
     who_cannot_log_in_anyway_is_no_straggler
     pages_of_stragglers_hold_each_of_a_bucket_once_the_last_seen_first
     pages_stay_whole_while_users_come_over
