@@ -58,6 +58,10 @@ pub trait UserStore: Send + Sync {
         names: &'a [NormalizedIdentifier],
     ) -> BoxFuture<'a, Result<Vec<Option<NameHolder>>, StoreError>>;
 
+    /// Every name that is kept from others for a user who does not bear it, and for whom. Once there was one, this looks at all names:
+    /// for taking everybody out, not for serving.
+    fn reserved(&self) -> BoxFuture<'_, Result<Vec<(UserId, NormalizedIdentifier)>, StoreError>>;
+
     /// Conflicts, the newest first.
     fn conflicts(&self, query: ConflictQuery) -> BoxFuture<'_, Result<Vec<Conflict>, StoreError>>;
 

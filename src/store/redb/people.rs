@@ -8,7 +8,7 @@ use ::redb::ReadableTable;
 
 use super::conflicts;
 use super::fault::Fault;
-use super::schema::{find_user, user_of};
+use super::schema::{RESERVED_KEY, find_user, user_of};
 use super::writes::{Batch, MAX_ALIASES, copy_of};
 use crate::domain::conflict::{Conflict, Decision, Resolution};
 use crate::domain::identifier::{Identifier, NormalizedIdentifier};
@@ -96,15 +96,20 @@ impl Batch<'_> {
     /// Brings the table of names in line with what an operator said of a name; after the record was put.
     pub(super) fn settle_row(&mut self, user: &User, row: &Row) -> Result<(), Fault> {
         match row.then {
-            AfterRemoval::Reserved => {
-                self.tables.aliases.insert(row.name.as_key(), user.id.0.as_bytes())?;
-                Ok(())
-            }
+            AfterRemoval::Reserved => self.reserve(&row.name, user.id),
             AfterRemoval::Free => {
                 self.tables.aliases.remove(row.name.as_key())?;
                 conflicts::remove_moot(&mut self.tables, &mut self.ledger, user, std::slice::from_ref(&row.name))
             }
         }
+    }
+
+    /// Keeps a name for a user whose record does not list it, and notes that there is one: whoever takes everybody out looks for them
+    /// only then.
+    pub(super) fn reserve(&mut self, name: &NormalizedIdentifier, user: UserId) -> Result<(), Fault> {
+        self.tables.aliases.insert(name.as_key(), user.0.as_bytes())?;
+        self.tables.meta.insert(RESERVED_KEY, 1)?;
+        Ok(())
     }
 
     /// Does what an operator chose about a conflict.

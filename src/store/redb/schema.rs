@@ -59,6 +59,8 @@ pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("au
 const SCHEMA_KEY: &str = "schema";
 const MODE_KEY: &str = "mode";
 const REVISION_KEY: &str = "revision";
+/// Set from the first time on that a name was kept for a user whose record does not list it.
+pub(super) const RESERVED_KEY: &str = "reserved";
 
 /// The table of users, and what it takes to read and write its records.
 pub(super) struct Users<T> {
