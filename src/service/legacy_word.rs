@@ -174,12 +174,13 @@ fn after_save(asked_by: AskedBy, saved: Option<Saved>, accepted: &LegacyAccepted
     match (saved, asked_by) {
         (Some(Saved::Closed), AskedBy::Call) => AfterLegacy::Deny,
         (Some(Saved::Closed), AskedBy::Forward) => AfterLegacy::AcceptUnsaved(NotSaved::Closed),
-        (Some(Saved::Conflict { with }), AskedBy::Call) if with.to_string() == accepted.identity().id.as_key() => {
+        (Some(Saved::Conflict { with } | Saved::Settled { with }), AskedBy::Call)
+            if with.to_string() == accepted.identity().id.as_key() =>
+        {
             AfterLegacy::Unavailable
         }
-        (Some(Saved::Created(_) | Saved::Updated(_) | Saved::Conflict { .. } | Saved::Stale) | None, _) => {
-            AfterLegacy::SaveAndAccept
-        }
+        (Some(Saved::Created(_) | Saved::Updated(_)), _)
+        | (Some(Saved::Conflict { .. } | Saved::Settled { .. } | Saved::Stale) | None, _) => AfterLegacy::SaveAndAccept,
     }
 }
 

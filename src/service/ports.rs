@@ -58,8 +58,7 @@ pub trait UserStore: Send + Sync {
         names: &'a [NormalizedIdentifier],
     ) -> BoxFuture<'a, Result<Vec<Option<NameHolder>>, StoreError>>;
 
-    /// Every name that is kept from others for a user who does not bear it, and for whom. Once there was one, this looks at all names:
-    /// for taking everybody out, not for serving.
+    /// Every name that an operator keeps from others for a user who does not bear it, and for whom.
     fn reserved(&self) -> BoxFuture<'_, Result<Vec<(UserId, NormalizedIdentifier)>, StoreError>>;
 
     /// Conflicts, the newest first.
@@ -190,6 +189,11 @@ pub enum Saved {
     Updated(Migrated),
     /// A name belongs to another user here; recorded for an operator, nothing saved.
     Conflict {
+        /// Who holds the name.
+        with: UserId,
+    },
+    /// The same, and an operator has decided that the name stays where it is; nothing saved.
+    Settled {
         /// Who holds the name.
         with: UserId,
     },

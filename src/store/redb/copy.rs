@@ -15,7 +15,7 @@ use twox_hash::XxHash3_128;
 use super::checked::isolated;
 use super::fault::Fault;
 use super::import::IMPORTS;
-use super::schema::{ALIASES, CONFLICT_PAIRS, CONFLICTS, KEYS, LEGACY_IDS, LOGINS, META, USERS};
+use super::schema::{ALIASES, CONFLICT_PAIRS, CONFLICTS, KEYS, LEGACY_IDS, LOGINS, META, RESERVED, USERS};
 use super::writer::begin;
 use crate::service::ports::Cause;
 
@@ -122,6 +122,7 @@ fn every_table(each: &mut impl Each) -> Result<(), CopyFault> {
     each.table(LOGINS)?;
     each.table(CONFLICTS)?;
     each.table(CONFLICT_PAIRS)?;
+    each.table(RESERVED)?;
     each.table(KEYS)?;
     each.table(super::roster::DAYS)?;
     each.table(super::roster::STRAGGLERS)?;

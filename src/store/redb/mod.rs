@@ -331,7 +331,7 @@ impl UserStore for RedbStore {
     }
 
     fn reserved(&self) -> BoxFuture<'_, Result<Vec<(UserId, NormalizedIdentifier)>, StoreError>> {
-        Box::pin(self.read(reads::reserved))
+        Box::pin(self.read(people::reserved))
     }
 
     fn conflicts(&self, query: ConflictQuery) -> BoxFuture<'_, Result<Vec<Conflict>, StoreError>> {

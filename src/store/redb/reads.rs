@@ -2,11 +2,11 @@
 
 use std::ops::Bound;
 
-use ::redb::{Range, ReadableTable as _};
+use ::redb::Range;
 use uuid::Uuid;
 
 use super::fault::Fault;
-use super::schema::{IdBytes, Ledger, Lookups, RESERVED_KEY, Snapshot, find_user, own_id, user_of};
+use super::schema::{IdBytes, Ledger, Lookups, Snapshot, find_user, own_id, user_of};
 use crate::domain::identifier::{Candidates, IdentifierKind, NormalizedIdentifier};
 use crate::domain::user::{User, UserId};
 use crate::service::ports::{Found, Lookup, NameHolder, UserPage, UserQuery};
@@ -60,24 +60,6 @@ pub(super) fn holders(snapshot: &Snapshot, names: &[NormalizedIdentifier]) -> Re
         Ok(Some(NameHolder { id: user.id, bears: user.bears(name) }))
     };
     names.iter().map(holder).collect()
-}
-
-/// Every name that is kept for a user whose record does not list it. Follows each name to its user, once any was ever kept so.
-pub(super) fn reserved(snapshot: &Snapshot) -> Result<Vec<(UserId, NormalizedIdentifier)>, Fault> {
-    let mut reserved = Vec::new();
-    if snapshot.meta.get(RESERVED_KEY)?.is_none() {
-        return Ok(reserved);
-    }
-    for row in snapshot.aliases.iter()? {
-        let (key, holder) = row?;
-        let name = NormalizedIdentifier::from_key(key.value());
-        let name = name.ok_or_else(|| Fault::damage("a key in the table of names is none that was ever written"))?;
-        let user = user_of(&snapshot.users, holder.value())?;
-        if !user.bears(&name) {
-            reserved.push((user.id, name));
-        }
-    }
-    Ok(reserved)
 }
 
 pub(super) fn list(snapshot: &Snapshot, query: &UserQuery) -> Result<UserPage, Fault> {

@@ -142,8 +142,7 @@ impl Model {
             None => holders.iter().copied().find(|id| may_become(&self.users[id], &asked.asked)),
         };
         if let Some(stranger) = holders.iter().find(|id| Some(**id) != owner) {
-            self.conflict(*stranger, asked);
-            return Saved::Conflict { with: *stranger };
+            return self.conflict(*stranger, asked);
         }
         let Some(owner) = owner else {
             let done = self.put(Record {
@@ -534,7 +533,7 @@ impl Model {
         holders
     }
 
-    fn conflict(&mut self, with: UserId, asked: &Migration) {
+    fn conflict(&mut self, with: UserId, asked: &Migration) -> Saved {
         let names: Vec<_> = asked.names.iter().map(|name| name.normalized.clone()).collect();
         let known = self.conflicts.iter_mut().find(|row| row.with == with && *row.legacy_id == *asked.id.as_key());
         match known {
@@ -542,6 +541,9 @@ impl Model {
                 row.names = names;
                 row.last_at = asked.at;
                 row.times += 1;
+                if row.decided.is_some() {
+                    return Saved::Settled { with };
+                }
             }
             None => {
                 self.last_conflict += 1;
@@ -557,6 +559,7 @@ impl Model {
                 });
             }
         }
+        Saved::Conflict { with }
     }
 
     /// Keeps a record in its next version, with everything that leads to it.

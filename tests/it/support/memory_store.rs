@@ -179,6 +179,7 @@ impl State {
                 self.places.remove(id);
                 self.taken.retain(|_, holder| holder != id);
                 self.by_legacy_id.retain(|_, holder| holder != id);
+                self.conflicts.retain(|_, conflict| conflict.with != *id);
             }
         }
         (before - self.users.len()) as u64
@@ -249,8 +250,10 @@ impl State {
                 Saved::Updated(self.keep(user))
             }
             SaveDecision::Conflict(with) => {
-                self.note_conflict(with, identity.id.as_key(), &identity.identifiers, proven.at);
-                Saved::Conflict { with }
+                match self.note_conflict(with, identity.id.as_key(), &identity.identifiers, proven.at) {
+                    None => Saved::Conflict { with },
+                    Some(_) => Saved::Settled { with },
+                }
             }
             SaveDecision::Stale(_) => Saved::Stale,
             SaveDecision::Closed(_) => Saved::Closed,
@@ -354,18 +357,26 @@ impl State {
         }
     }
 
-    fn note_conflict(&mut self, with: UserId, legacy_id: &str, names: &[Identifier], at: UnixSeconds) {
+    /// Tells what was decided about it.
+    fn note_conflict(
+        &mut self,
+        with: UserId,
+        legacy_id: &str,
+        names: &[Identifier],
+        at: UnixSeconds,
+    ) -> Option<Decided> {
         let names = names.iter().map(|name| name.normalized.clone()).collect();
         let known = self.conflicts.values_mut().find(|known| known.with == with && *known.legacy_id == *legacy_id);
         if let Some(known) = known {
             (known.names, known.last_at, known.times) = (names, at, known.times + 1);
-            return;
+            return known.decided;
         }
         self.last_conflict += 1;
         let number = self.last_conflict;
         let legacy_id = legacy_id.into();
         let conflict = Conflict { number, with, legacy_id, names, first_at: at, last_at: at, times: 1, decided: None };
         self.conflicts.insert(number, conflict);
+        None
     }
 
     fn forget_moot(&mut self, holder: &User, gone: &[NormalizedIdentifier]) {
