@@ -58,6 +58,9 @@ pub trait UserStore: Send + Sync {
         names: &'a [NormalizedIdentifier],
     ) -> BoxFuture<'a, Result<Vec<Option<NameHolder>>, StoreError>>;
 
+    /// Every name that an operator keeps from others for a user who does not bear it, and for whom.
+    fn reserved(&self) -> BoxFuture<'_, Result<Vec<(UserId, NormalizedIdentifier)>, StoreError>>;
+
     /// Conflicts, the newest first.
     fn conflicts(&self, query: ConflictQuery) -> BoxFuture<'_, Result<Vec<Conflict>, StoreError>>;
 

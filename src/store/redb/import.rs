@@ -19,9 +19,9 @@ use uuid::{Timestamp, Uuid};
 use super::fault::Fault;
 use super::record::{BadRecord, Decoder, Encoder};
 use super::schema::{IdBytes, Snapshot, find_user, user_of};
-use super::writes::Batch;
+use super::writes::{Batch, copy_of};
 use crate::domain::clock::UnixSeconds;
-use crate::domain::identifier::IdentifierKind;
+use crate::domain::identifier::{IdentifierKind, NormalizedIdentifier};
 use crate::domain::import::{
     self, Bearers, ImportDecision, Imported, Incoming, MAX_NAMES, OnConflict, Rejection, Skip, own_id,
 };
@@ -117,8 +117,11 @@ impl Batch<'_> {
         let mut names: Vec<(&str, u32, u32)> = Vec::with_capacity(rows.len() * 2);
         let mut legacy_ids: Vec<(&str, u32)> = Vec::with_capacity(rows.len());
         let mut ids: Vec<(IdBytes, u32)> = Vec::new();
-        for (row, incoming) in (0_u32..).zip(rows) {
+        for ((row, incoming), entangled) in (0_u32..).zip(rows).zip(&mut entangled) {
             names.extend((0_u32..).zip(&incoming.identifiers).map(|(at, name)| (name.normalized.as_key(), row, at)));
+            // They have no place in a record, and so few rows have any that these are written one after the other.
+            *entangled |= !incoming.reserved.is_empty();
+            names.extend(incoming.reserved.iter().map(|name| (name.as_key(), row, u32::MAX)));
             if let Some(id) = &incoming.legacy_id {
                 legacy_ids.push((id.as_key(), row));
                 // It would be this user's public id, and may be another's already.
@@ -191,9 +194,9 @@ impl Batch<'_> {
     /// Whoever bears a key of one row now.
     fn find_bearers(&self, row: &Incoming) -> Result<Found, Fault> {
         let mut found = Found::default();
-        for name in &row.identifiers {
-            if let Some(id) = self.tables.aliases.get(name.normalized.as_key())? {
-                found.of_names.push((name.normalized.kind(), *id.value()));
+        for name in row.identifiers.iter().map(|name| &name.normalized).chain(&row.reserved) {
+            if let Some(id) = self.tables.aliases.get(name.as_key())? {
+                found.of_names.push((name.kind(), *id.value()));
             }
         }
         if let Some(id) = &row.legacy_id {
@@ -209,7 +212,7 @@ impl Batch<'_> {
     /// Decides one row against whoever bears its keys, and writes what follows.
     fn take(
         &mut self,
-        row: Incoming,
+        mut row: Incoming,
         found: &Found,
         on_conflict: OnConflict,
         at: UnixSeconds,
@@ -230,6 +233,7 @@ impl Batch<'_> {
         };
         let decision = import::decide(&row, &bearers, on_conflict);
         let last_login = row.last_login_at;
+        let reserved = self.not_held(std::mem::take(&mut row.reserved))?;
         let known = |id: UserId| users.iter().find(|user| user.id == id);
         let (before, next) = match decision {
             ImportDecision::Reject(rejection) => return Ok(Imported::Rejected(rejection)),
@@ -242,7 +246,8 @@ impl Batch<'_> {
                 let known = known(id).ok_or_else(|| Fault::damage("a row was decided for a user who is not there"))?;
                 match import::merged(known, row, at) {
                     Err(rejection) => return Ok(Imported::Rejected(rejection)),
-                    Ok(None) => return Ok(Imported::Skipped(id, Skip::Unchanged)),
+                    Ok(None) if reserved.is_empty() => return Ok(Imported::Skipped(id, Skip::Unchanged)),
+                    Ok(None) => (Some(known), User { updated_at: at, ..copy_of(known) }),
                     Ok(Some(next)) => (Some(known), next),
                 }
             }
@@ -272,6 +277,9 @@ impl Batch<'_> {
         let steps = self.roster.steps();
         let user = self.put(before, next)?;
         self.roster.back_to(steps);
+        for name in &reserved {
+            self.reserve(name, user.id)?;
+        }
         match (last_login, user.standing) {
             (Some(login), Standing::Active | Standing::Disabled) => {
                 let id = user.id.0.into_bytes();
@@ -283,6 +291,17 @@ impl Batch<'_> {
             (None, _) | (_, Standing::Deleted) => {}
         }
         Ok(result)
+    }
+
+    /// Those of these names that nobody holds.
+    fn not_held(&self, mut names: Vec<NormalizedIdentifier>) -> Result<Vec<NormalizedIdentifier>, Fault> {
+        let mut held = Vec::with_capacity(names.len());
+        for name in &names {
+            held.push(self.holder_of(name)?.is_some());
+        }
+        let mut held = held.into_iter();
+        names.retain(|_| !held.next().unwrap_or(true));
+        Ok(names)
     }
 
     /// The record of a user who is new here, with our own key that he had elsewhere, or the next one.

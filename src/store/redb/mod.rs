@@ -337,6 +337,10 @@ impl UserStore for RedbStore {
         Box::pin(self.read(move |snapshot| reads::holders(snapshot, &names)))
     }
 
+    fn reserved(&self) -> BoxFuture<'_, Result<Vec<(UserId, NormalizedIdentifier)>, StoreError>> {
+        Box::pin(self.read(people::reserved))
+    }
+
     fn conflicts(&self, query: ConflictQuery) -> BoxFuture<'_, Result<Vec<Conflict>, StoreError>> {
         Box::pin(self.read(move |snapshot| conflicts::list(snapshot, &query)))
     }
