@@ -166,7 +166,7 @@ mod tests {
         let own = r#"{"authferry":1,"names":[{"kind":"email","value":"a@x.y"}],"standing":"active"}"#;
         assert_eq!(taken_for(own), Ok(("jsonl", Framing::Lines)));
         assert_eq!(taken_for(&format!("\u{feff}\n{own}\r\n{own}\n")), Ok(("jsonl", Framing::Lines)));
-        assert_eq!(taken_for("mail;x\n").map(|_| ()).is_err(), true);
+        assert!(taken_for("mail;x\n").is_err());
         assert_eq!(taken_for("id,email,pw_hash\n1,a@x.y,$2b$04$x\n"), Ok(("csv", Framing::Csv)));
         assert_eq!(taken_for("{\"mail\":\"a@x.y\",\"pw\":\"x\"}\n"), Ok(("jsonl", Framing::Lines)));
     }
@@ -174,11 +174,11 @@ mod tests {
     #[test]
     fn what_nobody_knows_is_refused_with_the_names_to_choose_from() {
         assert_eq!(taken_for(""), Err(Unrecognised::Empty));
-        assert_eq!(taken_for(" \n\u{feff}").is_err(), true);
+        assert!(taken_for(" \n\u{feff}").is_err());
         for text in ["<users/>", "{\"a\":1", "[1,2]", "{\"colour\":\"red\"}\n", "colour,shape\nred,round\n"] {
             match taken_for(text) {
                 Err(Unrecognised::Unknown(names)) => assert!(names.contains(&"csv"), "{text}"),
-                other => assert!(false, "{text}: {other:?}"),
+                other => panic!("{text}: {other:?}"),
             }
         }
     }

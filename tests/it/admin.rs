@@ -28,7 +28,7 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use crate::support::memory_store::{MemoryStore, user};
-use crate::support::raw_client::{Answer, send, send_raw};
+use crate::support::raw_client::{Answer, send, send_raw, without_framing};
 use crate::support::service::{password_settings, policy};
 
 pub(crate) const TOKEN: &str = "canary-of-the-admin-token";
@@ -159,7 +159,7 @@ impl Admin {
     }
 
     pub(crate) async fn page(&self, target: &str, cookie: &str) -> Answer {
-        send(self.addr, "GET", target, &[("Cookie", cookie)], "").await
+        without_framing(send(self.addr, "GET", target, &[("Cookie", cookie)], "").await)
     }
 
     /// Signs in and gives the cookie.

@@ -47,11 +47,12 @@ fn read(folder: &TempDir, name: &str) -> String {
 /// A user of whom as much is known as can be, of many kinds.
 fn user(number: u64) -> PortableUser {
     let name = |kind, value: String, verified| PortableName { kind, value, verified };
-    let mut names = vec![name(IdentifierKind::Email, format!("User.{number}@Example.com"), Some(number % 3 == 0))];
-    if number % 4 == 0 {
+    let mut names =
+        vec![name(IdentifierKind::Email, format!("User.{number}@Example.com"), Some(number.is_multiple_of(3)))];
+    if number.is_multiple_of(4) {
         names.push(name(IdentifierKind::Username, format!("user{number}"), None));
     }
-    if number % 5 == 0 {
+    if number.is_multiple_of(5) {
         names.push(name(IdentifierKind::Phone, format!("+49 151 {:07}", number), Some(true)));
     }
     let standing = match number % 11 {
@@ -60,12 +61,12 @@ fn user(number: u64) -> PortableUser {
         _ => Standing::Active,
     };
     let is_gone = standing == Standing::Deleted;
-    let (encoded, made) = if number % 2 == 0 { (BCRYPT, Made::Elsewhere) } else { (ARGON2ID, Made::Here) };
-    let password = (!is_gone && number % 7 != 0).then(|| PortablePassword {
+    let (encoded, made) = if number.is_multiple_of(2) { (BCRYPT, Made::Elsewhere) } else { (ARGON2ID, Made::Here) };
+    let password = (!is_gone && !number.is_multiple_of(7)).then(|| PortablePassword {
         made,
         ..PortablePassword::new(
             encoded.to_owned(),
-            if number % 13 == 0 { PasswordNormalization::Nfkc } else { PasswordNormalization::None },
+            if number.is_multiple_of(13) { PasswordNormalization::Nfkc } else { PasswordNormalization::None },
         )
     });
     if is_gone {
@@ -79,7 +80,7 @@ fn user(number: u64) -> PortableUser {
     }
     PortableUser {
         id: Some(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 | u128::from(number))),
-        legacy_id: LegacyId::from_json(&if number % 3 == 0 {
+        legacy_id: LegacyId::from_json(&if number.is_multiple_of(3) {
             json!(format!("legacy-{number}"))
         } else {
             json!(number)
@@ -90,7 +91,7 @@ fn user(number: u64) -> PortableUser {
         } else {
             json!({"name": format!("Üser \"{number}\", =1+1"), "roles": ["a", number % 2], "n": {"deep": [1.5, null, true]}})
         },
-        without_password: password.is_none().then_some(if is_gone || number % 2 == 0 {
+        without_password: password.is_none().then_some(if is_gone || number.is_multiple_of(2) {
             AbsentBecause::ResetAtLegacy
         } else {
             AbsentBecause::Roster
@@ -102,7 +103,7 @@ fn user(number: u64) -> PortableUser {
         updated_at: Some(UnixSeconds(1_600_000_000 + number)),
         legacy_vouched_at: (number % 3 == 1).then_some(UnixSeconds(1_650_000_000 + number)),
         last_login_at: (!is_gone && number % 2 == 1).then_some(UnixSeconds(1_700_000_000 + number)),
-        roster: (!is_gone && number % 6 == 0)
+        roster: (!is_gone && number.is_multiple_of(6))
             .then_some(PortableRoster { last_seen: Some(UnixSeconds(1_400_000_000)), value: Some(number) }),
     }
 }

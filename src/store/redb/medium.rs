@@ -32,7 +32,7 @@ pub trait Medium: Send + 'static {
     /// Opens it for reading and writing. It exists.
     fn open(&self) -> std::io::Result<Self::Backend>;
 
-    /// Whether what it opens never makes a read wait within [`super::hurry::hurried`].
+    /// Whether what it opens never makes a read wait within a hurried read (`super::hurry`).
     fn can_be_hurried(&self) -> bool {
         false
     }
