@@ -232,8 +232,8 @@ impl Work {
     /// One committed state. The slot is held for a moment only: whoever opens the file again does not wait for us.
     fn snapshot(&self) -> Result<ReadTransaction, BackupFault> {
         let place = self.slot.shared();
-        let database = place.as_ref().ok_or_else(|| BackupFault::Store("its file is closed after a failure".into()))?;
-        database.begin_read().map_err(|error| BackupFault::Store(error.into()))
+        let open = place.as_ref().ok_or_else(|| BackupFault::Store("its file is closed after a failure".into()))?;
+        open.database().begin_read().map_err(|error| BackupFault::Store(error.into()))
     }
 }
 

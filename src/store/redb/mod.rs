@@ -262,12 +262,13 @@ impl RedbStore {
         Ok(store)
     }
 
-    async fn look_up<T: Send + 'static>(
-        &self,
-        work: impl Fn(&schema::Lookups) -> Result<T, fault::Fault> + Send + 'static,
-    ) -> Result<T, StoreError> {
+    async fn look_up<A, T>(&self, about: &A, work: readers::Lookup<A, T>) -> Result<T, StoreError>
+    where
+        A: ToOwned<Owned: Send + 'static> + ?Sized + 'static,
+        T: Send + 'static,
+    {
         match &self.readers {
-            Some(readers) => readers.look_up(work).await,
+            Some(readers) => readers.look_up(about, work).await,
             None => Err(StoreError::Unavailable("the store is being closed".into())),
         }
     }
@@ -304,17 +305,15 @@ impl RedbStore {
 
 impl UserStore for RedbStore {
     fn find<'a>(&'a self, candidates: &'a Candidates) -> BoxFuture<'a, Result<Lookup, StoreError>> {
-        let candidates = candidates.clone();
-        Box::pin(self.look_up(move |tables| reads::find(tables, &candidates)))
+        Box::pin(self.look_up(candidates, reads::find))
     }
 
     fn find_public<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<User>, StoreError>> {
-        let id = id.to_owned();
-        Box::pin(self.look_up(move |tables| reads::find_public(tables, &id)))
+        Box::pin(self.look_up(id, reads::find_public))
     }
 
     fn user(&self, id: UserId) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
-        Box::pin(self.look_up(move |tables| schema::find_user(&tables.users, id.0.as_bytes())))
+        Box::pin(async move { self.look_up(&id, reads::user).await })
     }
 
     fn save_proven(&self, proven: ProvenUser) -> BoxFuture<'_, Result<Saved, StoreError>> {
