@@ -26,6 +26,7 @@ use super::problem::Problem;
 use super::state::AdminState;
 use crate::domain::identifier::{CaseRule, IdentifierKind, IdentifierRules, PhoneRule};
 use crate::domain::import::{Imported, Incoming, OnConflict, Rejection, Skip};
+use crate::domain::password::PasswordNormalization;
 use crate::domain::user::UserId;
 use crate::exchange::jsonl;
 use crate::service::ports::{Checkpoint, ImportBatch, ImportKey, MAX_CHECKPOINT_BYTES};
@@ -180,6 +181,8 @@ pub struct ImportTerms {
     pub username_exact: bool,
     /// Whether more than the digits of phone numbers counts.
     pub phone_exact: bool,
+    /// What is done to passwords before they are hashed.
+    pub normalize: PasswordNormalization,
     /// How far the import came, if it was begun.
     pub checkpoint: Option<SavedView>,
 }
@@ -228,6 +231,7 @@ pub(super) async fn terms(
         email_exact: rules.email == CaseRule::Exact,
         username_exact: rules.username == CaseRule::Exact,
         phone_exact: rules.phone == PhoneRule::Exact,
+        normalize: state.normalization,
         checkpoint: saved.map(|saved| SavedView {
             state: STANDARD.encode(saved.state),
             results: saved.results.into_iter().map(RowResult::from).collect(),
@@ -238,7 +242,7 @@ pub(super) async fn terms(
 
 pub(super) async fn take(
     State(state): State<Arc<AdminState>>,
-    _permit: AdminPermit,
+    permit: AdminPermit,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Results>, Problem> {
     let body = body.map_err(|rejection| {
@@ -248,7 +252,10 @@ pub(super) async fn take(
     let batch = ImportBatch { at: state.clock.wall(), ..batch };
     let count = batch.rows.len();
     let results = state.store.import(batch).await.map_err(OperateError::from)?;
-    tracing::info!(target: "authferry::audit", rows = count, "an operator imported users");
+    tracing::info!(
+        target: "authferry::audit",
+        by = "operator", via = permit.door().as_str(), rows = count, "an operator imported users"
+    );
     Ok(Json(Results { results: results.into_iter().map(RowResult::from).collect() }))
 }
 

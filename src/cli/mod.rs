@@ -72,7 +72,7 @@ enum Command {
     Conflicts(conflicts::Conflicts),
     Explain(explain::Explain),
     Roster(roster::Roster),
-    Import(import::Import),
+    Import(Box<import::Import>),
     Export(export::Export),
     Mode(mode::ModeCommand),
     Hash(hash::HashCommand),

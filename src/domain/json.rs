@@ -2,11 +2,12 @@
 //!
 //! `serde_json` reads an object that begins with its own `$serde_json::private::RawValue` as the document in that key's text. Read
 //! so, a registration could leave a profile that cannot be read back, and every listing with that record in it would fail. Here
-//! such a key is a key like any other. Pure; used wherever text from outside becomes a [`Value`].
+//! such a key is a key like any other. Pure; used wherever text from outside becomes a [`Value`], by some with [`Demands`] of their own.
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 /// Reads one document. Nesting is bounded by `serde_json`, at 128; of two equal keys the last counts.
@@ -19,17 +20,64 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, 
     Plain::deserialize(deserializer).map(|Plain(value)| value)
 }
 
+/// What a reader demands of a document besides JSON's grammar, at the place where it stands. Whoever refuses remembers why by
+/// himself: serde's errors carry text alone.
+pub trait Demands: Copy {
+    /// One more value begins. Allowed unless this is overridden.
+    ///
+    /// # Errors
+    /// When there are too many.
+    fn value<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    /// What is demanded within an array or object that begins. The same unless this is overridden.
+    ///
+    /// # Errors
+    /// When it nests too deeply.
+    fn inner<E: Error>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    /// An object has this key already, escapes undone.
+    ///
+    /// # Errors
+    /// When it may not. Otherwise the last of the values counts.
+    fn repeated<E: Error>(self, key: &str) -> Result<(), E>;
+}
+
+/// Reads a value that meets these demands, as a seed for any of serde's deserializers.
+#[derive(Clone, Copy)]
+pub struct Meeting<D>(pub D);
+
+/// What comes from `serde_json`'s own readers: whatever the grammar allows.
+#[derive(Clone, Copy)]
+struct Nothing;
+
+impl Demands for Nothing {
+    fn repeated<E: Error>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+}
+
 struct Plain(Value);
 
 impl<'de> Deserialize<'de> for Plain {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Builder).map(Self)
+        Meeting(Nothing).deserialize(deserializer).map(Self)
     }
 }
 
-struct Builder;
+impl<'de, R: Demands> DeserializeSeed<'de> for Meeting<R> {
+    type Value = Value;
 
-impl<'de> Visitor<'de> for Builder {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.0.value()?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, R: Demands> Visitor<'de> for Meeting<R> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,7 +100,7 @@ impl<'de> Visitor<'de> for Builder {
         Ok(value.into())
     }
 
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
         Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number beyond a double"))
     }
 
@@ -65,17 +113,28 @@ impl<'de> Visitor<'de> for Builder {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let inner = Self(self.0.inner()?);
         let mut array = Vec::new();
-        while let Some(Plain(item)) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(inner)? {
             array.push(item);
         }
         Ok(Value::Array(array))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let inner = Self(self.0.inner()?);
         let mut object = Map::new();
-        while let Some((key, Plain(value))) = entries.next_entry::<String, Plain>()? {
-            object.insert(key, value);
+        while let Some(key) = entries.next_key::<String>()? {
+            // The key is unescaped by now: `\u0061` and `a` are one.
+            match object.entry(key) {
+                Entry::Vacant(free) => {
+                    free.insert(entries.next_value_seed(inner)?);
+                }
+                Entry::Occupied(mut taken) => {
+                    self.0.repeated(taken.key())?;
+                    taken.insert(entries.next_value_seed(inner)?);
+                }
+            }
         }
         Ok(Value::Object(object))
     }

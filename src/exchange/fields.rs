@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::fmt;
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -13,20 +12,25 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::map::Entry;
-use serde_json::{Map, Number, Value};
+use serde::de::{DeserializeSeed, Error};
+use serde_json::{Map, Value};
 
 use super::{PortableName, RowFault};
 use crate::domain::clock::UnixSeconds;
 use crate::domain::identifier::IdentifierKind;
+use crate::domain::json::{Demands, Meeting};
 use crate::domain::user::{LegacyId, MAX_LEGACY_ID_BYTES};
 
 /// The object that a raw record is. A key that appears twice, at any depth, is a fault.
 pub(super) fn object(raw: &[u8]) -> Result<Map<String, Value>, RowFault> {
     let twice = RefCell::new(None);
+    // Most files that are not are so in every second name: better said than guessed from a column.
+    if str::from_utf8(raw).is_err() {
+        return Err(RowFault::NOT_UTF8);
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(raw);
-    let read = Unique(&twice).deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    let read =
+        Meeting(Unique(&twice)).deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     if let Some(key) = twice.take() {
         return Err(RowFault::new("record", format!("the key {} appears twice", quoted(&key))));
     }
@@ -191,7 +195,7 @@ impl<'a> Node<'a> {
 
     /// A moment in RFC 3339, or in the near relatives of it that databases print.
     pub(super) fn moment(&self, key: &str) -> Result<Option<UnixSeconds>, RowFault> {
-        match self.text(key)? {
+        match self.text(key)?.filter(|text| !is_no_moment(text)) {
             None => Ok(None),
             Some(text) => moment(text).map(Some).map_err(|problem| self.fault(key, problem)),
         }
@@ -221,6 +225,11 @@ pub(super) fn moment(text: &str) -> Result<UnixSeconds, &'static str> {
     });
     let seconds = timestamp.ok_or("must be a time as in 2024-05-01T12:00:00Z")?.as_second();
     u64::try_from(seconds).map(UnixSeconds).map_err(|_| "is a time before 1970")
+}
+
+/// What programs write for a time that never was: MySQL's zero date, and the first moment of the calendars of Go and .NET.
+pub(super) fn is_no_moment(text: &str) -> bool {
+    ["0000-00-00", "0001-01-01"].iter().any(|never| text.starts_with(never))
 }
 
 /// A moment as RFC 3339 has it.
@@ -302,76 +311,14 @@ pub(super) fn hex_text(bytes: &[u8]) -> String {
     })
 }
 
-/// Builds a value in which no key appears twice; one that does is left in the cell. See [`crate::domain::json`] for why not by
-/// `serde_json`'s own visitor.
+/// No key may appear twice in an object; one that does is left in the cell.
 #[derive(Clone, Copy)]
 struct Unique<'a>(&'a RefCell<Option<String>>);
 
-impl<'de> DeserializeSeed<'de> for Unique<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Unique<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number beyond a double"))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(self)? {
-            array.push(item);
-        }
-        Ok(Value::Array(array))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some(key) = entries.next_key::<String>()? {
-            match object.entry(key) {
-                Entry::Vacant(free) => {
-                    free.insert(entries.next_value_seed(self)?);
-                }
-                Entry::Occupied(taken) => {
-                    *self.0.borrow_mut() = Some(taken.key().clone());
-                    return Err(A::Error::custom("a key appears twice"));
-                }
-            }
-        }
-        Ok(Value::Object(object))
+impl Demands for Unique<'_> {
+    fn repeated<E: Error>(self, key: &str) -> Result<(), E> {
+        *self.0.borrow_mut() = Some(key.to_owned());
+        Err(E::custom("a key appears twice"))
     }
 }
 

@@ -107,6 +107,10 @@ impl Service {
                 self.metrics.alarm("conflict");
                 tracing::warn!(user = %with, "legacy vouches for a user one of whose names belongs to another one here");
             }
+            Saved::Settled { with } => {
+                self.metrics.migration_failure("conflict_decided");
+                tracing::info!(user = %with, "legacy vouches for a user under a name that an operator left with another one");
+            }
             // Somebody saved him in the same moment; what he saved is as good.
             Saved::Stale => self.metrics.migration_failure("stale"),
             Saved::Closed => self.metrics.migration_failure("closed"),

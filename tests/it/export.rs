@@ -11,8 +11,8 @@ use authferry::domain::identifier::IdentifierKind;
 use authferry::domain::password::PasswordNormalization;
 use authferry::domain::user::{LegacyId, Origin, Standing};
 use authferry::exchange::{
-    Broken, Carried, Context, FORMATS, Format, Framing, Hashes, Made, PortableName, PortablePassword, PortableRoster,
-    PortableUser, Settings, Splitter, WriteOptions, format_named, header_fields, jsonl,
+    Broken, Carried, Context, FORMATS, Format, Framing, Hashes, Made, Notes, PortableName, PortablePassword,
+    PortableRoster, PortableUser, Settings, Splitter, WriteOptions, format_named, header_fields, jsonl,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -47,11 +47,12 @@ fn read(folder: &TempDir, name: &str) -> String {
 /// A user of whom as much is known as can be, of many kinds.
 fn user(number: u64) -> PortableUser {
     let name = |kind, value: String, verified| PortableName { kind, value, verified };
-    let mut names = vec![name(IdentifierKind::Email, format!("User.{number}@Example.com"), Some(number % 3 == 0))];
-    if number % 4 == 0 {
+    let mut names =
+        vec![name(IdentifierKind::Email, format!("User.{number}@Example.com"), Some(number.is_multiple_of(3)))];
+    if number.is_multiple_of(4) {
         names.push(name(IdentifierKind::Username, format!("user{number}"), None));
     }
-    if number % 5 == 0 {
+    if number.is_multiple_of(5) {
         names.push(name(IdentifierKind::Phone, format!("+49 151 {:07}", number), Some(true)));
     }
     let standing = match number % 11 {
@@ -60,12 +61,12 @@ fn user(number: u64) -> PortableUser {
         _ => Standing::Active,
     };
     let is_gone = standing == Standing::Deleted;
-    let (encoded, made) = if number % 2 == 0 { (BCRYPT, Made::Elsewhere) } else { (ARGON2ID, Made::Here) };
-    let password = (!is_gone && number % 7 != 0).then(|| PortablePassword {
+    let (encoded, made) = if number.is_multiple_of(2) { (BCRYPT, Made::Elsewhere) } else { (ARGON2ID, Made::Here) };
+    let password = (!is_gone && !number.is_multiple_of(7)).then(|| PortablePassword {
         made,
         ..PortablePassword::new(
             encoded.to_owned(),
-            if number % 13 == 0 { PasswordNormalization::Nfkc } else { PasswordNormalization::None },
+            if number.is_multiple_of(13) { PasswordNormalization::Nfkc } else { PasswordNormalization::None },
         )
     });
     if is_gone {
@@ -79,18 +80,22 @@ fn user(number: u64) -> PortableUser {
     }
     PortableUser {
         id: Some(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 | u128::from(number))),
-        legacy_id: LegacyId::from_json(&if number % 3 == 0 {
+        legacy_id: LegacyId::from_json(&if number.is_multiple_of(3) {
             json!(format!("legacy-{number}"))
         } else {
             json!(number)
         }),
         names,
+        reserved: (number % 9 == 4)
+            .then(|| name(IdentifierKind::Username, format!("former{number}"), None))
+            .into_iter()
+            .collect(),
         profile: if is_gone {
             Value::Null
         } else {
             json!({"name": format!("Üser \"{number}\", =1+1"), "roles": ["a", number % 2], "n": {"deep": [1.5, null, true]}})
         },
-        without_password: password.is_none().then_some(if is_gone || number % 2 == 0 {
+        without_password: password.is_none().then_some(if is_gone || number.is_multiple_of(2) {
             AbsentBecause::ResetAtLegacy
         } else {
             AbsentBecause::Roster
@@ -102,8 +107,9 @@ fn user(number: u64) -> PortableUser {
         updated_at: Some(UnixSeconds(1_600_000_000 + number)),
         legacy_vouched_at: (number % 3 == 1).then_some(UnixSeconds(1_650_000_000 + number)),
         last_login_at: (!is_gone && number % 2 == 1).then_some(UnixSeconds(1_700_000_000 + number)),
-        roster: (!is_gone && number % 6 == 0)
+        roster: (!is_gone && number.is_multiple_of(6))
             .then_some(PortableRoster { last_seen: Some(UnixSeconds(1_400_000_000)), value: Some(number) }),
+        notes: Notes::default(),
     }
 }
 
@@ -321,4 +327,51 @@ fn users_of_another_product_go_through_our_own_file_into_further_products() {
             }
         }
     }
+}
+
+#[test]
+fn r56_a_peppered_store_comes_back_wherever_the_pepper_is() {
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let pepper =
+        format!("[password]\npepper = {{ hash_with = \"2026\", keys = {{ 2026 = {{ value = \"{key}\" }} }} }}\n");
+    let configure = |folder: &TempDir, more: &str| {
+        let path = folder.path().join("proxy.toml");
+        let config = fs::read_to_string(&path).expect("there");
+        fs::write(path, config + more).expect("writable");
+    };
+    let (first, second, third) = (folder(), folder(), folder());
+    configure(&first, &pepper);
+    configure(&second, &pepper);
+    let mut peppered = user(3);
+    let hash = ARGON2ID.replace(",p=1$", ",p=1,keyid=MjAyNg$");
+    peppered.password =
+        Some(PortablePassword { made: Made::Here, ..PortablePassword::new(hash, PasswordNormalization::None) });
+    fs::write(first.path().join("in.jsonl"), as_line(&peppered)).expect("writable");
+    ran(&first, 0, &["import", "in.jsonl"]);
+    ran(&first, 0, &["export", "--to", "own.jsonl"]);
+    for folder in [&second, &third] {
+        fs::copy(first.path().join("own.jsonl"), folder.path().join("own.jsonl")).expect("a copy");
+    }
+    ran(&second, 0, &["import", "own.jsonl"]);
+    ran(&second, 0, &["export", "--to", "again.jsonl"]);
+    assert_eq!(read(&second, "again.jsonl"), as_line(&peppered));
+    ran(&third, 1, &["import", "own.jsonl", "--rejects", "bad"]);
+    assert!(read(&third, "bad.reasons.jsonl").contains("secret key that is not configured"));
+}
+
+#[test]
+fn r53_a_hash_under_the_configured_parameters_is_never_over_the_bounds() {
+    let mut costly = user(3);
+    let hash = ARGON2ID.replace("m=19456", "m=524288");
+    costly.password =
+        Some(PortablePassword { made: Made::Here, ..PortablePassword::new(hash, PasswordNormalization::None) });
+    let folder = folder();
+    fs::write(folder.path().join("in.jsonl"), as_line(&costly)).expect("writable");
+    ran(&folder, 1, &["import", "in.jsonl", "--rejects", "bad"]);
+    assert!(read(&folder, "bad.reasons.jsonl").contains("over the bounds"));
+    let path = folder.path().join("proxy.toml");
+    let config = fs::read_to_string(&path).expect("there");
+    fs::write(path, config + "[password]\nargon2id = { memory = \"512MiB\", iterations = 2, parallelism = 1 }\n")
+        .expect("writable");
+    ran(&folder, 0, &["import", "in.jsonl", "--restart"]);
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use authferry::domain::clock::SystemClock;
+use authferry::domain::conflict::Resolution;
 use authferry::domain::identifier::{IdentifierRules, RawIdentifier};
 use authferry::domain::user::Standing;
-use authferry::service::ports::{Found, StoreHealth, Updated, UserChange};
+use authferry::service::ports::{ConflictQuery, Found, StoreHealth, Updated, UserChange};
 use authferry::store::{self, StoreSettings};
 use authferry::telemetry::Metrics;
 use serde_json::json;
@@ -216,4 +217,29 @@ async fn a_disabled_user_is_denied_in_every_way_and_legacy_is_not_asked() {
     );
     assert_eq!(send(proxy.public, "GET", "/page", &headers, "").await.status, 404);
     assert_eq!(double.requests().pop().expect("it was sent on").header("x-user"), None);
+}
+
+#[tokio::test]
+async fn r79_a_conflict_rings_the_alarm_until_an_operator_has_decided_it() {
+    let double = LegacyDouble::well_behaved();
+    let folder = TempDir::new().expect("a folder");
+    let rig = rig(&double, None, Kept::On(folder.path())).await;
+    assert_eq!(word(&rig.login(ANN, RIGHT).await), "ok");
+    // Legacy has given her address to somebody else.
+    double.remove_user(7);
+    double.put_user(DoubleUser { password: NEW.to_owned(), email: ANN.to_owned(), ..user(1) });
+    let rung = || rig.metric("authferry_alarms_total", "what=\"conflict\"");
+    for times in [1.0, 2.0] {
+        assert_eq!(word(&rig.login(ANN, NEW).await), "ok", "as legacy says");
+        rig.service.drain().await;
+        assert_eq!(rung(), times);
+    }
+    let open = ConflictQuery { limit: 10, ..ConflictQuery::default() };
+    let number = rig.store.conflicts(open).await.expect("conflicts")[0].number;
+    rig.store.resolve(number, Resolution::Keep).await.expect("a choice");
+    assert_eq!(word(&rig.login(ANN, NEW).await), "ok", "legacy's word goes on to be his answer");
+    rig.service.drain().await;
+    assert_eq!(rung(), 2.0, "nobody has to look again");
+    assert_eq!(rig.metric("authferry_migration_failures_total", "reason=\"conflict_decided\""), 1.0);
+    assert_eq!(rig.store.counts().await.expect("counts").conflicts, 0);
 }

@@ -311,3 +311,57 @@ async fn the_oldest_checkpoint_gives_way() {
         assert!(store.import_checkpoint(key(number)).await.expect("an answer").is_some(), "{number}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reserved_names_come_with_their_user_and_are_nobody_elses() {
+    let folder = TempDir::new().expect("a folder");
+    let stores: [Arc<dyn UserStore>; 2] = [open(&folder), Arc::new(MemoryStore::default())];
+    let row = |id: u64, email: &str, reserved: &[&str]| {
+        let name = |value: &str| PortableName { kind: IdentifierKind::Email, value: value.to_owned(), verified: None };
+        let user = PortableUser {
+            legacy_id: LegacyId::from_json(&json!(id)),
+            names: vec![name(email)],
+            reserved: reserved.iter().map(|value| name(value)).collect(),
+            ..PortableUser::default()
+        };
+        Incoming::new(user, IdentifierRules::default()).expect("a good row")
+    };
+    for store in stores {
+        assert_eq!(store.reserved().await.expect("an answer"), []);
+        let store = &*store;
+        let take = |rows, on_conflict| async move {
+            store.import(ImportBatch { rows, on_conflict, checkpoint: None, at: AT }).await.expect("taken")
+        };
+        // In one batch, in both orders: the first has it.
+        let rows = vec![
+            row(1, "a@x.y", &["old@x.y"]),
+            row(2, "old@x.y", &[]),
+            row(3, "c@x.y", &[]),
+            row(4, "d@x.y", &["c@x.y"]),
+        ];
+        let came = take(rows, OnConflict::Skip).await;
+        let [Imported::Created(ann), Imported::Rejected(second), Imported::Created(third), Imported::Rejected(fourth)] =
+            came[..]
+        else {
+            panic!("{came:?}")
+        };
+        assert_eq!(second, Rejection::NameTaken { kind: IdentifierKind::Email, by: ann });
+        assert_eq!(fourth, Rejection::NameTaken { kind: IdentifierKind::Email, by: third });
+        let shown = |reserved: Vec<(UserId, authferry::domain::identifier::NormalizedIdentifier)>| {
+            let mut shown: Vec<String> =
+                reserved.iter().map(|(id, name)| format!("{} {}", *id == ann, name.text())).collect();
+            shown.sort();
+            shown
+        };
+        assert_eq!(shown(store.reserved().await.expect("an answer")), ["true old@x.y"]);
+        // A later row of his adds one; who says nothing new changes nothing.
+        let again = take(vec![row(1, "a@x.y", &["old@x.y"])], OnConflict::Merge).await;
+        assert_eq!(again, [Imported::Skipped(ann, Skip::Unchanged)]);
+        let more = take(vec![row(1, "a@x.y", &["older@x.y"])], OnConflict::Merge).await;
+        assert_eq!(more, [Imported::Updated(ann)]);
+        assert_eq!(shown(store.reserved().await.expect("an answer")), ["true old@x.y", "true older@x.y"]);
+        let skipped = take(vec![row(1, "a@x.y", &["oldest@x.y"])], OnConflict::Skip).await;
+        assert_eq!(skipped, [Imported::Skipped(ann, Skip::Exists)]);
+        assert_eq!(store.reserved().await.expect("an answer").len(), 2);
+    }
+}

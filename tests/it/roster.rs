@@ -13,7 +13,9 @@ use authferry::domain::import::{Imported, Incoming, OnConflict, Rejection, Skip}
 use authferry::domain::portable::{PortableName, PortableRoster, PortableUser};
 use authferry::domain::roster::{Bucket, Day, Pace, Side, Tally, place};
 use authferry::domain::user::{Origin, Standing, User, UserId, Version};
-use authferry::service::ports::{ImportBatch, Saved, StragglerQuery, Updated, UserChange, UserPage, UserStore};
+use authferry::service::ports::{
+    AfterRemoval, ImportBatch, Saved, StragglerQuery, Updated, UserChange, UserPage, UserStore,
+};
 use authferry::store::{self, StoreSettings};
 use authferry::telemetry::Metrics;
 use proptest::prelude::*;
@@ -299,6 +301,15 @@ pub(crate) async fn pages_stay_whole_while_users_come_over(store: Arc<dyn UserSt
 pub(crate) async fn only_who_is_known_from_lists_alone_is_forgotten(store: Arc<dyn UserStore>) {
     let rows = (1..=4).map(|n| row(Some(n), &[email(&format!("user{n}@x.y"))], days_ago(n), Some(n))).collect();
     list(&*store, rows).await;
+    // The fourth is in a conflict, and a name of his is kept from others.
+    let fourth = find(&*store, "user4@x.y").await.expect("listed");
+    let add = UserChange::AddAlias { alias: username("four"), must_be_free: Vec::new() };
+    store.update(fourth.id, fourth.version, add).await.expect("a change");
+    let version = find(&*store, "four").await.expect("listed").version;
+    let take = UserChange::RemoveAlias { name: username("four").normalized, then: AfterRemoval::Reserved };
+    store.update(fourth.id, version, take).await.expect("a change");
+    let claimed = store.save_proven(proven(44, &[email("user4@x.y")], "one", revision(&*store).await)).await;
+    assert_eq!(claimed.expect("a save"), Saved::Conflict { with: fourth.id });
     let listed: Vec<User> = stragglers(&*store, Bucket::All, 0, 10).await;
     let mut named: Vec<(UserId, Version)> = listed.iter().map(|user| (user.id, user.version)).collect();
     migrate(&*store, 1, &[email("user1@x.y")], "one").await;
@@ -309,6 +320,11 @@ pub(crate) async fn only_who_is_known_from_lists_alone_is_forgotten(store: Arc<d
     assert_eq!(store.forget_listed(named.clone()).await.expect("forgotten"), 1, "the fourth alone");
     assert!(find(&*store, "user4@x.y").await.is_none());
     assert!(store.find_public("4").await.expect("a lookup").is_none());
+    assert!(find(&*store, "four").await.is_none());
+    let holders = store.holders(&[username("four").normalized]).await.expect("a lookup");
+    assert_eq!(holders, [None], "nothing is kept for who is forgotten");
+    assert_eq!(store.counts().await.expect("counts").conflicts, 0);
+    assert_consistent(&store).await;
     for kept in ["user1@x.y", "user2@x.y", "user3@x.y"] {
         assert!(find(&*store, kept).await.is_some(), "{kept}");
     }
@@ -318,6 +334,19 @@ pub(crate) async fn only_who_is_known_from_lists_alone_is_forgotten(store: Arc<d
     // His name is free, and legacy may vouch for him as for anybody.
     migrate(&*store, 4, &[email("user4@x.y")], "one").await;
     assert_eq!(tally(&*store, Bucket::All).await.over, 2);
+}
+
+pub(crate) async fn a_listed_user_who_was_deleted_and_came_back_is_still_the_one_that_legacy_knows(
+    store: Arc<dyn UserStore>,
+) {
+    list(&*store, vec![row(None, &[email("ann@x.y")], None, None)]).await;
+    for change in [stand(Standing::Deleted), UserChange::Undelete] {
+        let ann = find(&*store, "ann@x.y").await.expect("listed");
+        store.update(ann.id, ann.version, change).await.expect("a change");
+    }
+    let ann = find(&*store, "ann@x.y").await.expect("listed");
+    let proven = migrate(&*store, 7, &[email("ann@x.y")], "one").await;
+    assert_eq!(proven.id(), ann.id, "no conflict with himself");
 }
 
 // ------------------------------------------------------------------------------------------- counts and random histories
@@ -715,6 +744,11 @@ async fn who_is_on_a_complete_list_no_more_is_told_and_forgotten_only_on_request
     assert!(!told.stderr.contains(&ann().email), "she has come over, whatever a list says: {told:?}");
     assert_eq!(bucket(&town.status(), "all"), (5, 6), "told is not forgotten");
     assert_said(&town.run(&["roster", "import", "second.csv", "--forget-missing"]), 2, &["--complete"]);
+    // Who is in the list with a row that cannot be taken is not missing.
+    write(&town.folder, "broken.csv", "id,email\n9001,bob@x.y\n9002,\" cid@x.y\"\n9005,eve@x.y\n");
+    let broken = town.run(&["roster", "import", "broken.csv", "--complete", "--forget-missing"]);
+    assert_said(&broken, 1, &["nobody is taken for missing", "rejected"]);
+    assert_eq!(bucket(&town.status(), "all"), (5, 6), "and nobody is forgotten");
     let folder = town.stop();
     let scratch = run(folder.path(), &["roster", "import", "second.csv", "--complete", "--dry-run"]);
     assert_said(&scratch, 0, &["3 users known from earlier lists only", "nothing is written"]);

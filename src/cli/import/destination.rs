@@ -144,6 +144,13 @@ pub(super) enum NotTaken {
 }
 
 impl Destination {
+    /// How names are normalized there.
+    pub(super) fn rules(&self) -> IdentifierRules {
+        match self {
+            Self::Store { rules, .. } | Self::Proxy { rules, .. } => *rules,
+        }
+    }
+
     /// How rows are made ready for it.
     pub(super) fn preparing(&self) -> Preparing {
         match self {

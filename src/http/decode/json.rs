@@ -4,13 +4,13 @@
 //! `NaN`, lone surrogates, numbers beyond a double and bytes that are not UTF-8. Called by `decode` alone.
 
 use std::cell::Cell;
-use std::fmt;
 
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde::de::{DeserializeSeed, Error};
+use serde_json::Value;
 
 use super::DecodeError;
 use super::names::fold;
+use crate::domain::json::{Demands, Meeting};
 
 /// How deep arrays and objects may nest.
 pub const MAX_DEPTH: usize = 8;
@@ -26,7 +26,8 @@ pub fn parse(body: &[u8]) -> Result<Value, DecodeError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let values = Cell::new(VALUES + body.len() / BYTES_A_VALUE);
     let strict = Strict { depth: 0, refused: &refused, values: &values };
-    let document = strict.deserialize(&mut deserializer).and_then(|document| deserializer.end().map(|()| document));
+    let document =
+        Meeting(strict).deserialize(&mut deserializer).and_then(|document| deserializer.end().map(|()| document));
     let document = document.map_err(|_| refused.get().unwrap_or(DecodeError::MalformedJson))?;
     match &document {
         // A document in a string: lenient apps parse what they got as text once more.
@@ -39,7 +40,7 @@ pub fn parse(body: &[u8]) -> Result<Value, DecodeError> {
     }
 }
 
-/// Builds a [`Value`] and notes why it refused one, since serde's errors only carry text.
+/// What a body must be besides JSON, and why one was refused.
 #[derive(Clone, Copy)]
 struct Strict<'a> {
     depth: usize,
@@ -49,85 +50,28 @@ struct Strict<'a> {
 }
 
 impl Strict<'_> {
-    fn refuse<E: serde::de::Error>(self, error: DecodeError) -> E {
+    fn refuse<E: Error>(self, error: DecodeError) -> E {
         self.refused.set(Some(error));
         E::custom(error)
     }
+}
 
-    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+impl Demands for Strict<'_> {
+    fn value<E: Error>(self) -> Result<(), E> {
+        let Some(left) = self.values.get().checked_sub(1) else { return Err(self.refuse(DecodeError::TooManyFields)) };
+        self.values.set(left);
+        Ok(())
+    }
+
+    fn inner<E: Error>(self) -> Result<Self, E> {
         if self.depth == MAX_DEPTH {
             return Err(self.refuse(DecodeError::TooDeep));
         }
         Ok(Self { depth: self.depth + 1, ..self })
     }
-}
 
-impl<'de> DeserializeSeed<'de> for Strict<'_> {
-    type Value = Value;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        let Some(left) = self.values.get().checked_sub(1) else { return Err(self.refuse(DecodeError::TooManyFields)) };
-        self.values.set(left);
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Strict<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number beyond a double"))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
-        let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(inner)? {
-            array.push(item);
-        }
-        Ok(Value::Array(array))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
-        let mut object = Map::new();
-        while let Some(key) = entries.next_key::<String>()? {
-            // The key is unescaped by now: `\u0061` and `a` are one.
-            if object.contains_key(&key) {
-                return Err(self.refuse(DecodeError::DuplicateKey));
-            }
-            let value = entries.next_value_seed(inner)?;
-            object.insert(key, value);
-        }
-        Ok(Value::Object(object))
+    fn repeated<E: Error>(self, _: &str) -> Result<(), E> {
+        Err(self.refuse(DecodeError::DuplicateKey))
     }
 }
 

@@ -25,6 +25,13 @@ const FORMAT: u8 = 1;
 /// The same, and at its end what was decided and when.
 const FORMAT_DECIDED: u8 = 2;
 
+/// Whether an operator has decided a conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Open,
+    Decided,
+}
+
 /// Writes a conflict down, or that it came up once more. What was decided stays decided.
 pub(super) fn record(
     tables: &mut Tables<'_>,
@@ -32,7 +39,7 @@ pub(super) fn record(
     with: UserId,
     proven: &LegacyIdentity,
     at: UnixSeconds,
-) -> Result<(), Fault> {
+) -> Result<State, Fault> {
     let pair = pair_key(with, proven.id.as_key());
     let known = tables.conflict_pairs.get(pair.as_slice())?.map(|number| number.value());
     let before = match known {
@@ -62,7 +69,7 @@ pub(super) fn record(
     };
     tables.conflicts.insert(number, encode(&conflict).as_slice())?;
     tables.conflict_pairs.insert(pair.as_slice(), number)?;
-    Ok(())
+    Ok(if conflict.decided.is_some() { State::Decided } else { State::Open })
 }
 
 /// Remembers what an operator decided.
@@ -98,16 +105,7 @@ pub(super) fn remove_moot(
     holder: &User,
     gone: &[NormalizedIdentifier],
 ) -> Result<(), Fault> {
-    let mut numbers = Vec::new();
-    let first = pair_key(holder.id, "");
-    for row in tables.conflict_pairs.range(first.as_slice()..)? {
-        let (pair, number) = row?;
-        if !pair.value().starts_with(&first) {
-            break;
-        }
-        numbers.push(number.value());
-    }
-    for number in numbers {
+    for number in numbers_of(tables, holder.id)? {
         let Some(conflict) = find(&tables.conflicts, number)? else { continue };
         let was_about = conflict.names.iter().any(|name| gone.contains(name));
         if was_about && !conflict.names.iter().any(|name| holder.bears(name)) {
@@ -115,6 +113,30 @@ pub(super) fn remove_moot(
         }
     }
     Ok(())
+}
+
+/// Forgets every conflict of a holder who is about to be forgotten.
+pub(super) fn remove_all(tables: &mut Tables<'_>, ledger: &mut Ledger, holder: UserId) -> Result<(), Fault> {
+    for number in numbers_of(tables, holder)? {
+        if let Some(conflict) = find(&tables.conflicts, number)? {
+            remove(tables, ledger, &conflict)?;
+        }
+    }
+    Ok(())
+}
+
+/// The numbers of a holder's conflicts: [`MAX_CONFLICTS`] at most.
+fn numbers_of(tables: &Tables<'_>, holder: UserId) -> Result<Vec<u64>, Fault> {
+    let mut numbers = Vec::new();
+    let first = pair_key(holder, "");
+    for row in tables.conflict_pairs.range(first.as_slice()..)? {
+        let (pair, number) = row?;
+        if !pair.value().starts_with(&first) {
+            break;
+        }
+        numbers.push(number.value());
+    }
+    Ok(numbers)
 }
 
 /// One conflict.

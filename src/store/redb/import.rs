@@ -37,7 +37,7 @@ pub(super) use self::ready::Ready;
 use super::fault::Fault;
 use super::record::BadRecord;
 use super::schema::{IdBytes, find_user, user_of};
-use super::writes::Batch;
+use super::writes::{Batch, copy_of};
 use crate::domain::clock::UnixSeconds;
 use crate::domain::identifier::{IdentifierKind, NormalizedIdentifier};
 use crate::domain::import::{
@@ -235,9 +235,9 @@ impl Batch<'_> {
     /// Whoever bears a key of one row now.
     fn find_bearers(&self, row: &Incoming) -> Result<Found, Fault> {
         let mut found = Found::default();
-        for name in &row.identifiers {
-            if let Some(id) = self.tables.aliases.get(name.normalized.as_key())? {
-                found.of_names.push((name.normalized.kind(), *id.value()));
+        for name in row.identifiers.iter().map(|name| &name.normalized).chain(&row.reserved) {
+            if let Some(id) = self.tables.aliases.get(name.as_key())? {
+                found.of_names.push((name.kind(), *id.value()));
             }
         }
         if let Some(id) = &row.legacy_id {
@@ -254,7 +254,7 @@ impl Batch<'_> {
     /// Decides one row against whoever bears its keys, and writes what follows.
     fn take(
         &mut self,
-        row: Incoming,
+        mut row: Incoming,
         found: &Found,
         on_conflict: OnConflict,
         at: UnixSeconds,
@@ -275,6 +275,7 @@ impl Batch<'_> {
         };
         let decision = import::decide(&row, &bearers, on_conflict);
         let last_login = row.last_login_at;
+        let reserved = self.not_held(std::mem::take(&mut row.reserved))?;
         let known = |id: UserId| users.iter().find(|user| user.id == id);
         let (before, next) = match decision {
             ImportDecision::Reject(rejection) => return Ok(Imported::Rejected(rejection)),
@@ -287,7 +288,8 @@ impl Batch<'_> {
                 let known = known(id).ok_or_else(|| Fault::damage("a row was decided for a user who is not there"))?;
                 match import::merged(known, row, at) {
                     Err(rejection) => return Ok(Imported::Rejected(rejection)),
-                    Ok(None) => return Ok(Imported::Skipped(id, Skip::Unchanged)),
+                    Ok(None) if reserved.is_empty() => return Ok(Imported::Skipped(id, Skip::Unchanged)),
+                    Ok(None) => (Some(known), User { updated_at: at, ..copy_of(known) }),
                     Ok(Some(next)) => (Some(known), next),
                 }
             }
@@ -317,6 +319,9 @@ impl Batch<'_> {
         let steps = self.roster.steps();
         let user = self.put(before, next)?;
         self.roster.back_to(steps);
+        for name in &reserved {
+            self.reserve(name, user.id)?;
+        }
         match (last_login, user.standing) {
             (Some(login), Standing::Active | Standing::Disabled) => {
                 let id = user.id.0.into_bytes();
@@ -328,6 +333,17 @@ impl Batch<'_> {
             (None, _) | (_, Standing::Deleted) => {}
         }
         Ok(result)
+    }
+
+    /// Those of these names that nobody holds.
+    fn not_held(&self, mut names: Vec<NormalizedIdentifier>) -> Result<Vec<NormalizedIdentifier>, Fault> {
+        let mut held = Vec::with_capacity(names.len());
+        for name in &names {
+            held.push(self.holder_of(name)?.is_some());
+        }
+        let mut held = held.into_iter();
+        names.retain(|_| !held.next().unwrap_or(true));
+        Ok(names)
     }
 }
 

@@ -1,16 +1,18 @@
 //! Whether the tables of a store say the same: each record is one that was written, each name leads to a user and each name that he
-//! bears leads to him, and the counts are those of the records. Called by the offline commands; changes nothing.
+//! bears leads to him, times of logins are of users, and the counts are those of the records. Called by the offline commands; changes nothing.
 
 use std::fmt::Display;
 
-use ::redb::{ReadOnlyTable, ReadTransaction, ReadableTable as _};
+use ::redb::{ReadOnlyTable, ReadTransaction, ReadableTable as _, ReadableTableMetadata as _};
 use uuid::Uuid;
 
 use super::checked::isolated;
 use super::conflicts;
 use super::fault::Fault;
 use super::record::Codec;
+use super::roster::Walked;
 use super::schema::{CONFLICT_PAIRS, IdBytes, Ledger, Snapshot, View as _, find_user, user_of};
+use crate::domain::clock::UnixSeconds;
 use crate::domain::user::{User, UserId};
 
 /// As many findings are named; of more, it is said how many.
@@ -72,22 +74,39 @@ pub(super) fn inspect(transaction: &ReadTransaction, codec: &Codec, each: &mut d
         Ok(())
     });
     let Some(snapshot) = snapshot else { return seen };
-    let mut counted = Ledger::default();
+    let mut counted = Counted::default();
     let whole = seen.part("the table of users", |seen| users(&snapshot, seen, &mut counted, each));
     let also = seen.part("the table of names", |seen| names(&snapshot, seen));
     let too = seen.part("the table of legacy ids", |seen| legacy_ids(&snapshot, seen));
     let pairs = seen.part("the table of conflicts", |seen| conflicts(&snapshot, transaction, seen));
     if whole && also && too && pairs {
-        counted.counts.conflicts = seen.conflicts;
-        seen.part("the table of counts", |seen| counts(&snapshot, seen, counted));
+        counted.ledger.counts.conflicts = seen.conflicts;
+        seen.part("the table of counts", |seen| counts(&snapshot, seen, counted.ledger));
+        seen.part("the tables of who has come over", |seen| counted.roster.compare(&snapshot.roster, seen));
+        seen.part("the table of logins", |seen| {
+            let (kept, of_users) = (snapshot.logins.len()?, counted.logins);
+            if kept != of_users {
+                seen.found(format_args!("{kept} times of logins are kept, and {of_users} of them are of users"));
+            }
+            Ok(())
+        });
     }
     seen
+}
+
+/// What the records come to.
+#[derive(Default)]
+struct Counted {
+    ledger: Ledger,
+    roster: Walked,
+    /// Times of logins of users who are there.
+    logins: u64,
 }
 
 fn users(
     snapshot: &Snapshot,
     seen: &mut Inspection,
-    counted: &mut Ledger,
+    counted: &mut Counted,
     each: &mut dyn FnMut(&User),
 ) -> Result<(), Fault> {
     for row in snapshot.users.iter()? {
@@ -102,8 +121,11 @@ fn users(
             }
         };
         each(&user);
-        counted.count_in(&user);
-        counted.revision = counted.revision.max(user.version.0);
+        counted.ledger.count_in(&user);
+        counted.ledger.revision = counted.ledger.revision.max(user.version.0);
+        let last_login = snapshot.logins.get(key.value())?.map(|at| UnixSeconds(at.value()));
+        counted.logins += u64::from(last_login.is_some());
+        counted.roster.see(&user, last_login, &snapshot.roster, seen)?;
         for name in &user.identifiers {
             let kind = name.normalized.kind().as_str();
             match snapshot.aliases.get(name.normalized.as_key())?.map(|holder| *holder.value()) {

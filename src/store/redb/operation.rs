@@ -112,6 +112,7 @@ impl Operation {
                     SaveWritten::Created(id, version) => Saved::Created(on_disk.migrated(id, version)),
                     SaveWritten::Updated(id, version) => Saved::Updated(on_disk.migrated(id, version)),
                     SaveWritten::Conflict(with) => Saved::Conflict { with },
+                    SaveWritten::Settled(with) => Saved::Settled { with },
                     SaveWritten::Stale => Saved::Stale,
                     SaveWritten::Closed => Saved::Closed,
                 })

@@ -5,10 +5,11 @@
 //! it: it finds nobody, and whatever else looks for a free name finds it taken.
 
 use ::redb::ReadableTable;
+use uuid::Uuid;
 
 use super::conflicts;
 use super::fault::Fault;
-use super::schema::{find_user, user_of};
+use super::schema::{Snapshot, find_user, user_of};
 use super::writes::{Batch, MAX_ALIASES, copy_of};
 use crate::domain::conflict::{Conflict, Decision, Resolution};
 use crate::domain::identifier::{Identifier, NormalizedIdentifier};
@@ -96,15 +97,44 @@ impl Batch<'_> {
     /// Brings the table of names in line with what an operator said of a name; after the record was put.
     pub(super) fn settle_row(&mut self, user: &User, row: &Row) -> Result<(), Fault> {
         match row.then {
-            AfterRemoval::Reserved => {
-                self.tables.aliases.insert(row.name.as_key(), user.id.0.as_bytes())?;
-                Ok(())
-            }
+            AfterRemoval::Reserved => self.reserve(&row.name, user.id),
             AfterRemoval::Free => {
                 self.tables.aliases.remove(row.name.as_key())?;
+                self.tables.reserved.remove(reserved_key(user.id, row.name.as_key()).as_slice())?;
                 conflicts::remove_moot(&mut self.tables, &mut self.ledger, user, std::slice::from_ref(&row.name))
             }
         }
+    }
+
+    /// Keeps a name from others for a user whose record does not list it.
+    pub(super) fn reserve(&mut self, name: &NormalizedIdentifier, user: UserId) -> Result<(), Fault> {
+        self.tables.aliases.insert(name.as_key(), user.0.as_bytes())?;
+        self.tables.reserved.insert(reserved_key(user, name.as_key()).as_slice(), ())?;
+        Ok(())
+    }
+
+    /// Frees the names that are kept from others for somebody who is about to be forgotten. Rows of names that he has borne again since, or
+    /// that went to others, are of no account.
+    pub(super) fn let_go_of_reserved(&mut self, user: UserId) -> Result<(), Fault> {
+        let first = reserved_key(user, "");
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        for row in self.tables.reserved.range(first.as_slice()..)? {
+            let (key, _unit) = row?;
+            if !key.value().starts_with(&first) {
+                break;
+            }
+            keys.push(key.value().to_vec());
+        }
+        for key in keys {
+            self.tables.reserved.remove(key.as_slice())?;
+            let name = key.get(first.len()..).and_then(|name| str::from_utf8(name).ok());
+            let name = name.ok_or_else(|| Fault::damage("a reserved name is none that was ever written"))?;
+            let holder = self.tables.aliases.get(name)?.map(|holder| *holder.value());
+            if holder == Some(user.0.into_bytes()) {
+                self.tables.aliases.remove(name)?;
+            }
+        }
+        Ok(())
     }
 
     /// Does what an operator chose about a conflict.
@@ -194,6 +224,27 @@ impl Batch<'_> {
         let user = find_user(&self.tables.users, &id)?;
         Ok(user.filter(|user| user.standing != Standing::Deleted && user.id != conflict.with))
     }
+}
+
+/// Every name that is kept from others for a user who does not bear it, in the order of the users.
+pub(super) fn reserved(snapshot: &Snapshot) -> Result<Vec<(UserId, NormalizedIdentifier)>, Fault> {
+    let mut reserved = Vec::new();
+    for row in snapshot.reserved.iter()? {
+        let (key, _unit) = row?;
+        let bad = || Fault::damage("a reserved name is none that was ever written");
+        let (id, name) = key.value().split_first_chunk::<16>().ok_or_else(bad)?;
+        let name = str::from_utf8(name).ok().and_then(NormalizedIdentifier::from_key).ok_or_else(bad)?;
+        // He may bear it again since, or it may have gone to somebody else.
+        let is_held = snapshot.aliases.get(name.as_key())?.is_some_and(|holder| holder.value() == id);
+        if is_held && !user_of(&snapshot.users, id)?.bears(&name) {
+            reserved.push((UserId(Uuid::from_bytes(*id)), name));
+        }
+    }
+    Ok(reserved)
+}
+
+fn reserved_key(user: UserId, name: &str) -> Vec<u8> {
+    [user.0.as_bytes().as_slice(), name.as_bytes()].concat()
 }
 
 /// Whether a user without these names could not be found by any. A tombstone need not be.

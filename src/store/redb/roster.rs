@@ -5,7 +5,7 @@
 //! once for the whole transaction, sorted. Called by [`super::writes`] (which writes records), [`super::reads`]' threads, and by whoever
 //! brings a file of an older schema up to date. Decides nothing about who stands where: [`crate::domain::roster`] does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use ::redb::{
@@ -14,9 +14,11 @@ use ::redb::{
 use uuid::Uuid;
 
 use super::fault::Fault;
+use super::inspect::Inspection;
 use super::schema::{IdBytes, Snapshot, Users, user_of};
+use crate::domain::clock::UnixSeconds;
 use crate::domain::roster::{Day, PACE_DAYS, Pace, Place, RosterCounts, Side, Step, Tally, place};
-use crate::domain::user::UserId;
+use crate::domain::user::{User, UserId};
 use crate::service::ports::{StragglerQuery, UserPage};
 
 /// A day, then an id: stragglers in the order in which they were last seen, those never seen first.
@@ -264,6 +266,60 @@ pub(super) fn count_everybody(
     pending.store_places(tables)
 }
 
+/// What the tables hold of everybody who was looked at, if they are right.
+#[derive(Default)]
+pub(super) struct Walked {
+    days: BTreeMap<Day, Difference>,
+    stragglers: u64,
+}
+
+impl Walked {
+    /// Looks at one more; what the tables do not say of him is a finding.
+    pub(super) fn see(
+        &mut self,
+        user: &User,
+        last_login: Option<UnixSeconds>,
+        view: &View,
+        seen: &mut Inspection,
+    ) -> Result<(), Fault> {
+        let Some(place) = place(user, last_login) else { return Ok(()) };
+        self.days.entry(place.day).or_default().count(place, 1);
+        if place.side == Side::Straggler {
+            self.stragglers += 1;
+            if view.stragglers.get(&straggler_key(place.day, user.id.0.as_bytes()))?.is_none() {
+                seen.found(format_args!("user {}: he is not among those who have not come over", user.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds what everybody together should come to against what is kept.
+    pub(super) fn compare(&self, view: &View, seen: &mut Inspection) -> Result<(), Fault> {
+        let kept = view.stragglers.len()?;
+        if kept != self.stragglers {
+            let there_are = self.stragglers;
+            seen.found(format_args!("{kept} users are kept as not come over, and {there_are} have not"));
+        }
+        let mut days: BTreeMap<Day, Tally> = BTreeMap::new();
+        for row in view.days.iter()? {
+            let (day, row) = row?;
+            days.insert(Day::from_number(day.value()), tally(row.value()));
+        }
+        let every_day: BTreeSet<Day> = days.keys().chain(self.days.keys()).copied().collect();
+        for day in every_day {
+            let kept = days.get(&day).copied().unwrap_or_default();
+            let counted = self.days.get(&day).copied().unwrap_or_default().applied_to(Tally::default());
+            if kept != counted {
+                let number = day.number();
+                seen.found(format_args!(
+                    "the counts of those last seen on day {number} are kept as {kept:?}, and are {counted:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// As many stragglers are noted in memory while everybody is counted.
 const COUNTED_AT_ONCE: usize = 100_000;
 
@@ -321,7 +377,17 @@ fn read_cursor(text: &str) -> Option<StragglerKey> {
 
 #[cfg(test)]
 mod tests {
+    use ::redb::ReadableDatabase as _;
+    use ::redb::backends::InMemoryBackend;
+
+    use super::super::inspect::inspect;
+    use super::super::record::Codec;
+    use super::super::schema::{self, Ledger, initialise};
+    use super::super::writer::begin;
     use super::*;
+    use crate::domain::credential::{AbsentBecause, Credential, StoredHash};
+    use crate::domain::password::PasswordNormalization;
+    use crate::domain::user::{Origin, Standing, Version};
 
     #[test]
     fn a_cursor_is_read_back_and_nothing_else_is_one() {
@@ -337,6 +403,70 @@ mod tests {
         for other in ["+20600-0190abcd-0000-0000-0000-000000000000", "020600-0190abcd-0000-0000-0000-000000000000"] {
             assert_eq!(read_cursor(other), None, "{other}");
         }
+    }
+
+    fn user(number: u128) -> User {
+        User {
+            id: UserId(Uuid::from_u128(number)),
+            legacy_id: None,
+            identifiers: Vec::new(),
+            profile: serde_json::json!({}),
+            credential: match number % 3 {
+                0 => Credential::Absent(AbsentBecause::Roster),
+                1 => Credential::Absent(AbsentBecause::ResetAtLegacy),
+                _ => Credential::Imported(StoredHash::new("$2b$10$x".to_owned(), PasswordNormalization::None)),
+            },
+            standing: [Standing::Active, Standing::Active, Standing::Disabled, Standing::Deleted][number as usize % 4],
+            origin: if number.is_multiple_of(3) { Origin::Roster } else { Origin::Migrated },
+            created_at: UnixSeconds(1_700_000_000),
+            updated_at: UnixSeconds(1_700_000_000),
+            legacy_vouched_at: number.is_multiple_of(5).then_some(UnixSeconds(1_700_000_000 + 86_400 * number as u64)),
+            roster: None,
+            normalization_version: 1,
+            version: Version(number as u64),
+        }
+    }
+
+    /// A store of the schema before these tables, as [`count_everybody`] leaves it; what is wrong with it.
+    fn counted(users: u128, spoil: impl FnOnce(&mut Tables<'_>)) -> Vec<String> {
+        let database = ::redb::Builder::new().create_with_backend(InMemoryBackend::new()).expect("a database");
+        let transaction = begin(Some(&database)).expect("a transaction");
+        initialise(&transaction).expect("made");
+        let mut tables = schema::Tables::of(&transaction, &Codec::default()).expect("tables");
+        let mut ledger = Ledger { revision: 1_000_000, ..Ledger::default() };
+        for user in (0..users).map(user) {
+            let bytes = tables.users.encode(&user).expect("small enough");
+            tables.users.insert(user.id.0.as_bytes(), bytes.as_slice()).expect("written");
+            ledger.count_in(&user);
+        }
+        ledger.store(&mut tables.meta).expect("written");
+        count_everybody(&mut tables.roster, &tables.users).expect("counted");
+        spoil(&mut tables.roster);
+        drop(tables);
+        transaction.commit().expect("committed");
+        let transaction = database.begin_read().expect("a transaction");
+        inspect(&transaction, &Codec::default(), &mut |_| {}).findings
+    }
+
+    #[test]
+    fn r101_whoever_was_there_before_these_counts_is_counted_once_and_where_he_stands() {
+        assert_eq!(counted(0, |_| {}), Vec::<String>::new());
+        assert_eq!(counted(500, |_| {}), Vec::<String>::new());
+    }
+
+    #[test]
+    fn counts_that_are_not_those_of_the_users_are_found() {
+        let one_less = counted(50, |tables| {
+            let day = tables.days.iter().expect("rows").next().expect("a row").expect("a row").0.value();
+            let row = tables.days.remove(day).expect("a row").expect("a row").value();
+            tables.days.insert(day, (row.0.wrapping_sub(1), row.1, row.2, row.3, row.4)).expect("written");
+        });
+        assert!(one_less.len() == 1 && one_less[0].contains("last seen on day"), "{one_less:?}");
+        let lost = counted(50, |tables| drop(tables.stragglers.pop_first().expect("read")));
+        assert!(lost.iter().any(|found| found.contains("he is not among those who have not come over")), "{lost:?}");
+        assert!(lost.iter().any(|found| found.contains("are kept as not come over")), "{lost:?}");
+        let made_up = counted(50, |tables| drop(tables.stragglers.insert(&[7; 18], ()).expect("written")));
+        assert!(made_up.len() == 1 && made_up[0].contains("are kept as not come over"), "{made_up:?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | `keys` | here, kept by [`super::keys`] | use and id of a key to its check value |
 //! | `roster_days`, `stragglers`, `pace` | [`super::roster`] | who has come over and who has not, by day |
 //! | `conflicts`, `conflict_pairs` | here, kept by [`super::conflicts`] | what an operator has to look at |
+//! | `reserved` | here, kept by [`super::people`] | names that an operator took from their users and did not free |
 //! | `imports` | [`super::import`] | an import to how far it came |
 //!
 //! A file that needs a table of its own defines it, adds its row here, and has [`Tables::of`] open it, so that every store has
@@ -43,6 +44,9 @@ pub(super) const USERS: TableDefinition<'_, &IdBytes, &[u8]> = TableDefinition::
 /// Key of a normalized identifier -> whose it is. Not even a deletion lets go of it: only an operator does. Where the record does not
 /// list the name, he took it from the user and keeps it from others.
 pub(super) const ALIASES: TableDefinition<'_, &str, &IdBytes> = TableDefinition::new("aliases");
+/// [`UserId`] and key of a name -> that it was ever taken from him and kept from others: so that his names can be found without looking at
+/// everybody's. Whether it still is, [`ALIASES`] says.
+pub(super) const RESERVED: TableDefinition<'_, &[u8], ()> = TableDefinition::new("reserved");
 /// Key of a legacy id -> whose it is. Never reassigned either.
 pub(super) const LEGACY_IDS: TableDefinition<'_, &str, &IdBytes> = TableDefinition::new("legacy_ids");
 /// Running number -> conflict, as [`super::conflicts`] encodes it; the oldest gives way.
@@ -113,6 +117,7 @@ pub(super) struct Snapshot {
     pub(super) legacy_ids: ReadOnlyTable<&'static str, &'static IdBytes>,
     pub(super) logins: ReadOnlyTable<&'static IdBytes, u64>,
     pub(super) conflicts: ReadOnlyTable<u64, &'static [u8]>,
+    pub(super) reserved: ReadOnlyTable<&'static [u8], ()>,
     pub(super) imports: ReadOnlyTable<&'static [u8], &'static [u8]>,
     pub(super) meta: ReadOnlyTable<&'static str, u64>,
     pub(super) roster: roster::View,
@@ -129,7 +134,8 @@ pub(super) struct Lookups {
     pub(super) users: Users<ReadOnlyTable<&'static IdBytes, &'static [u8]>>,
     pub(super) aliases: ReadOnlyTable<&'static str, &'static IdBytes>,
     pub(super) legacy_ids: ReadOnlyTable<&'static str, &'static IdBytes>,
-    pub(super) meta: ReadOnlyTable<&'static str, u64>,
+    /// Of that state: what a save after a lookup is held to.
+    pub(super) revision: Version,
 }
 
 impl View for Lookups {
@@ -138,7 +144,7 @@ impl View for Lookups {
             users: Users::new(transaction.open_table(USERS)?, codec),
             aliases: transaction.open_table(ALIASES)?,
             legacy_ids: transaction.open_table(LEGACY_IDS)?,
-            meta: transaction.open_table(META)?,
+            revision: Ledger::revision(&transaction.open_table(META)?)?,
         })
     }
 }
@@ -151,6 +157,7 @@ impl View for Snapshot {
             legacy_ids: transaction.open_table(LEGACY_IDS)?,
             logins: transaction.open_table(LOGINS)?,
             conflicts: transaction.open_table(CONFLICTS)?,
+            reserved: transaction.open_table(RESERVED)?,
             imports: transaction.open_table(IMPORTS)?,
             meta: transaction.open_table(META)?,
             roster: roster::View::of(transaction)?,
@@ -167,6 +174,7 @@ pub(super) struct Tables<'txn> {
     pub(super) keys: Table<'txn, &'static str, &'static [u8]>,
     pub(super) conflicts: Table<'txn, u64, &'static [u8]>,
     pub(super) conflict_pairs: Table<'txn, &'static [u8], u64>,
+    pub(super) reserved: Table<'txn, &'static [u8], ()>,
     pub(super) imports: Table<'txn, &'static [u8], &'static [u8]>,
     pub(super) meta: Table<'txn, &'static str, u64>,
     pub(super) roster: roster::Tables<'txn>,
@@ -182,6 +190,7 @@ impl<'txn> Tables<'txn> {
             keys: transaction.open_table(KEYS)?,
             conflicts: transaction.open_table(CONFLICTS)?,
             conflict_pairs: transaction.open_table(CONFLICT_PAIRS)?,
+            reserved: transaction.open_table(RESERVED)?,
             imports: transaction.open_table(IMPORTS)?,
             meta: transaction.open_table(META)?,
             roster: roster::Tables::of(transaction)?,

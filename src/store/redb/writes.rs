@@ -36,6 +36,7 @@ pub(super) enum SaveWritten {
     Created(UserId, Version),
     Updated(UserId, Version),
     Conflict(UserId),
+    Settled(UserId),
     Stale,
     Closed,
 }
@@ -149,8 +150,11 @@ impl<'txn> Batch<'txn> {
             }
             SaveDecision::Conflict(with) => {
                 self.about_to_write();
-                conflicts::record(&mut self.tables, &mut self.ledger, with, identity, proven.at)?;
-                Ok(SaveWritten::Conflict(with))
+                let (tables, ledger) = (&mut self.tables, &mut self.ledger);
+                Ok(match conflicts::record(tables, ledger, with, identity, proven.at)? {
+                    conflicts::State::Open => SaveWritten::Conflict(with),
+                    conflicts::State::Decided => SaveWritten::Settled(with),
+                })
             }
             SaveDecision::Stale(_) => Ok(SaveWritten::Stale),
             SaveDecision::Closed(_) => Ok(SaveWritten::Closed),
@@ -350,6 +354,8 @@ impl<'txn> Batch<'txn> {
         if let Some(id) = &user.legacy_id {
             self.tables.legacy_ids.remove(id.as_key())?;
         }
+        self.let_go_of_reserved(user.id)?;
+        conflicts::remove_all(&mut self.tables, &mut self.ledger, user.id)?;
         self.ledger.count_out(user);
         self.roster.moved(user.id, place(user, last_login), None);
         Ok(())
@@ -357,8 +363,9 @@ impl<'txn> Batch<'txn> {
 }
 
 fn holder(user: &User) -> Holder {
-    let known_to_legacy =
-        user.legacy_vouched_at.is_some() || matches!(user.credential, Credential::Absent(AbsentBecause::Roster));
+    // A list told of him: legacy knows him, whatever an operator has done to his record since.
+    let listed = user.origin == Origin::Roster || matches!(user.credential, Credential::Absent(AbsentBecause::Roster));
+    let known_to_legacy = user.legacy_vouched_at.is_some() || listed;
     Holder {
         id: user.id,
         version: user.version,

@@ -131,7 +131,9 @@ async fn meddle(
                     }
                     Saved::Stale => Deed::Late { based_on },
                     Saved::Closed => Deed::Closed,
-                    Saved::Conflict { with } => panic!("{with} has the names of the one user of this round"),
+                    Saved::Conflict { with } | Saved::Settled { with } => {
+                        panic!("{with} has the names of the one user of this round")
+                    }
                 }
             }
             (5..=11, Some((id, version))) => {

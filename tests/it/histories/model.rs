@@ -8,6 +8,7 @@
 //! 3. A write that is based on an older state than the record it would change loses.
 //! 4. A deleted user keeps his names and ids, and nothing else; an operator alone brings him back.
 //! 5. A name that an operator takes from a user finds nobody, and stays reserved for him unless it is let go.
+//! 6. Who is known from lists alone can be forgotten, with everything that leads to him: names that are reserved for him, conflicts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -127,6 +128,10 @@ impl Record {
     fn bears(&self, name: &NormalizedIdentifier) -> bool {
         self.names.iter().any(|own| own.normalized == *name)
     }
+
+    fn is_only_listed(&self) -> bool {
+        self.secret == Secret::None(AbsentBecause::Roster) && self.origin == Origin::Roster
+    }
 }
 
 impl Model {
@@ -142,8 +147,7 @@ impl Model {
             None => holders.iter().copied().find(|id| may_become(&self.users[id], &asked.asked)),
         };
         if let Some(stranger) = holders.iter().find(|id| Some(**id) != owner) {
-            self.conflict(*stranger, asked);
-            return Saved::Conflict { with: *stranger };
+            return self.conflict(*stranger, asked);
         }
         let Some(owner) = owner else {
             let done = self.put(Record {
@@ -365,6 +369,23 @@ impl Model {
         });
     }
 
+    /// Forgets those of whom nothing but lists told, if they are as they were.
+    pub(super) fn forget(&mut self, who: &[(UserId, Version)]) -> u64 {
+        let before = self.users.len();
+        for (id, version) in who {
+            let Some(user) = self.users.get(id) else { continue };
+            if user.version != *version || user.standing == Standing::Deleted || !user.is_only_listed() {
+                continue;
+            }
+            self.users.remove(id);
+            self.names.retain(|_, holder| holder != id);
+            self.legacy_ids.retain(|_, holder| holder != id);
+            self.conflicts.retain(|row| row.with != *id);
+            self.unordered.remove(id);
+        }
+        (before - self.users.len()) as u64
+    }
+
     /// Rows of an import, one after the other: whatever the store makes of many at once has to be the same. What becomes of each is
     /// decided by the rules that have a table of their own (`domain::import`); here it is what they are asked about.
     pub(super) fn import(
@@ -534,7 +555,7 @@ impl Model {
         holders
     }
 
-    fn conflict(&mut self, with: UserId, asked: &Migration) {
+    fn conflict(&mut self, with: UserId, asked: &Migration) -> Saved {
         let names: Vec<_> = asked.names.iter().map(|name| name.normalized.clone()).collect();
         let known = self.conflicts.iter_mut().find(|row| row.with == with && *row.legacy_id == *asked.id.as_key());
         match known {
@@ -542,6 +563,9 @@ impl Model {
                 row.names = names;
                 row.last_at = asked.at;
                 row.times += 1;
+                if row.decided.is_some() {
+                    return Saved::Settled { with };
+                }
             }
             None => {
                 self.last_conflict += 1;
@@ -557,6 +581,7 @@ impl Model {
                 });
             }
         }
+        Saved::Conflict { with }
     }
 
     /// Keeps a record in its next version, with everything that leads to it.
@@ -626,6 +651,7 @@ impl Row {
             id: self.id,
             legacy_id: self.legacy_id.clone(),
             identifiers: self.names.clone(),
+            reserved: Vec::new(),
             profile: self.profile.clone(),
             credential: self.secret.credential(),
             standing: self.standing,
@@ -641,7 +667,8 @@ impl Row {
 
 /// Whether a user without an id of legacy's is the one whom legacy proved under the names that were asked about.
 fn may_become(user: &Record, asked: &[NormalizedIdentifier]) -> bool {
-    let known_to_legacy = user.vouched_at.is_some() || user.secret == Secret::None(AbsentBecause::Roster);
+    let listed = user.origin == Origin::Roster || user.secret == Secret::None(AbsentBecause::Roster);
+    let known_to_legacy = user.vouched_at.is_some() || listed;
     let named = user.names.iter().any(|name| asked.contains(&name.normalized));
     user.legacy_id.is_none() && known_to_legacy && named
 }

@@ -69,3 +69,26 @@ fn parse(answer: &str) -> Answer {
         body: body.to_owned(),
     }
 }
+
+/// An answer whose body is the content alone: how it was cut into chunks is each hop's own affair (RFC 9112 section 7.1).
+pub(crate) fn without_framing(mut answer: Answer) -> Answer {
+    if answer.header("transfer-encoding") != Some("chunked") {
+        return answer;
+    }
+    let mut body = Vec::new();
+    let mut rest = answer.body.as_bytes();
+    loop {
+        let end = rest.windows(2).position(|pair| pair == b"\r\n").expect("a chunk's size and its line end");
+        let (size, after) = rest.split_at(end);
+        let size = usize::from_str_radix(&String::from_utf8_lossy(size), 16).expect("a size in hexadecimal");
+        if size == 0 {
+            break;
+        }
+        let chunk = after.get(2..2 + size).expect("the whole chunk");
+        body.extend_from_slice(chunk);
+        rest = after.get(2 + size + 2..).expect("a further chunk");
+    }
+    answer.body = String::from_utf8(body).expect("UTF-8");
+    answer.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("transfer-encoding"));
+    answer
+}

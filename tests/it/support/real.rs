@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 
 use super::app::{ADMIN_TOKEN, Operator};
 use super::process::{PATIENCE, Process, authferry};
-use super::raw_client::{Answer, send};
+use super::raw_client::{Answer, send, without_framing};
 
 // -------------------------------------------------------------------------------------------------------- the backends
 
@@ -299,29 +299,6 @@ impl Call {
         let headers: Vec<(&str, &str)> = self.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         without_framing(send(to, self.method, &self.path, &headers, &self.body).await)
     }
-}
-
-/// An answer whose body is the content alone: how it was cut into chunks is each hop's own affair (RFC 9112 section 7.1).
-fn without_framing(mut answer: Answer) -> Answer {
-    if answer.header("transfer-encoding") != Some("chunked") {
-        return answer;
-    }
-    let mut body = Vec::new();
-    let mut rest = answer.body.as_bytes();
-    loop {
-        let end = rest.windows(2).position(|pair| pair == b"\r\n").expect("a chunk's size and its line end");
-        let (size, after) = rest.split_at(end);
-        let size = usize::from_str_radix(&String::from_utf8_lossy(size), 16).expect("a size in hexadecimal");
-        if size == 0 {
-            break;
-        }
-        let chunk = after.get(2..2 + size).expect("the whole chunk");
-        body.extend_from_slice(chunk);
-        rest = after.get(2 + size + 2..).expect("a further chunk");
-    }
-    answer.body = String::from_utf8(body).expect("UTF-8");
-    answer.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("transfer-encoding"));
-    answer
 }
 
 /// An answer without what differs between two calls by nature: each token stands as its header and claims, times as what they

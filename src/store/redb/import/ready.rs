@@ -11,6 +11,7 @@ use super::super::fault::Fault;
 use super::super::record::{Codec, MAX_RECORD_BYTES};
 use super::super::schema::{Counted, IdBytes};
 use crate::domain::clock::UnixSeconds;
+use crate::domain::identifier::NormalizedIdentifier;
 use crate::domain::import::Incoming;
 use crate::domain::roster::{self, Place};
 use crate::domain::user::{LegacyId, Standing, User, UserId, Version};
@@ -42,7 +43,7 @@ struct Row {
     /// Where its keys begin, which of them is the first, how many names there are, and whether a legacy id follows.
     keys: u32,
     first: u32,
-    names: u16,
+    names: u32,
     has_legacy_id: bool,
 }
 
@@ -84,21 +85,20 @@ impl Ready {
 
     fn push(&mut self, row: Incoming, codec: &Codec, at: UnixSeconds) {
         let (keys, first) = (place(self.keys.len()), place(self.ends.len()));
-        for key in row
-            .identifiers
-            .iter()
-            .map(|name| name.normalized.as_key())
-            .chain(row.legacy_id.as_ref().map(LegacyId::as_key))
-        {
+        // What is only reserved has no place in a record; it is sorted with the names, so that it is seen whom it concerns.
+        let names = row.identifiers.iter().map(|name| &name.normalized).chain(&row.reserved);
+        let count = row.identifiers.len() + row.reserved.len();
+        for key in names.map(NormalizedIdentifier::as_key).chain(row.legacy_id.as_ref().map(LegacyId::as_key)) {
             self.keys.push_str(key);
             self.ends.push(place(self.keys.len()));
         }
-        let names = u16::try_from(row.identifiers.len()).unwrap_or(u16::MAX);
+        let names = place(count);
         let (given, last_login_at) = (row.id.map(|id| id.0.into_bytes()), row.last_login_at);
         let has_legacy_id = row.legacy_id.is_some();
         let made = match row.standing {
             // Tombstones lose what a row may need once more, and are few.
             Standing::Deleted => Made::Whole(Box::new(row)),
+            Standing::Active | Standing::Disabled if !row.reserved.is_empty() => Made::Whole(Box::new(row)),
             Standing::Active | Standing::Disabled => self.draft(row, codec, at),
         };
         self.rows.push(Row { made, given, last_login_at, keys, first, names, has_legacy_id });
@@ -159,6 +159,7 @@ fn incoming(user: User, draft: &Draft, id: Option<UserId>, last_login_at: Option
         id,
         legacy_id: user.legacy_id,
         identifiers: user.identifiers,
+        reserved: Vec::new(),
         profile: user.profile,
         credential: user.credential,
         standing: user.standing,
@@ -185,14 +186,14 @@ pub(super) struct Facts {
 }
 
 impl<'a> At<'a> {
-    /// Its names, as keys, in its own order.
+    /// Its names, as keys, in its own order; those that are only reserved last.
     pub(super) fn names(self) -> impl Iterator<Item = &'a str> {
-        self.keys().take(self.row.names.into())
+        self.keys().take(self.row.names as usize)
     }
 
     /// Its legacy id, as a key.
     pub(super) fn legacy_id(self) -> Option<&'a str> {
-        if self.row.has_legacy_id { self.keys().nth(self.row.names.into()) } else { None }
+        if self.row.has_legacy_id { self.keys().nth(self.row.names as usize) } else { None }
     }
 
     fn keys(self) -> impl Iterator<Item = &'a str> {
