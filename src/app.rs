@@ -27,7 +27,7 @@ use crate::http::intercept::{Interceptor, InterceptorParts};
 use crate::http::listener::{BindError, BoundAddress};
 use crate::http::router::BadRoutePath;
 use crate::http::server::{BoundServer, NamedSockets, ServeError, bind_or_adopt};
-use crate::http::settings::{Action, EdgeBounds, LegacyWay, ListenerSettings, Route, UpstreamSettings};
+use crate::http::settings::{Action, EdgeBounds, LegacyWay, ListenerSettings, Route, Session, UpstreamSettings};
 use crate::http::tls::Reload;
 use crate::legacy::{self, Clients, ConnectError, LegacySettings};
 use crate::limits::Limits;
@@ -35,7 +35,7 @@ use crate::net::body::LeastPace;
 use crate::net::tls::{TlsError, TlsSettings, client_config, client_config_trusting_nobody};
 use crate::net::{Client, ClientSettings, Target};
 use crate::password::{HashPool, StartError};
-use crate::service::explain::{Explainer, LoginRoute, Running};
+use crate::service::explain::{Explainer, LoginRoute, Running, SessionBy};
 use crate::service::mode::ModeCell;
 use crate::service::ports::{AccountLimits, StoreError, Tokens, UserStore};
 use crate::service::{Parts, Policy, Service};
@@ -349,6 +349,10 @@ pub(crate) fn login_routes(config: &Config) -> Vec<LoginRoute> {
         asked_by: match route.legacy {
             LegacyWay::Call => AskedBy::Call,
             LegacyWay::Forward => AskedBy::Forward,
+        },
+        session_by: match route.session {
+            Session::Local => SessionBy::Us,
+            Session::Forward => SessionBy::TheApp,
         },
     };
     logins.map(route).collect()

@@ -39,7 +39,7 @@ async fn latest(State(state): Shared, _permit: AdminPermit) -> Result<Json<Backu
 
 async fn start(
     State(state): Shared,
-    _permit: AdminPermit,
+    permit: AdminPermit,
     wish: Result<Json<BackupWish>, JsonRejection>,
 ) -> Result<(StatusCode, Json<BackupView>), Problem> {
     let Json(wish) = wish?;
@@ -47,7 +47,10 @@ async fn start(
     let name = name.map_err(|bad| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("{bad}.")))?;
     match state.store.start_backup(name).await.map_err(OperateError::from)? {
         BackupStart::Started(view) => {
-            tracing::warn!(file = %view.file, "an operator had a backup started");
+            tracing::warn!(
+                target: "authferry::audit",
+                by = "operator", via = permit.door().as_str(), file = %view.file, "an operator had a backup started"
+            );
             Ok((StatusCode::ACCEPTED, Json(view)))
         }
         BackupStart::Busy(other) => {

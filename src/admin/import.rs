@@ -242,7 +242,7 @@ pub(super) async fn terms(
 
 pub(super) async fn take(
     State(state): State<Arc<AdminState>>,
-    _permit: AdminPermit,
+    permit: AdminPermit,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Results>, Problem> {
     let body = body.map_err(|rejection| {
@@ -252,7 +252,10 @@ pub(super) async fn take(
     let batch = ImportBatch { at: state.clock.wall(), ..batch };
     let count = batch.rows.len();
     let results = state.store.import(batch).await.map_err(OperateError::from)?;
-    tracing::info!(target: "authferry::audit", rows = count, "an operator imported users");
+    tracing::info!(
+        target: "authferry::audit",
+        by = "operator", via = permit.door().as_str(), rows = count, "an operator imported users"
+    );
     Ok(Json(Results { results: results.into_iter().map(RowResult::from).collect() }))
 }
 

@@ -88,7 +88,11 @@ pub(super) async fn set_mode(
     let confirmed = ConfirmedMode::new(to.mode, to.confirm.as_deref())?;
     let before: Mode = state.mode.current();
     state.mode.set(confirmed).await?;
-    tracing::warn!(from = before.as_str(), to = to.mode.as_str(), "an operator changed the migration mode");
+    tracing::warn!(
+        target: "authferry::audit",
+        by = "operator", via = permit.door().as_str(), from = before.as_str(), to = to.mode.as_str(),
+        "an operator changed the migration mode"
+    );
     Ok(mode(state, permit).await)
 }
 

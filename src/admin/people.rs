@@ -1,6 +1,7 @@
 //! Users changed, conflicts resolved, logins explained: what an operator does through the API or the console, and the API's own
 //! handlers for it. Each function asks for his permit; what is decided is decided in `service`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
@@ -49,6 +50,9 @@ pub(super) struct ConflictsRequest {
 pub(super) struct ExplainRequest {
     /// As a user would type it.
     pub(super) identifier: String,
+    /// Where a login would come from.
+    #[serde(default)]
+    pub(super) from: Option<IpAddr>,
 }
 
 // ----------------------------------------------------------------------------------------------------- through both doors
@@ -104,8 +108,9 @@ pub(super) async fn explain(
     state: &AdminState,
     _: &AdminPermit,
     identifier: &str,
+    from: Option<IpAddr>,
 ) -> Result<ExplainView, OperateError> {
-    Ok(state.explainer.explain(identifier).await?.into())
+    Ok(state.explainer.explain(identifier, from).await?.into())
 }
 
 // ---------------------------------------------------------------------------------------------------------------- the API
@@ -180,8 +185,8 @@ async fn explain_login(
     permit: AdminPermit,
     query: Result<Query<ExplainRequest>, QueryRejection>,
 ) -> Result<Json<ExplainView>, Problem> {
-    let Query(ExplainRequest { identifier }) = query?;
-    Ok(Json(explain(&state, &permit, &identifier).await?))
+    let Query(ExplainRequest { identifier, from }) = query?;
+    Ok(Json(explain(&state, &permit, &identifier, from).await?))
 }
 
 fn unprocessable(bad: &dyn std::error::Error) -> Problem {

@@ -156,6 +156,9 @@ pub struct ConflictView {
     pub times: u64,
     /// What an operator decided.
     pub decided: Option<DecidedView>,
+    /// In the answer to `give`: who has the names now; left out if they are free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_to: Option<UserId>,
 }
 
 /// A name that legacy gave to the user whom it proved.
@@ -184,7 +187,7 @@ pub struct DecidedView {
 
 impl ConflictView {
     pub(super) fn of(sides: &BothSides) -> Self {
-        let BothSides { conflict, holder, claimant, holders } = sides;
+        let BothSides { conflict, holder, claimant, holders, given_to } = sides;
         let names = conflict.names.iter().zip(holders).map(|(name, held_by)| ContestedName {
             key: name.as_key().to_owned(),
             kind: name.kind(),
@@ -204,6 +207,7 @@ impl ConflictView {
             decided: conflict
                 .decided
                 .map(|decided| DecidedView { decision: decided.decision, at: timestamp(decided.at) }),
+            given_to: *given_to,
         }
     }
 }

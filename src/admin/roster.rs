@@ -31,6 +31,10 @@ pub const MAX_PAGE: usize = 1_000;
 /// What to do about those who will not come by themselves.
 pub const REMEDY: &str = "import their hashes, or write to them: authferry roster stragglers";
 
+/// What to do where nobody knows how many users legacy has.
+pub const NO_LIST: &str =
+    "no list of legacy's users was read, so nobody knows who is missing, or of how many: authferry roster import FILE";
+
 /// Part of `GET /api/v1/status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RosterView {
@@ -502,7 +506,7 @@ pub(super) fn csv(
 
 pub(super) async fn forget(
     state: &AdminState,
-    _: &AdminPermit,
+    permit: &AdminPermit,
     forget: Forget,
 ) -> Result<ForgottenCount, OperateError> {
     if forget.users.len() > MAX_FORGOTTEN {
@@ -510,7 +514,10 @@ pub(super) async fn forget(
     }
     let users = forget.users.into_iter().map(|user| (user.id, Version(user.version))).collect();
     let forgotten = state.store.forget_listed(users).await?;
-    tracing::info!(target: "authferry::audit", forgotten, "an operator had listed users forgotten");
+    tracing::info!(
+        target: "authferry::audit",
+        by = "operator", via = permit.door().as_str(), forgotten, "an operator had listed users forgotten"
+    );
     Ok(ForgottenCount { forgotten })
 }
 

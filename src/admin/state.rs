@@ -86,7 +86,7 @@ impl AdminState {
             token: TokenCheck::new(token.as_deref().map(String::as_str)),
             hosts: AllowedHosts::new(bound.ip(), hosts),
             sessions: Sessions::default(),
-            people: People::new(Arc::clone(&store), Arc::clone(&mode), identifiers),
+            people: People::new(Arc::clone(&store), Arc::clone(&mode), explainer.policy.local_share, identifiers),
             explainer,
             gauges: Gauges::default(),
             wrong_tokens: WrongTokens::default(),

@@ -72,6 +72,7 @@ fn migration(config: &Config, page: &mut Page) {
         let percent = migration.local_share.percent();
         page.more(format!("in `migrate` {percent} % of the users are answered here, always the same ones"));
     }
+    page.more("of how many users, is known once a list of legacy's is read: authferry roster import FILE");
     match migration.on_mismatch {
         OnMismatch::Recheck => {
             let budget = quota(&config.limits.recheck);

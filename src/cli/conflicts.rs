@@ -204,17 +204,21 @@ async fn resolve(
         ChoiceWord::DisableHolder => {
             format!("conflict {number}: the name stays where it is, and its holder is disabled")
         }
-        ChoiceWord::Give => match &after.claimant {
-            Some(claimant) => format!("conflict {number}: the name belongs to {}", public_id(claimant)),
-            None => format!("conflict {number}: the name is free"),
+        ChoiceWord::Give => match (after.given_to, &after.claimant) {
+            (Some(_), Some(claimant)) => format!("conflict {number}: the name belongs to {}", public_id(claimant)),
+            (Some(id), None) => format!("conflict {number}: the name belongs to {id}"),
+            (None, _) => format!("conflict {number}: the name is free"),
         },
     })?;
-    if word == ChoiceWord::Give && after.claimant.is_none() {
+    if word == ChoiceWord::Give && after.given_to.is_none() {
         let style = terminal.remark_style();
         let who = inert(&after.legacy_id);
-        let note = format!(
-            "legacy's user {who} brings it along at his next login; until then whoever registers first may take it"
-        );
+        let note = match after.claimant {
+            Some(_) => format!("legacy's user {who} is deleted here: whoever registers first may take it"),
+            None => format!(
+                "legacy's user {who} brings it along at his next login; until then whoever registers first may take it"
+            ),
+        };
         terminal.remark(style.warning(note))?;
     }
     Ok(())

@@ -1,6 +1,8 @@
 //! `authferry explain`: what a login under a name would come to now, for each password that could be typed, and why. No password is
 //! asked for.
 
+use std::net::IpAddr;
+
 use super::failure::{Ended, Failure};
 use super::operator::{Operator, block_on};
 use super::options::Reach;
@@ -14,6 +16,9 @@ use crate::service::explain::{Ending, Meaning};
 pub(super) struct Explain {
     /// As the user would type it: an email, username or phone number
     identifier: String,
+    /// Say how the limits would meet a login from there
+    #[arg(long, value_name = "ADDRESS")]
+    from: Option<IpAddr>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -25,7 +30,7 @@ impl Explain {
     pub(super) fn execute(&self, terminal: &mut Terminal) -> Ended {
         block_on(async {
             let operator = Operator::reach(&self.reach, terminal).await?;
-            let told = operator.explain(&self.identifier).await.map_err(Failure::of)?;
+            let told = operator.explain(&self.identifier, self.from).await.map_err(Failure::of)?;
             if self.json {
                 terminal.line(pretty(&told))?;
             } else {

@@ -363,9 +363,12 @@ impl Operator {
         self.ask(Method::POST, &format!("/api/v1/conflicts/{number}"), body.into()).await
     }
 
-    pub(super) async fn explain(&self, identifier: &str) -> Result<ExplainView, Unanswered> {
+    pub(super) async fn explain(&self, identifier: &str, from: Option<IpAddr>) -> Result<ExplainView, Unanswered> {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("identifier", identifier);
+        if let Some(from) = from {
+            query.append_pair("from", &from.to_string());
+        }
         self.ask(Method::GET, &format!("/api/v1/explain?{}", query.finish()), Bytes::new()).await
     }
 

@@ -15,6 +15,12 @@ impl ClientAddr {
         Self(addr.to_canonical())
     }
 
+    /// Of a request that nobody sent, and that an operator asks about.
+    #[must_use]
+    pub fn supposed(addr: IpAddr) -> Self {
+        Self(addr.to_canonical())
+    }
+
     /// The address.
     #[must_use]
     pub fn ip(self) -> IpAddr {

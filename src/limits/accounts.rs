@@ -54,6 +54,14 @@ struct Target {
 /// Which limit refused, and when trying again makes sense.
 pub(super) type Refused = (&'static str, Duration);
 
+/// The limit by its name.
+fn named(exhausted: Exhausted) -> Refused {
+    match exhausted {
+        Exhausted::Share(wait) => ("site", wait),
+        Exhausted::Whole(wait) => ("global", wait),
+    }
+}
+
 impl AccountLimit {
     pub(super) fn new(settings: &LimitSettings, ticks: Ticks, metrics: Arc<Metrics>) -> Self {
         let (keys, counted, backoff) = (settings.max_keys, settings.counted, settings.backoff);
@@ -89,10 +97,7 @@ impl AccountLimit {
         let account = match standing {
             ClientStanding::Known => None,
             ClientStanding::Unknown => {
-                self.global.admit(target.site, self.ticks.tick()).map_err(|exhausted| match exhausted {
-                    Exhausted::Share(wait) => ("site", wait),
-                    Exhausted::Whole(wait) => ("global", wait),
-                })?;
+                self.global.admit(target.site, self.ticks.tick()).map_err(named)?;
                 let place = self.accounts.admit(target.account, comer(standing)).await;
                 Some(place.map_err(|wait| ("account", wait))?)
             }
@@ -105,6 +110,27 @@ impl AccountLimit {
     pub(super) fn peek(&self, account: &AccountKey) -> Option<Duration> {
         let of_account = self.accounts.peek(self.fingerprints.of(account.coarse()));
         of_account.max(self.global.peek(self.ticks.tick()))
+    }
+
+    /// Whether an account knows the network of an address, and which limit [`Self::admit`] would refuse an attempt from there by, in the same
+    /// order, those under way left out.
+    pub(super) fn peek_from(&self, account: &AccountKey, client: ClientAddr) -> (ClientStanding, Option<Refused>) {
+        let target = self.target(account, client);
+        let standing = self.standing(target);
+        let of_pair = self.pairs.peek(target.pair).map(|wait| ("address_account", wait));
+        let refused = of_pair.or_else(|| match standing {
+            ClientStanding::Known => None,
+            ClientStanding::Unknown => self.of_strangers(target),
+        });
+        (standing, refused)
+    }
+
+    /// Which limit on unknown networks refuses an attempt.
+    fn of_strangers(&self, target: Target) -> Option<Refused> {
+        match self.global.admit(target.site, self.ticks.tick()) {
+            Err(exhausted) => Some(named(exhausted)),
+            Ok(()) => self.accounts.peek(target.account).map(|wait| ("account", wait)),
+        }
     }
 
     /// Notes a login that succeeded without a permit.

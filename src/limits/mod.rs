@@ -33,7 +33,7 @@ use self::ticks::{Pace, Ticks};
 use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::Clock;
 use crate::service::ports::{
-    AccountKey, AccountLimits, AccountPermit, AccountState, AddressBucket, AddressLimits, LimitPolicy, Limited,
+    AccountKey, AccountLimits, AccountPermit, AccountState, AddressBucket, AddressLimits, LimitPolicy, Limited, There,
 };
 use crate::telemetry::Metrics;
 
@@ -114,10 +114,16 @@ impl AccountLimits for Limits {
         self.rechecks.give_back(self.fingerprints.of(account.identity()));
     }
 
-    fn peek(&self, account: &AccountKey) -> AccountState {
+    fn peek(&self, account: &AccountKey, from: Option<ClientAddr>) -> AccountState {
         AccountState {
             closed_for: self.accounts.peek(account),
-            may_recheck: self.rechecks.has_room(self.fingerprints.of(account.identity())),
+            may_recheck: self.rechecks.wait(self.fingerprints.of(account.identity())).is_none(),
+            there: from.map(|client| {
+                let network = self.fingerprints.of(client.limit_key(self.ipv6_prefix));
+                let (standing, of_account) = self.accounts.peek_from(account, client);
+                let of_address = self.intercepted.wait(network).map(|wait| (self.intercepted.policy.name, wait));
+                There { standing, refused: of_address.or(of_account) }
+            }),
         }
     }
 }
@@ -145,10 +151,10 @@ impl Attempts {
         self.states.give_back(key, self.pace.interval);
     }
 
-    /// Whether [`Self::take`] would be let through now; takes nothing.
-    fn has_room(&self, key: Fingerprint) -> bool {
+    /// How long [`Self::take`] would refuse, if it would now; takes nothing.
+    fn wait(&self, key: Fingerprint) -> Option<Duration> {
         let now = self.limiter.clock().tick();
-        self.states.debt(key).is_none_or(|debt| self.pace.wait(debt, now).is_ok())
+        self.pace.wait(self.states.debt(key)?, now).err()
     }
 
     fn take(&self, key: Fingerprint) -> Result<(), Limited> {

@@ -534,21 +534,46 @@ async fn looking_at_an_account_counts_nothing_and_says_what_the_next_attempt_wil
     let fixture = fixture(CountedAttempts::Failures);
     let account = key("a");
     for _ in 0..10 {
-        assert_eq!(fixture.limits.peek(&account), AccountState { closed_for: None, may_recheck: true });
+        assert_eq!(
+            fixture.limits.peek(&account, None),
+            AccountState { closed_for: None, may_recheck: true, there: None }
+        );
     }
     for _ in 0..2 {
         assert!(fixture.attempt(&account, AttemptOutcome::Failed).await.is_ok());
     }
-    let state = fixture.limits.peek(&account);
+    let state = fixture.limits.peek(&account, None);
     let refused = fixture.attempt_from("198.51.100.7", &account, AttemptOutcome::Failed).await.expect_err("used up");
     assert_eq!(state.closed_for, Some(refused.retry_after));
-    assert_eq!(fixture.limits.peek(&key("b")).closed_for, None);
+    assert_eq!(fixture.limits.peek(&key("b"), None).closed_for, None);
     fixture.clock.advance(refused.retry_after);
-    assert_eq!(fixture.limits.peek(&account).closed_for, None);
+    assert_eq!(fixture.limits.peek(&account, None).closed_for, None);
 
     for round in 0..60 {
-        let expected = fixture.limits.peek(&account).may_recheck;
+        let expected = fixture.limits.peek(&account, None).may_recheck;
         assert_eq!(fixture.limits.take_recheck(&account), expected, "round {round}");
         fixture.clock.advance(Duration::from_secs(400 * (round % 5)));
     }
+}
+
+#[tokio::test]
+async fn it_is_said_beforehand_how_an_attempt_from_an_address_will_be_met() {
+    let fixture = fixture(CountedAttempts::Failures);
+    let account = key("a");
+    let there = |addr: &str| fixture.limits.peek(&account, Some(client(addr))).there.expect("it was asked about");
+    assert_eq!(there("192.0.2.1"), There { standing: ClientStanding::Unknown, refused: None });
+    assert!(fixture.attempt_from("192.0.2.1", &account, AttemptOutcome::Succeeded).await.is_ok());
+    while fixture.attempt_from("198.51.100.7", &account, AttemptOutcome::Failed).await.is_ok() {}
+    while fixture.attempt_from("203.0.113.9", &account, AttemptOutcome::Failed).await.is_ok() {}
+    // Known and unknown networks, each told apart, as the next attempts then show.
+    for addr in ["192.0.2.1", "198.51.100.7", "203.0.113.9", "203.0.113.10", "2001:db8::1"] {
+        let said = there(addr);
+        assert_eq!(said, there(addr), "looking counts nothing");
+        let met = fixture.attempt_from(addr, &account, AttemptOutcome::NoVerdict).await;
+        assert_eq!(said.refused.map(|(_limit, wait)| wait), met.err().map(|limited| limited.retry_after), "{addr}");
+    }
+    assert_eq!(there("192.0.2.1"), There { standing: ClientStanding::Known, refused: None });
+    assert_eq!(there("203.0.113.10").refused.map(|(limit, _wait)| limit), Some("account"));
+    while fixture.intercepted("192.0.2.1").is_ok() {}
+    assert_eq!(there("192.0.2.1").refused.map(|(limit, _wait)| limit), Some("address"));
 }

@@ -7,6 +7,7 @@
 
 mod forecast;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +15,17 @@ use serde::{Deserialize, Serialize};
 
 use self::forecast::{Settled, forecasts};
 use super::ports::{
-    AccountLimits, AccountState, ConflictQuery, Found, HashLook, HashReader, Lookup, ModeSwitch, StoreError, UserStore,
+    AccountLimits, AccountState, ClientStanding, ConflictQuery, Found, HashLook, HashReader, Lookup, ModeSwitch,
+    StoreError, There, UserStore,
 };
 use super::{Policy, account_key, answerer_for, goes_by_the_user, known, recheck};
+use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::Clock;
 use crate::domain::identifier::{Candidates, IdentifierKind, RawIdentifier};
 use crate::domain::login::{AskedBy, Known, Recheck};
 use crate::domain::mode::{Answerer, Mode};
 use crate::domain::outlook::{Outlook, ToLegacy, Vouched};
-use crate::domain::user::{User, UserId};
+use crate::domain::user::{Standing, User, UserId};
 use crate::telemetry::Metrics;
 
 /// So many conflicts are looked at; whether there are any is what matters.
@@ -52,6 +55,17 @@ pub struct LoginRoute {
     pub name: Arc<str>,
     /// How legacy is asked on it.
     pub asked_by: AskedBy,
+    /// Who makes the session after our yes.
+    pub session_by: SessionBy,
+}
+
+/// Who makes the session after a yes of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionBy {
+    /// We answer.
+    Us,
+    /// The request goes on to the app, which makes its own session, or does not.
+    TheApp,
 }
 
 /// What only a running proxy knows.
@@ -95,7 +109,7 @@ pub struct Meaning {
 /// Something that is settled, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fact {
-    /// What it is about: `name`, `mode`, `record`, `password`, `legacy`, `limits`, `conflict`.
+    /// What it is about: `name`, `mode`, `route`, `record`, `password`, `legacy`, `limits`, `conflict`.
     pub about: String,
     /// In a sentence.
     pub says: String,
@@ -262,8 +276,8 @@ pub struct Explained {
 }
 
 impl Explainer {
-    /// Explains what a login under `typed` would come to now.
-    pub async fn explain(&self, typed: &str) -> Result<Explained, StoreError> {
+    /// Explains what a login under `typed` would come to now, and how the limits would meet it if it came `from` an address.
+    pub async fn explain(&self, typed: &str, from: Option<IpAddr>) -> Result<Explained, StoreError> {
         let (mode, share) = (self.mode.current(), self.policy.local_share);
         let mut facts = Facts::default();
         let Ok(login) = RawIdentifier::new(typed).inspect_err(|why| facts.add("name", format!("{why}"))) else {
@@ -280,7 +294,9 @@ impl Explainer {
         let Lookup { found, revision: _ } = self.store.find(&candidates).await?;
         let answerer = answerer_for(mode, share, Some(&found), &candidates);
         facts.add("mode", self.about_mode(answerer, &found));
-        facts.add("record", about_record(&found, &names));
+        self.about_routes(answerer, &mut facts);
+        let kept_for = self.kept_for(&found, &names).await?;
+        facts.add("record", about_record(&found, kept_for));
 
         let user = match &found {
             Found::One(user) => Some(&**user),
@@ -290,7 +306,9 @@ impl Explainer {
         if user.is_some() {
             facts.add("password", about_hash(&hash));
         }
-        let limits = self.running.as_ref().map(|running| running.accounts.peek(&account_key(&found, &candidates)));
+        let from = from.map(ClientAddr::supposed);
+        let account = account_key(&found, &candidates);
+        let limits = self.running.as_ref().map(|running| running.accounts.peek(&account, from));
         let conflicts = match user {
             Some(user) => self.conflicts_with(user.id).await?,
             None => Vec::new(),
@@ -306,7 +324,10 @@ impl Explainer {
                 self.about_legacy(outlook, user, &mut facts);
                 let budget = || limits.is_none_or(|state| state.may_recheck);
                 let recheck = recheck(self.policy.on_mismatch, budget);
-                about_limits(outlook, recheck, limits, self.running.is_some(), &mut facts);
+                about_limits(outlook, recheck, limits, &mut facts);
+                if let (Some(from), Some(there)) = (from, limits.and_then(|state| state.there)) {
+                    about_address(outlook, from, there, &mut facts);
+                }
                 forecasts(&Settled {
                     outlook,
                     hash,
@@ -314,6 +335,7 @@ impl Explainer {
                     asked_by: self.routes.first().map_or(AskedBy::Forward, |route| route.asked_by),
                     left_alone: self.is_left_alone(),
                     in_conflict: !conflicts.is_empty(),
+                    kept_for_closed: kept_for == Some(KeptFor::SomebodyClosed),
                 })
             }
         };
@@ -336,6 +358,19 @@ impl Explainer {
             reserved: holder.is_some_and(|holder| !holder.bears),
         });
         Ok(meanings.collect())
+    }
+
+    /// For whom a name that finds nobody is kept from others.
+    async fn kept_for(&self, found: &Found, names: &[Meaning]) -> Result<Option<KeptFor>, StoreError> {
+        let holder = match found {
+            Found::Nobody => names.iter().filter(|name| name.reserved).find_map(|name| name.holder),
+            Found::One(_) | Found::Ambiguous => None,
+        };
+        let Some(holder) = holder else { return Ok(None) };
+        let owner = self.store.user(holder).await?;
+        // Without legacy's id he would not be known for who he is.
+        let is_closed = owner.is_some_and(|user| user.standing != Standing::Active && user.legacy_id.is_some());
+        Ok(Some(if is_closed { KeptFor::SomebodyClosed } else { KeptFor::Somebody }))
     }
 
     async fn conflicts_with(&self, holder: UserId) -> Result<Vec<String>, StoreError> {
@@ -384,6 +419,37 @@ impl Explainer {
             (Some(Answerer::LocalOnly), _) => "we answer; legacy is never asked.".to_owned(),
         };
         format!("{mode}: {said}")
+    }
+
+    /// What is only true of some of the routes on which users log in.
+    fn about_routes(&self, answerer: Option<Answerer>, facts: &mut Facts) {
+        let answers = match answerer {
+            None | Some(Answerer::Legacy) => false,
+            Some(Answerer::LocalFirst | Answerer::LocalOnly) => true,
+        };
+        let by_the_app: Vec<&str> = self
+            .routes
+            .iter()
+            .filter(|route| route.session_by == SessionBy::TheApp)
+            .map(|route| &*route.name)
+            .collect();
+        if answers && !by_the_app.is_empty() {
+            facts.add(
+                "route",
+                format!(
+                    "On {} our yes is not the end: the request goes on to the app, which makes the session, and may still say no.",
+                    by_the_app.join(", ")
+                ),
+            );
+        }
+        if let Some(first) = self.routes.first()
+            && self.routes.iter().any(|route| route.asked_by != first.asked_by)
+        {
+            facts.add(
+                "route",
+                format!("Some routes call legacy and others forward to it; what follows is said of {}.", first.name),
+            );
+        }
     }
 
     fn about_legacy(&self, outlook: Outlook, user: Option<&User>, facts: &mut Facts) {
@@ -436,17 +502,32 @@ impl Facts {
     }
 }
 
-fn about_record(found: &Found, names: &[Meaning]) -> String {
-    let reserved = names.iter().any(|name| name.reserved);
-    match found {
-        Found::Nobody if reserved => {
+/// For whom a name is kept that finds nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KeptFor {
+    /// A user who may log in.
+    Somebody,
+    /// One who is disabled or deleted, and whom legacy's id tells.
+    SomebodyClosed,
+}
+
+fn about_record(found: &Found, kept_for: Option<KeptFor>) -> String {
+    match (found, kept_for) {
+        (Found::Nobody, Some(KeptFor::Somebody)) => {
             "Nobody is found: the name was taken from its user and is only kept from others. Should legacy prove that user under it, \
              he gets it back; should it prove another one, that is a conflict."
                 .to_owned()
         }
-        Found::Nobody => "Nobody here bears any of these names.".to_owned(),
-        Found::Ambiguous => "The text means more than one user here, so that only legacy can tell who it is.".to_owned(),
-        Found::One(user) => {
+        (Found::Nobody, Some(KeptFor::SomebodyClosed)) => {
+            "Nobody is found: the name was taken from its user, who is disabled or deleted, and is only kept from others. Should legacy \
+             prove that user under it, he is denied; should it prove another one, that is a conflict."
+                .to_owned()
+        }
+        (Found::Nobody, None) => "Nobody here bears any of these names.".to_owned(),
+        (Found::Ambiguous, _) => {
+            "The text means more than one user here, so that only legacy can tell who it is.".to_owned()
+        }
+        (Found::One(user), _) => {
             let standing = match known(found) {
                 Known::Deleted => "deleted: he does not come back by a login, and legacy is never asked about him",
                 Known::Disabled => "disabled by an operator",
@@ -472,8 +553,8 @@ fn about_hash(hash: &HashLook) -> String {
     }
 }
 
-fn about_limits(outlook: Outlook, recheck: Recheck, limits: Option<AccountState>, running: bool, facts: &mut Facts) {
-    if !running {
+fn about_limits(outlook: Outlook, recheck: Recheck, limits: Option<AccountState>, facts: &mut Facts) {
+    if limits.is_none() {
         facts.add("limits", "No proxy is running: limits on attempts and the breaker begin anew when it starts.");
     }
     if outlook.answerer == Answerer::Legacy {
@@ -500,6 +581,25 @@ fn about_limits(outlook: Outlook, recheck: Recheck, limits: Option<AccountState>
             Recheck::Off => facts.add("limits", "on_mismatch = \"deny\": legacy is not asked after a mismatch."),
         }
     }
+}
+
+/// How the limits would meet an attempt from one address.
+fn about_address(outlook: Outlook, from: ClientAddr, there: There, facts: &mut Facts) {
+    let network = match there.standing {
+        ClientStanding::Known => "a network that somebody has logged in to this account from",
+        ClientStanding::Unknown => "a network that nobody has logged in to this account from since the start",
+    };
+    let met = match (there.refused, outlook.answerer) {
+        (Some(("address", wait)), _) => {
+            format!("too many requests came from it, on whatever account: 429 for {} (limits.per_ip)", roughly(wait))
+        }
+        (_, Answerer::Legacy) => "legacy answers, and no limit on accounts holds anything up".to_owned(),
+        (Some((limit, wait)), Answerer::LocalFirst | Answerer::LocalOnly) => {
+            format!("an attempt is refused for {}: 429, by the limit {limit:?}", roughly(wait))
+        }
+        (None, Answerer::LocalFirst | Answerer::LocalOnly) => "an attempt is let through".to_owned(),
+    };
+    facts.add("limits", format!("From {from}, {network}: {met}."));
 }
 
 /// In its largest unit.

@@ -14,7 +14,7 @@ use crate::domain::identifier::{Candidates, RawIdentifier};
 use crate::domain::login::{AfterLegacy, AskedBy, LegacyWord, LocalSide, NotSaved, after_legacy};
 use crate::domain::password::Password;
 use crate::domain::proof::{LegacyAccepted, Naming, ToldBy};
-use crate::domain::user::Version;
+use crate::domain::user::{Standing, Version};
 
 /// A login as it is put to legacy. Owned: the question outlives the client.
 pub(crate) struct LoginQuestion {
@@ -58,13 +58,14 @@ impl Told {
 fn counts(decision: AfterLegacy, is_recheck: bool) -> AttemptOutcome {
     match decision {
         AfterLegacy::SaveAndAccept | AfterLegacy::AcceptLocally => AttemptOutcome::Succeeded,
-        AfterLegacy::Deny | AfterLegacy::AcceptUnsaved(NotSaved::OtherName) => AttemptOutcome::Failed,
-        AfterLegacy::AcceptUnsaved(NotSaved::Unconfirmed | NotSaved::Closed) | AfterLegacy::Relay if is_recheck => {
+        // Where attempts are counted, whoever is closed is denied.
+        AfterLegacy::Deny | AfterLegacy::AcceptUnsaved(NotSaved::OtherName | NotSaved::Closed) => {
             AttemptOutcome::Failed
         }
-        AfterLegacy::AcceptUnsaved(NotSaved::Unconfirmed | NotSaved::Closed)
-        | AfterLegacy::Relay
-        | AfterLegacy::Unavailable => AttemptOutcome::NoVerdict,
+        AfterLegacy::AcceptUnsaved(NotSaved::Unconfirmed) | AfterLegacy::Relay if is_recheck => AttemptOutcome::Failed,
+        AfterLegacy::AcceptUnsaved(NotSaved::Unconfirmed) | AfterLegacy::Relay | AfterLegacy::Unavailable => {
+            AttemptOutcome::NoVerdict
+        }
     }
 }
 
@@ -125,6 +126,11 @@ impl Service {
         };
         let (word, accepted) = classify(answer.word, &question.names);
         let mut decision = after_legacy(question.asked_by, word, question.local);
+        if let (AfterLegacy::SaveAndAccept, Some(accepted)) = (decision, &accepted)
+            && self.is_closed(accepted).await
+        {
+            decision = AfterLegacy::AcceptUnsaved(NotSaved::Closed);
+        }
         match (decision, &accepted) {
             // His password matched here already: there is nothing to hash, the caller notes that legacy vouched again.
             (AfterLegacy::SaveAndAccept, Some(_)) if question.local == LocalSide::Verified => {}
@@ -152,6 +158,14 @@ impl Service {
         Told { decision, is_recheck, asked_by: question.asked_by, word, outage, accepted, relay: answer.relay }
     }
 
+    /// Whether legacy's user is disabled or deleted here, whichever name he came by. Looked up before anything is hashed: that he is denied
+    /// must not hang on a save that may be late, fail, or come to another user's name first.
+    async fn is_closed(&self, accepted: &LegacyAccepted) -> bool {
+        let id = &accepted.identity().id;
+        let known = self.store.find_public(id.as_key()).await.ok().flatten();
+        known.is_some_and(|user| user.legacy_id.as_ref() == Some(id) && user.standing != Standing::Active)
+    }
+
     pub(crate) fn count_unsaved(&self, reason: NotSaved) {
         match reason {
             NotSaved::OtherName => {
@@ -168,12 +182,11 @@ impl Service {
     }
 }
 
-/// What a save may still change of the answer. He may be closed here under a name that was not typed; and an id of legacy's that
-/// reads as another user's own would make a token of ours that other's.
+/// What a save may still change of the answer. He may have been closed here meanwhile; and an id of legacy's that reads as another
+/// user's own would make a token of ours that other's.
 fn after_save(asked_by: AskedBy, saved: Option<Saved>, accepted: &LegacyAccepted) -> AfterLegacy {
     match (saved, asked_by) {
-        (Some(Saved::Closed), AskedBy::Call) => AfterLegacy::Deny,
-        (Some(Saved::Closed), AskedBy::Forward) => AfterLegacy::AcceptUnsaved(NotSaved::Closed),
+        (Some(Saved::Closed), _) => AfterLegacy::AcceptUnsaved(NotSaved::Closed),
         (Some(Saved::Conflict { with } | Saved::Settled { with }), AskedBy::Call)
             if with.to_string() == accepted.identity().id.as_key() =>
         {
@@ -213,7 +226,7 @@ mod tests {
             (AfterLegacy::AcceptLocally, Succeeded, Succeeded),
             (AfterLegacy::AcceptUnsaved(NotSaved::OtherName), Failed, Failed),
             (AfterLegacy::AcceptUnsaved(NotSaved::Unconfirmed), NoVerdict, Failed),
-            (AfterLegacy::AcceptUnsaved(NotSaved::Closed), NoVerdict, Failed),
+            (AfterLegacy::AcceptUnsaved(NotSaved::Closed), Failed, Failed),
             (AfterLegacy::Deny, Failed, Failed),
             (AfterLegacy::Relay, NoVerdict, Failed),
             (AfterLegacy::Unavailable, NoVerdict, NoVerdict),

@@ -22,7 +22,9 @@ use super::{Service, account_key, known, recheck};
 use crate::domain::client_addr::ClientAddr;
 use crate::domain::credential::Credential;
 use crate::domain::identifier::{Candidates, RawIdentifier};
-use crate::domain::login::{AfterLegacy, AfterLocal, AfterLookup, AskedBy, Known, LegacyWord, LocalSide, Recheck};
+use crate::domain::login::{
+    AfterLegacy, AfterLocal, AfterLookup, AskedBy, Known, LegacyWord, LocalSide, NotSaved, Recheck,
+};
 use crate::domain::mode::Answerer;
 use crate::domain::outlook::{HashCheck, Outlook};
 use crate::domain::password::Password;
@@ -278,7 +280,11 @@ impl Service {
             );
         }
         match told.decision {
-            AfterLegacy::SaveAndAccept | AfterLegacy::AcceptUnsaved(_) => accepted(told),
+            // Disabled or deleted here, under a name that we did not know: legacy's yes, and the session that may be in it, end here.
+            AfterLegacy::AcceptUnsaved(NotSaved::Closed) => Reply::ours(Ours::Denied, Source::Legacy),
+            AfterLegacy::SaveAndAccept | AfterLegacy::AcceptUnsaved(NotSaved::OtherName | NotSaved::Unconfirmed) => {
+                accepted(told)
+            }
             AfterLegacy::AcceptLocally => match verified {
                 Some(verified) => {
                     self.store.note_login(verified.user().id, self.clock.wall());

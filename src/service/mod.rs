@@ -35,7 +35,7 @@ use crate::domain::identifier::{Candidates, IdentifierRules};
 use crate::domain::login::{Known, Recheck};
 use crate::domain::mode::{Answerer, LocalShare, Mode, StickyBucket, answerer};
 use crate::domain::password::PasswordPolicy;
-use crate::domain::user::Standing;
+use crate::domain::user::{Standing, User};
 use crate::telemetry::Metrics;
 
 /// What the operator decided, resolved once at start.
@@ -143,9 +143,10 @@ impl Service {
         answerer_for(mode, share, found.as_ref().ok(), names)
     }
 
-    /// Whether anybody here bears a name.
+    /// Whether a name is anybody's here. One that is only kept from others finds nobody, and is taken all the same: legacy must not be asked
+    /// to create a user who could then not be written here.
     async fn is_taken(&self, names: &Candidates) -> Result<bool, StoreError> {
-        Ok(!matches!(self.store.find(names).await?.found, Found::Nobody))
+        Ok(self.store.holders(names.keys()).await?.iter().any(Option::is_some))
     }
 }
 
@@ -188,15 +189,18 @@ fn goes_by_the_user(mode: Mode, share: LocalShare) -> bool {
 /// Who answers whoever was found under a typed name; `None` in passthrough. A share of the users is sticky by the user himself once
 /// he is known, whichever of his names he types; and somebody of whom legacy knows nothing is never left to it.
 fn answerer_for(mode: Mode, share: LocalShare, found: Option<&Found>, names: &Candidates) -> Option<Answerer> {
-    let by = |key: &str| answerer(mode, share, StickyBucket::of(key.as_bytes()));
     match found {
-        Some(Found::One(user)) if goes_by_the_user(mode, share) => {
-            if user.is_unknown_to_legacy() {
-                Some(Answerer::LocalFirst)
-            } else {
-                by(&user.id.to_string())
-            }
+        Some(Found::One(user)) if goes_by_the_user(mode, share) => answerer_of_user(mode, share, user),
+        Some(Found::One(_) | Found::Nobody | Found::Ambiguous) | None => {
+            answerer(mode, share, StickyBucket::of(names.primary().as_bytes()))
         }
-        Some(Found::One(_) | Found::Nobody | Found::Ambiguous) | None => by(names.primary()),
     }
+}
+
+/// Who answers a user who is known; `None` in passthrough.
+fn answerer_of_user(mode: Mode, share: LocalShare, user: &User) -> Option<Answerer> {
+    if goes_by_the_user(mode, share) && user.is_unknown_to_legacy() {
+        return Some(Answerer::LocalFirst);
+    }
+    answerer(mode, share, StickyBucket::of(user.id.to_string().as_bytes()))
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::answerer_of_user;
 use super::ports::{
     AfterRemoval, ConflictQuery, ModeSwitch, NameHolder, NotChanged, Resolved, StoreError, Updated, UserChange,
     UserStore,
@@ -12,8 +13,8 @@ use super::ports::{
 use crate::domain::conflict::{Conflict, Resolution};
 use crate::domain::credential::Credential;
 use crate::domain::identifier::{IdentifierKind, IdentifierRules, InvalidIdentifier, RawIdentifier};
-use crate::domain::mode::Mode;
-use crate::domain::user::{Origin, Standing, User, Version};
+use crate::domain::mode::{Answerer, LocalShare, Mode};
+use crate::domain::user::{Origin, Standing, User, UserId, Version};
 
 /// The door through which an operator came, for the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +26,9 @@ pub enum Door {
 }
 
 impl Door {
-    fn as_str(self) -> &'static str {
+    /// The word for it in the audit log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
             Self::Console => "console",
@@ -118,17 +121,23 @@ pub enum Note {
     NameIsFree,
     /// Tokens that were minted for him are good until they expire.
     TokensLiveOn,
+    /// He may not log in here, but in this mode it is legacy that answers him.
+    LegacyLetsHimIn,
+    /// He has no name by which he could be found.
+    HasNoName,
 }
 
 impl Note {
     /// Every note.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::AsBefore,
         Self::LegacyIsAsked,
         Self::NobodyCanBeAsked,
         Self::NameStaysReserved,
         Self::NameIsFree,
         Self::TokensLiveOn,
+        Self::LegacyLetsHimIn,
+        Self::HasNoName,
     ];
 
     /// In a sentence.
@@ -150,6 +159,11 @@ impl Note {
             Self::TokensLiveOn => {
                 "Tokens that he has are good until they expire; through get_user and refresh they end now."
             }
+            Self::LegacyLetsHimIn => {
+                "As things are it is legacy that answers him, and it lets him in as long as it knows him: close him there too. Here it \
+                 holds as soon as we answer him."
+            }
+            Self::HasNoName => "He has no name, and nobody is found without one: add one, or let legacy bring it.",
         }
     }
 }
@@ -210,20 +224,28 @@ pub struct BothSides {
     pub claimant: Option<User>,
     /// For each name of the conflict, who has it now.
     pub holders: Vec<Option<NameHolder>>,
+    /// To whom its names were just given; none if they are free, or stayed.
+    pub given_to: Option<UserId>,
 }
 
 /// The use cases of operators.
 pub struct People {
     store: Arc<dyn UserStore>,
     mode: Arc<dyn ModeSwitch>,
+    share: LocalShare,
     identifiers: IdentifierRules,
 }
 
 impl People {
-    /// Over a store.
+    /// Over a store. `share` is the part of the users whom we answer in `migrate`.
     #[must_use]
-    pub fn new(store: Arc<dyn UserStore>, mode: Arc<dyn ModeSwitch>, identifiers: IdentifierRules) -> Self {
-        Self { store, mode, identifiers }
+    pub fn new(
+        store: Arc<dyn UserStore>,
+        mode: Arc<dyn ModeSwitch>,
+        share: LocalShare,
+        identifiers: IdentifierRules,
+    ) -> Self {
+        Self { store, mode, share, identifiers }
     }
 
     /// Changes one user, by legacy's id or ours, if he is still as the operator saw him.
@@ -247,7 +269,10 @@ impl People {
             return Err(NotDone::Stale);
         }
         let planned = match self.plan(&user, change)? {
-            Plan::Nothing => return Ok(Changed { user, notes: vec![Note::AsBefore] }),
+            Plan::Nothing => {
+                let notes = std::iter::once(Note::AsBefore).chain(still(self.mode.current(), self.share, &user));
+                return Ok(Changed { notes: notes.collect(), user });
+            }
             Plan::Write(planned) => planned,
         };
         let about_name = match &planned {
@@ -268,7 +293,7 @@ impl People {
             Updated::Refused(why) => return Err(NotDone::Refused(why)),
         }
         let after = self.store.user(user.id).await?.ok_or(NotDone::NoSuchUser)?;
-        let notes = about_name.into_iter().chain(follows(self.mode.current(), &user, &after)).collect();
+        let notes = about_name.into_iter().chain(follows(self.mode.current(), self.share, &user, &after)).collect();
         Ok(Changed { user: after, notes })
     }
 
@@ -332,10 +357,11 @@ impl People {
     async fn sides(&self, conflict: Conflict) -> Result<BothSides, StoreError> {
         let holder = self.store.user(conflict.with).await?;
         let claimant = self.store.find_public(&conflict.legacy_id).await?;
-        // Where legacy's id reads as our own id of the holder, that is the conflict.
-        let claimant = claimant.filter(|user| user.id != conflict.with);
+        // Where legacy's id reads as our own id of somebody, he is not whom legacy means.
+        let is_legacys = |user: &User| user.legacy_id.as_ref().is_some_and(|id| id.as_key() == &*conflict.legacy_id);
+        let claimant = claimant.filter(|user| user.id != conflict.with && is_legacys(user));
         let holders = self.store.holders(&conflict.names).await?;
-        Ok(BothSides { conflict, holder, claimant, holders })
+        Ok(BothSides { conflict, holder, claimant, holders, given_to: None })
     }
 
     /// Does what an operator chose about a conflict, and says who has the names now.
@@ -360,10 +386,10 @@ impl People {
     async fn settle(&self, number: u64, resolution: Resolution) -> Result<BothSides, NotDone> {
         let before = self.store.conflict(number).await?.ok_or(NotDone::NoSuchConflict)?;
         match self.store.resolve(number, resolution).await? {
-            Resolved::Done { given_to: _ } => {
+            Resolved::Done { given_to } => {
                 // One that was given is forgotten: what it was about is still worth showing.
                 let now = self.store.conflict(number).await?.unwrap_or(before);
-                Ok(self.sides(now).await?)
+                Ok(BothSides { given_to, ..self.sides(now).await? })
             }
             Resolved::Missing => Err(NotDone::NoSuchConflict),
             Resolved::Refused(why) => Err(NotDone::Refused(why)),
@@ -380,7 +406,7 @@ enum Plan {
 }
 
 /// What the operator should know that the record does not say by itself.
-fn follows(mode: Mode, before: &User, after: &User) -> Vec<Note> {
+fn follows(mode: Mode, share: LocalShare, before: &User, after: &User) -> Vec<Note> {
     let lost_password = !matches!(before.credential, Credential::Absent(_));
     let came_back = before.standing == Standing::Deleted && after.standing == Standing::Active;
     let can_be_asked = match mode {
@@ -396,10 +422,25 @@ fn follows(mode: Mode, before: &User, after: &User) -> Vec<Note> {
     {
         notes.push(if can_be_asked { Note::LegacyIsAsked } else { Note::NobodyCanBeAsked });
     }
+    if came_back && after.identifiers.is_empty() {
+        notes.push(Note::HasNoName);
+    }
     if before.standing == Standing::Active && after.standing != Standing::Active {
         notes.push(Note::TokensLiveOn);
     }
+    if before.standing != after.standing {
+        notes.extend(still(mode, share, after));
+    }
     notes
+}
+
+/// What holds of a user whatever was just done to him: that he is closed here counts for nothing where legacy answers.
+fn still(mode: Mode, share: LocalShare, user: &User) -> Option<Note> {
+    let legacy_answers = match answerer_of_user(mode, share, user) {
+        None | Some(Answerer::Legacy) => true,
+        Some(Answerer::LocalFirst | Answerer::LocalOnly) => false,
+    };
+    (user.standing != Standing::Active && legacy_answers).then_some(Note::LegacyLetsHimIn)
 }
 
 fn outcome(error: &NotDone) -> &'static str {

@@ -631,8 +631,8 @@ pub trait AccountLimits: Send + Sync {
     /// Gives one such question back: legacy could not be asked.
     fn give_recheck_back(&self, account: &AccountKey);
 
-    /// How an account stands, counting nothing: for operators.
-    fn peek(&self, account: &AccountKey) -> AccountState;
+    /// How an account stands, counting nothing: for operators. With an address, also how an attempt from there would be met.
+    fn peek(&self, account: &AccountKey, from: Option<ClientAddr>) -> AccountState;
 }
 
 /// How an account stands with the limits.
@@ -642,6 +642,17 @@ pub struct AccountState {
     pub closed_for: Option<Duration>,
     /// Whether a local mismatch may still be put to legacy.
     pub may_recheck: bool,
+    /// How an attempt from the address that was asked about would be met.
+    pub there: Option<There>,
+}
+
+/// How an attempt from one address would be met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct There {
+    /// Whether the account knows the network.
+    pub standing: ClientStanding,
+    /// The first limit that would refuse it, by the name that metrics have for it, and for how long; none if it would be admitted.
+    pub refused: Option<(&'static str, Duration)>,
 }
 
 /// What an account has had to do before with the network that an attempt comes from.

@@ -16,7 +16,7 @@ use authferry::domain::portable::PortableRoster;
 use authferry::domain::roster::Bucket;
 use authferry::domain::user::{Origin, Standing};
 use authferry::password::Inspector;
-use authferry::service::explain::{Explainer, LoginRoute};
+use authferry::service::explain::{Explainer, LoginRoute, SessionBy};
 use authferry::service::ports::{ModeSwitch, StoreError, StoreHealth, UserStore};
 use authferry::telemetry::Metrics;
 use authferry::telemetry::metrics::{Outcome, Source};
@@ -83,7 +83,7 @@ impl Admin {
             clock: Arc::new(SystemClock),
             policy: policy(),
             hashes: Arc::new(Inspector::new(&password_settings()).expect("usable parameters")),
-            routes: vec![LoginRoute { name: "login".into(), asked_by: AskedBy::Call }],
+            routes: vec![LoginRoute { name: "login".into(), asked_by: AskedBy::Call, session_by: SessionBy::Us }],
             running: None,
         };
         let state = AdminState::new(AdminParts {
@@ -674,6 +674,10 @@ async fn a_console_to_look_at() {
         let based_on = crate::store_people::revision(&*admin.store).await;
         let proven = crate::store_people::proven(id, &names, "two", based_on);
         admin.store.save_proven(proven).await.expect("a conflict");
+    }
+    for number in 200..700 {
+        let days_ago = (number % 11 != 0).then_some(number * number % 600);
+        admin.store.put(listed(number, &format!("straggler{number}"), days_ago, number % 90 * 10));
     }
     println!("http://{} with the token `look`", admin.addr);
     std::future::pending::<()>().await;

@@ -7,11 +7,12 @@ use std::time::Duration;
 use authferry::domain::clock::{SystemClock, UnixSeconds};
 use authferry::domain::credential::{AbsentBecause, Credential, StoredHash};
 use authferry::domain::identifier::{IdentifierKind, IdentifierRules};
+use authferry::domain::login::AskedBy;
 use authferry::domain::mode::{LocalShare, Mode};
 use authferry::domain::password::{Password, PasswordNormalization};
 use authferry::domain::user::{LegacyId, Origin, Standing, User};
 use authferry::password::HashPool;
-use authferry::service::explain::{By, Ending, Explanation, Forecast, Given, Keeps, LegacyIs};
+use authferry::service::explain::{By, Ending, Explanation, Forecast, Given, Keeps, LegacyIs, LoginRoute, SessionBy};
 use authferry::service::ports::{AfterRemoval, ClientStanding, Found, PasswordHasher as _, UserChange, UserStore as _};
 use authferry::service::reply::Reply;
 use authferry::service::{OnMismatch, Policy};
@@ -52,11 +53,13 @@ enum State {
     InConflict,
     /// The name was taken from him and is reserved.
     Reserved,
+    /// The same, and he is disabled.
+    ReservedOfDisabled,
     /// He was deleted, and came back by an operator's word.
     Undeleted,
 }
 
-const STATES: [State; 15] = [
+const STATES: [State; 16] = [
     State::Nobody,
     State::OnTheRoster,
     State::ResetAtLegacy,
@@ -71,6 +74,7 @@ const STATES: [State; 15] = [
     State::Ambiguous,
     State::InConflict,
     State::Reserved,
+    State::ReservedOfDisabled,
     State::Undeleted,
 ];
 
@@ -119,7 +123,9 @@ async fn store_in(state: State, hashes: &Hashes) -> (Arc<MemoryStore>, String) {
             ann
         }
         State::ResetAtLegacy => annas(Credential::Absent(AbsentBecause::ResetAtLegacy)),
-        State::Ours | State::Ambiguous | State::Reserved | State::Undeleted => annas(ours()),
+        State::Ours | State::Ambiguous | State::Reserved | State::ReservedOfDisabled | State::Undeleted => {
+            annas(ours())
+        }
         State::OursOfOld => annas(Credential::Argon2id(hashes.of_old.clone())),
         State::Imported => annas(Credential::Imported(hashes.of_old.clone())),
         State::Unusable => annas(Credential::Argon2id(unusable)),
@@ -161,9 +167,13 @@ async fn store_in(state: State, hashes: &Hashes) -> (Arc<MemoryStore>, String) {
             store.put(user(8, vec![name], Credential::Absent(AbsentBecause::Roster), json!({})));
             typed = phone;
         }
-        State::Reserved => {
+        State::Reserved | State::ReservedOfDisabled => {
             let taken = UserChange::RemoveAlias { name: email, then: AfterRemoval::Reserved };
             store.update(id, version().await, taken).await.expect("a change");
+            if state == State::ReservedOfDisabled {
+                let closed = UserChange::SetStanding(Standing::Disabled);
+                store.update(id, version().await, closed).await.expect("a change");
+            }
         }
         State::Undeleted => {
             store.update(id, version().await, UserChange::SetStanding(Standing::Deleted)).await.expect("a change");
@@ -248,7 +258,7 @@ async fn hold(mode: Mode, policy: Policy, states: &[State]) -> usize {
             let migrating = Decided { mode: Mode::Migrate, policy: policy_with(|_| {}) };
             rig_of(&double, migrating, Kept::In(&store)).await.login(&typed, NEWER).await;
         }
-        let Explanation { logins, .. } = before.explainer.explain(&typed).await.expect("a store").explanation;
+        let Explanation { logins, .. } = before.explainer.explain(&typed, None).await.expect("a store").explanation;
         assert!(logins.len() >= 2, "{mode} {state:?}: {logins:?}");
         for forecast in &logins {
             let legs: &[bool] = match forecast.legacy {
@@ -356,7 +366,7 @@ async fn a_name_that_can_be_nobodys_is_said_to_be_so_in_every_mode() {
         let store = Arc::new(MemoryStore::default());
         let rig = rig_of(&double, Decided { mode, policy: policy() }, Kept::In(&store)).await;
         for typed in ["", " ann@example.com", "ann\u{200b}@example.com"] {
-            let told = rig.explainer.explain(typed).await.expect("a store").explanation;
+            let told = rig.explainer.explain(typed, None).await.expect("a store").explanation;
             assert!(told.names.is_empty() && told.user.is_none(), "{mode} {typed:?}");
             let reply = rig.login(typed, RIGHT).await;
             for login in told.logins {
@@ -372,7 +382,7 @@ async fn r87_a_budget_that_is_used_up_is_told_and_explaining_uses_nothing_up() {
     let (store, typed) = store_in(State::Ours, &hashes).await;
     let rig = rig_of(&double, Decided::default(), Kept::In(&store)).await;
     let wrong = async || {
-        let told = rig.explainer.explain(&typed).await.expect("a store").explanation;
+        let told = rig.explainer.explain(&typed, None).await.expect("a store").explanation;
         let wrong = |login: &&Forecast| login.password == Given::Wrong;
         told.logins.iter().filter(wrong).map(|login| (login.legacy, login.by)).collect::<Vec<_>>()
     };
@@ -394,7 +404,7 @@ async fn an_account_that_is_closed_to_strangers_is_told_to_be_so() {
     let (store, typed) = store_in(State::Ours, &hashes).await;
     let rig = rig_of(&double, Decided::default(), Kept::In(&store)).await;
     let about_limits = async || {
-        let told = rig.explainer.explain(&typed).await.expect("a store").explanation;
+        let told = rig.explainer.explain(&typed, None).await.expect("a store").explanation;
         told.facts.into_iter().filter(|fact| fact.about == "limits").map(|fact| fact.says).collect::<Vec<_>>()
     };
     assert_eq!(about_limits().await, Vec::<String>::new());
@@ -408,13 +418,52 @@ async fn an_account_that_is_closed_to_strangers_is_told_to_be_so() {
 }
 
 #[tokio::test]
+async fn from_an_address_it_is_told_how_the_limits_will_meet_a_login() {
+    let (double, hashes) = (LegacyDouble::well_behaved(), Hashes::new().await);
+    let (store, typed) = store_in(State::Ours, &hashes).await;
+    let rig = rig_of(&double, Decided::default(), Kept::In(&store)).await;
+    let from = async |address: &str| {
+        let told = rig.explainer.explain(&typed, Some(address.parse().expect("an address"))).await.expect("a store");
+        let said = told.explanation.facts.into_iter().filter(|fact| fact.says.starts_with("From "));
+        said.map(|fact| fact.says).collect::<Vec<_>>().join(" ")
+    };
+    // Logins of this rig come from 127.0.0.1.
+    assert!(from("127.0.0.1").await.contains("nobody has logged in to this account from"));
+    assert_eq!(ended(&rig.login(&typed, RIGHT).await), (By::Local, Ending::Ok));
+    let known = from("127.0.0.1").await;
+    assert!(known.contains("somebody has logged in") && known.contains("is let through"), "{known}");
+    assert!(from("192.0.2.1").await.contains("nobody has logged in"));
+    while rig.login(&typed, WRONG).await.outcome != Outcome::Limited {}
+    let closed = from("127.0.0.1").await;
+    assert!(closed.contains("is refused for") && closed.contains("429"), "{closed}");
+}
+
+#[tokio::test]
+async fn where_the_app_makes_the_session_it_is_told_to_have_the_last_word() {
+    let (double, hashes) = (LegacyDouble::well_behaved(), Hashes::new().await);
+    let (store, typed) = store_in(State::Ours, &hashes).await;
+    let mut rig = rig_of(&double, Decided::default(), Kept::In(&store)).await;
+    let route = |name: &str, asked_by, session_by| LoginRoute { name: name.into(), asked_by, session_by };
+    let about_routes = async |rig: &Rig| {
+        let told = rig.explainer.explain(&typed, None).await.expect("a store").explanation;
+        told.facts.into_iter().filter(|fact| fact.about == "route").map(|fact| fact.says).collect::<Vec<_>>()
+    };
+    assert_eq!(about_routes(&rig).await, Vec::<String>::new());
+    rig.explainer.routes =
+        vec![route("api", AskedBy::Call, SessionBy::Us), route("web", AskedBy::Forward, SessionBy::TheApp)];
+    let said = about_routes(&rig).await;
+    assert!(said[0].contains("web") && said[0].contains("may still say no"), "{said:?}");
+    assert!(said[1].contains("is said of api"), "{said:?}");
+}
+
+#[tokio::test]
 async fn explaining_changes_nothing_asks_nobody_and_shows_no_hash() {
     let (double, hashes) = (LegacyDouble::well_behaved(), Hashes::new().await);
     for state in STATES {
         let (store, typed) = store_in(state, &hashes).await;
         let rig = rig_of(&double, Decided::default(), Kept::In(&store)).await;
         let was = (trace(&rig, &typed).await, rig.store.counts().await.expect("counts"));
-        let told = serde_json::to_string(&rig.explainer.explain(&typed).await.expect("a store").explanation);
+        let told = serde_json::to_string(&rig.explainer.explain(&typed, None).await.expect("a store").explanation);
         let told = told.expect("JSON");
         assert_eq!((trace(&rig, &typed).await, rig.store.counts().await.expect("counts")), was, "{state:?}");
         assert!(!told.contains("$argon2") && !told.contains("nonsense"), "{state:?}: {told}");
@@ -427,7 +476,7 @@ async fn every_meaning_of_the_text_is_shown_with_whose_it_is() {
     let (double, hashes) = (LegacyDouble::well_behaved(), Hashes::new().await);
     let (store, typed) = store_in(State::Ambiguous, &hashes).await;
     let rig = rig_of(&double, Decided::default(), Kept::In(&store)).await;
-    let told = rig.explainer.explain(&typed).await.expect("a store").explanation;
+    let told = rig.explainer.explain(&typed, None).await.expect("a store").explanation;
     let names: Vec<_> =
         told.names.iter().map(|name| (name.kind, name.canonical.as_str(), name.holder.is_some())).collect();
     assert_eq!(
@@ -439,6 +488,6 @@ async fn every_meaning_of_the_text_is_shown_with_whose_it_is() {
 
     let (store, typed) = store_in(State::Reserved, &hashes).await;
     let rig = rig_of(&double, Decided::default(), Kept::In(&store)).await;
-    let told = rig.explainer.explain(&typed).await.expect("a store").explanation;
+    let told = rig.explainer.explain(&typed, None).await.expect("a store").explanation;
     assert!(told.names[0].reserved && told.names[0].holder.is_some() && told.user.is_none(), "{told:?}");
 }

@@ -107,6 +107,7 @@ fn a_proof_is_made_in_one_place_only() {
         ("FreshHash::assert_by_hasher", "password/"),
         ("Migrated::assert_after_commit", "store/"),
         ("ClientAddr::assert_by_trusted_walk", "http/client_addr.rs"),
+        ("ClientAddr::supposed", "service/explain.rs"),
         ("Authenticated::by_registration", "service/registration.rs"),
         ("Authenticated::by_refresh_token", "service/whoami.rs"),
     ] {

@@ -1,9 +1,13 @@
 //! What operators do to users and conflicts, through every door: the API, the console's forms, the built binary with and without
 //! a running proxy; and what logins and tokens make of it afterwards.
 
+use std::sync::Arc;
+
 use authferry::admin::Problem;
 use authferry::admin::people_view::{ConflictList, ConflictView, ExplainView, UserChanged};
 use authferry::admin::view::UserDetail;
+use authferry::domain::conflict::Resolution;
+use authferry::domain::credential::{AbsentBecause, Credential};
 use authferry::domain::mode::Mode;
 use authferry::domain::user::Standing;
 use authferry::service::explain::{Ending, Given};
@@ -15,10 +19,12 @@ use crate::admin::{Admin, EVIL, TOKEN};
 use crate::store_people::{email, phone, proven, revision, username};
 use crate::support::app::{ADMIN_TOKEN, Running, start};
 use crate::support::call_login::call_login;
-use crate::support::configs::{CALL_LOGIN, GET_USER, in_mode, register};
+use crate::support::configs::{BY_CLAIMS, CALL_LOGIN, CALL_REGISTER, GET_USER, api_login, in_mode, register};
 use crate::support::legacy::{DoubleUser, LegacyDouble, Misbehaviour, ann};
+use crate::support::memory_store::{MemoryStore, user};
 use crate::support::process::{Finished, Process, authferry, finish};
 use crate::support::raw_client::{Answer, send};
+use crate::support::service::{Kept, rig, word};
 
 const ANN: &str = "ann@example.com";
 const RIGHT: &str = "correct horse battery";
@@ -88,6 +94,31 @@ async fn each_change_does_what_it_says_and_tells_what_follows() {
         }
         assert_eq!(detail(&admin, "1").await, changed.user, "{body}");
     }
+}
+
+#[tokio::test]
+async fn where_legacy_answers_it_is_told_that_closing_a_user_here_keeps_nobody_out() {
+    let admin = Admin::start(Some(TOKEN)).await;
+    admin.fill();
+    for (mode, expected) in [("observe", true), ("passthrough", true), ("migrate", false)] {
+        let set = admin.api("PUT", "/api/v1/mode", &json!({ "mode": mode }).to_string()).await;
+        assert_eq!(set.status, 200, "{set:?}");
+        for change in ["disable", "disable", "delete", "undelete"] {
+            let changed: UserChanged = patch(&admin, "1", json!({ "change": change })).await.json();
+            let told = changed.notes.iter().any(|note| note.contains("it is legacy that answers him"));
+            assert_eq!(told, expected && change != "undelete", "{mode} {change}: {:?}", changed.notes);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_user_without_a_name_comes_back_and_it_is_told_that_nobody_can_find_him() {
+    let admin = Admin::start(Some(TOKEN)).await;
+    admin.fill();
+    let free = json!({ "change": "remove_alias", "kind": "email", "value": "gone@example.com", "free": true });
+    assert_eq!(patch(&admin, "5", free).await.status, 200);
+    let changed: UserChanged = patch(&admin, "5", json!({ "change": "undelete" })).await.json();
+    assert!(changed.notes.iter().any(|note| note.contains("He has no name")), "{:?}", changed.notes);
 }
 
 #[tokio::test]
@@ -257,6 +288,11 @@ async fn explain_takes_what_a_user_would_type() {
     // The hash of this double is none that could be computed.
     assert_eq!(right.outcome, Ending::Ok);
     assert_eq!(admin.api("GET", "/api/v1/explain", "").await.status, 400, "what is to be explained?");
+    for (from, status) in [("192.0.2.7", 200), ("2001:db8::7", 200), ("192.0.2.0/24", 400), ("nowhere", 400), ("", 400)]
+    {
+        let answer = admin.api("GET", &format!("/api/v1/explain?identifier=ada@example.com&from={from}"), "").await;
+        assert_eq!(answer.status, status, "{from}: {answer:?}");
+    }
     assert_eq!(admin.plain("GET", "/api/v1/explain?identifier=ada@example.com").await.status, 401);
 }
 
@@ -420,6 +456,10 @@ async fn the_console_explains_a_login() {
         assert!(page.contains(part), "{part}: {page}");
     }
     assert!(!page.contains("canary"), "{page}");
+    let from = async |from: &str| admin.page(&format!("/console/explain?identifier=ada&from={from}"), &cookie).await;
+    assert_eq!((from("").await.status, from("192.0.2.7").await.status), (200, 200));
+    let nowhere = from("%3Cb%3Enowhere").await;
+    assert!(nowhere.status == 400 && nowhere.body.contains("“&lt;b&gt;nowhere” is no IP address"), "{nowhere:?}");
 }
 
 // ---------------------------------------------------------------------------------------- what logins and tokens make of it
@@ -525,6 +565,90 @@ async fn a_forced_reset_makes_legacys_password_the_one_that_counts_and_ends_refr
     assert_eq!(proxy.post_json("/refresh", &refresh).await.status, 200);
     desk.change("7", json!({ "change": "reset_password", "anyway": true })).await;
     assert_eq!(proxy.post_json("/refresh", &refresh).await.status, 401);
+}
+
+#[tokio::test]
+async fn who_is_disabled_or_deleted_gets_in_by_no_name_that_legacy_alone_knows() {
+    const RENAMED: &str = "ann.renamed@example.com";
+    for change in ["disable", "delete"] {
+        let double = LegacyDouble::well_behaved();
+        let tables = [CALL_LOGIN, GET_USER, SESSIONS, &api_login(BY_CLAIMS)];
+        let proxy = start(&in_mode("migrate", &double, &tables)).await;
+        let desk = Desk(&proxy);
+        assert_eq!(proxy.login(ANN, RIGHT).await.status, 200);
+        let bea = DoubleUser {
+            id: 8,
+            email: "bea@example.com".into(),
+            username: "bea".into(),
+            phone: String::new(),
+            ..ann()
+        };
+        double.put_user(bea);
+        assert_eq!(proxy.login("bea@example.com", RIGHT).await.status, 200);
+        desk.change("7", json!({ "change": change })).await;
+        double.put_user(DoubleUser { email: RENAMED.to_owned(), password: NEWER.to_owned(), ..ann() });
+        let denied = async || {
+            let composed = proxy.login(RENAMED, NEWER).await;
+            assert_eq!((composed.status, &*composed.body), (401, "\"no\""), "{change}");
+            let forwarded = proxy.post_json("/api/login", &json!({ "email": RENAMED, "password": NEWER })).await;
+            assert_eq!((forwarded.status, &*forwarded.body), (400, "\"Wrong, we say\""), "{change}: {forwarded:?}");
+        };
+        denied().await;
+        // Nor where the name is another user's here, so that a save would come to a conflict first.
+        desk.change("8", json!({ "change": "add_alias", "kind": "email", "value": RENAMED })).await;
+        denied().await;
+        let conflicts: ConflictList = desk.send("GET", "/api/v1/conflicts", "").await.json();
+        assert!(conflicts.conflicts.is_empty(), "nobody is asked to choose between him and a closed user");
+        assert_eq!(desk.user("7").await.summary.identifiers.len(), 3, "nothing is learnt of him");
+        // Where legacy answers, it answers.
+        proxy.set_mode("observe").await;
+        let body = json!({ "email": RENAMED, "password": NEWER });
+        assert_eq!(proxy.post_json("/api/login", &body).await.status, 200, "{change}");
+        assert_eq!(proxy.login(RENAMED, NEWER).await.status, 200, "{change}");
+        assert_ne!(desk.user("7").await.summary.standing, Standing::Active);
+    }
+}
+
+#[tokio::test]
+async fn who_is_disabled_is_denied_also_when_nothing_can_be_saved() {
+    let (double, store) = (LegacyDouble::well_behaved(), Arc::new(MemoryStore::default()));
+    let mut closed = user(7, vec![username("ann7")], Credential::Absent(AbsentBecause::Roster), json!({}));
+    closed.standing = Standing::Disabled;
+    store.put(closed);
+    let rig = rig(&double, None, Kept::In(&store)).await;
+    store.set_health(StoreHealth::ReadOnly);
+    assert_eq!(word(&rig.login(ANN, RIGHT).await), "denied");
+    assert_eq!(rig.metric("authferry_migration_failures_total", "closed"), 1.0);
+}
+
+#[tokio::test]
+async fn a_conflict_that_is_decided_rings_no_alarm_when_it_comes_up_again() {
+    let (double, store) = (LegacyDouble::well_behaved(), Arc::new(MemoryStore::default()));
+    store.put(user(4711, vec![email(ANN)], Credential::Absent(AbsentBecause::Roster), json!({})));
+    let rig = rig(&double, None, Kept::In(&store)).await;
+    let rung = || {
+        let failed = |reason| rig.metric("authferry_migration_failures_total", &format!("\"{reason}\""));
+        (rig.metric("authferry_alarms_total", "\"conflict\""), failed("conflict"), failed("conflict_decided"))
+    };
+    assert_eq!(word(&rig.login(ANN, RIGHT).await), "ok");
+    assert_eq!(rung(), (1.0, 1.0, 0.0));
+    store.resolve(1, Resolution::Keep).await.expect("a choice");
+    assert_eq!(word(&rig.login(ANN, RIGHT).await), "ok", "as legacy says");
+    assert_eq!(rung(), (1.0, 1.0, 1.0), "nobody has to look again");
+}
+
+#[tokio::test]
+async fn legacy_is_not_asked_to_create_a_user_under_a_name_that_is_reserved_here() {
+    let double = LegacyDouble::well_behaved();
+    let tables = [CALL_LOGIN, GET_USER, CALL_REGISTER, SESSIONS, &register("legacy_first")];
+    let proxy = start(&in_mode("migrate", &double, &tables)).await;
+    let desk = Desk(&proxy);
+    assert_eq!(proxy.login(ANN, RIGHT).await.status, 200);
+    desk.change("7", json!({ "change": "add_alias", "kind": "email", "value": "old@example.com" })).await;
+    desk.change("7", json!({ "change": "remove_alias", "kind": "email", "value": "old@example.com" })).await;
+    let calls = double.calls();
+    let taken = proxy.post_json("/register", &json!({ "email": "old@example.com", "password": RIGHT })).await;
+    assert_eq!((taken.status, double.calls()), (409, calls), "{taken:?}");
 }
 
 #[tokio::test]
@@ -757,4 +881,65 @@ async fn conflicts_are_resolved_by_the_command_line() {
     let status: Value = serde_json::from_str(&peopled.run(&["status", "--json"]).stdout).expect("JSON");
     assert_eq!(status["users"]["conflicts"], 0, "{status}");
     assert_ends(&peopled.run(&["store", "check"]), 0, &["0 conflicts"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_given_to_a_deleted_user_is_told_to_be_free() {
+    let mut peopled = Peopled::start().await;
+    let login = async |email: &str| {
+        let body = json!({ "email": email, "password": NEWER }).to_string();
+        let process = peopled.process.as_ref().expect("it runs");
+        send(process.public(), "POST", "/login", &[("Content-Type", "application/json")], &body).await.status
+    };
+    let bea = |email: &str| DoubleUser {
+        id: 8,
+        email: email.into(),
+        username: "bea".into(),
+        phone: String::new(),
+        password: NEWER.into(),
+        ..ann()
+    };
+    peopled._double.put_user(bea("bea@example.com"));
+    assert_eq!(login("bea@example.com").await, 200);
+    peopled._double.remove_user(7);
+    peopled._double.put_user(bea(ANN));
+    assert_eq!(login(ANN).await, 200, "in conflict");
+    assert_ends(&peopled.run(&["conflicts", "show", "1"]), 0, &["legacy's is", "8: bea@example.com"]);
+    assert_ends(&peopled.run(&["users", "delete", "8", "--yes"]), 0, &["deleted: 8"]);
+    let given = peopled.run(&["conflicts", "resolve", "1", "--give", "--yes"]);
+    assert_ends(&given, 0, &["the name is free", "legacy's user 8 is deleted here"]);
+    peopled.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r115_what_an_operator_does_to_the_whole_is_audited_too() {
+    let mut peopled = Peopled::start().await;
+    std::fs::write(peopled.folder.path().join("list.csv"), "id,email\n90,bob@x.y\n").expect("a list");
+    std::fs::write(peopled.folder.path().join("none.csv"), "id,email\n7,ann@example.com\n").expect("a list");
+    assert_ends(&peopled.run(&["roster", "import", "list.csv"]), 0, &["created"]);
+    let forgets = ["roster", "import", "none.csv", "--complete", "--forget-missing"];
+    assert_ends(&peopled.run(&forgets), 0, &["1 forgotten"]);
+    assert_ends(&peopled.run(&["mode", "set", "observe"]), 0, &[]);
+    let admin = peopled.process.as_ref().expect("it runs").admin();
+    let origin = format!("http://{admin}");
+    let form = [("Content-Type", "application/x-www-form-urlencoded"), ("Origin", origin.as_str())];
+    let token = format!("token={ADMIN_TOKEN}");
+    assert_eq!(send(admin, "POST", "/console/sign-in", &form, &token).await.status, 303);
+    let log = peopled.stop();
+    let events: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    for (message, via) in [
+        ("an operator imported users", "api"),
+        ("an operator had listed users forgotten", "api"),
+        ("an operator changed the migration mode", "api"),
+        ("an operator signed in to the console", "console"),
+    ] {
+        let event = events.iter().find(|event| event["message"] == message);
+        let event = event.unwrap_or_else(|| panic!("`{message}` is not in {log}"));
+        assert_eq!(
+            (event["target"].as_str(), event["by"].as_str(), event["via"].as_str()),
+            (Some("authferry::audit"), Some("operator"), Some(via)),
+            "{event}"
+        );
+    }
+    assert!(!log.contains(ADMIN_TOKEN));
 }

@@ -336,6 +336,19 @@ pub(crate) async fn only_who_is_known_from_lists_alone_is_forgotten(store: Arc<d
     assert_eq!(tally(&*store, Bucket::All).await.over, 2);
 }
 
+pub(crate) async fn a_listed_user_who_was_deleted_and_came_back_is_still_the_one_that_legacy_knows(
+    store: Arc<dyn UserStore>,
+) {
+    list(&*store, vec![row(None, &[email("ann@x.y")], None, None)]).await;
+    for change in [stand(Standing::Deleted), UserChange::Undelete] {
+        let ann = find(&*store, "ann@x.y").await.expect("listed");
+        store.update(ann.id, ann.version, change).await.expect("a change");
+    }
+    let ann = find(&*store, "ann@x.y").await.expect("listed");
+    let proven = migrate(&*store, 7, &[email("ann@x.y")], "one").await;
+    assert_eq!(proven.id(), ann.id, "no conflict with himself");
+}
+
 // ------------------------------------------------------------------------------------------- counts and random histories
 
 /// What the counts must be, by looking at everybody.
@@ -731,6 +744,11 @@ async fn who_is_on_a_complete_list_no_more_is_told_and_forgotten_only_on_request
     assert!(!told.stderr.contains(&ann().email), "she has come over, whatever a list says: {told:?}");
     assert_eq!(bucket(&town.status(), "all"), (5, 6), "told is not forgotten");
     assert_said(&town.run(&["roster", "import", "second.csv", "--forget-missing"]), 2, &["--complete"]);
+    // Who is in the list with a row that cannot be taken is not missing.
+    write(&town.folder, "broken.csv", "id,email\n9001,bob@x.y\n9002,\" cid@x.y\"\n9005,eve@x.y\n");
+    let broken = town.run(&["roster", "import", "broken.csv", "--complete", "--forget-missing"]);
+    assert_said(&broken, 1, &["nobody is taken for missing", "rejected"]);
+    assert_eq!(bucket(&town.status(), "all"), (5, 6), "and nobody is forgotten");
     let folder = town.stop();
     let scratch = run(folder.path(), &["roster", "import", "second.csv", "--complete", "--dry-run"]);
     assert_said(&scratch, 0, &["3 users known from earlier lists only", "nothing is written"]);

@@ -119,7 +119,8 @@ async fn sign_in(
     form: Result<Form<SignIn>, FormRejection>,
 ) -> Result<Response, Problem> {
     let token = Zeroizing::new(form?.0.token);
-    let permit = match state.check_token(peer.map(|Extension(Peer(address))| address), token.trim()) {
+    let from = peer.map(|Extension(Peer(address))| address);
+    let permit = match state.check_token(from, token.trim()) {
         TokenVerdict::Right(permit) => permit,
         TokenVerdict::Wrong => return Ok(pages::sign_in(StatusCode::FORBIDDEN, true, true)),
         TokenVerdict::TooManyWrong => return Err(Problem::too_many_wrong_tokens()),
@@ -129,7 +130,8 @@ async fn sign_in(
         tracing::error!(error = %WithCauses(&error), "no session could begin");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "No session can begin now.")
     })?;
-    tracing::info!("an operator signed in to the console");
+    let from = from.map(tracing::field::display);
+    tracing::info!(target: "authferry::audit", by = "operator", via = "console", from, "an operator signed in to the console");
     Ok(with_cookie(see(HOME), &cookie(scheme, &id, SESSION_LIFETIME.as_secs())))
 }
 

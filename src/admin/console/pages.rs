@@ -18,6 +18,7 @@ use crate::domain::roster::Bucket;
 use crate::domain::user::Origin;
 use crate::service::explain::Ending;
 use crate::telemetry::WithCauses;
+use crate::telemetry::logging::is_active;
 
 const LAYOUT: &str = "layout.html";
 const SIGN_IN: &str = "sign_in.html";
@@ -51,6 +52,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     templates.add_filter("number", grouped);
     templates.add_filter("in_url", in_url);
     templates.add_filter("when", when);
+    templates.add_filter("visible", visible);
     for (name, source) in SOURCES {
         if let Err(error) = templates.add_template(name, source) {
             tracing::error!(
@@ -151,8 +153,16 @@ pub(super) fn conflicts(code: StatusCode, list: &ConflictList, decided: bool, re
     page(code, "Conflicts", "conflicts", CONFLICTS, context! { list => Value::from(Serde(list)), decided, refused })
 }
 
-/// The form to ask what a login would do, and the answer if it was asked.
-pub(super) fn explain(identifier: &str, told: Option<&ExplainView>) -> Response {
+/// Which login is to be explained.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) identifier: &'a str,
+    /// As it was typed; empty for none.
+    pub(super) from: &'a str,
+}
+
+/// The form to ask what a login would do, and the answer if it was asked. Asked without an answer, the address was none.
+pub(super) fn explain(code: StatusCode, asked: Asked<'_>, told: Option<&ExplainView>) -> Response {
     let logins: Vec<Value> = told
         .iter()
         .flat_map(|told| &told.explanation.logins)
@@ -171,7 +181,9 @@ pub(super) fn explain(identifier: &str, told: Option<&ExplainView>) -> Response 
         })
         .collect();
     let told = told.map(|told| Value::from(Serde(told)));
-    page(StatusCode::OK, "Explain", "explain", EXPLAIN, context! { identifier, told, logins })
+    let Asked { identifier, from } = asked;
+    let bad_address = told.is_none() && !identifier.is_empty();
+    page(code, "Explain", "explain", EXPLAIN, context! { identifier, from, bad_address, told, logins })
 }
 
 /// None of this id.
@@ -223,6 +235,21 @@ fn in_url(text: &str) -> String {
     utf8_percent_encode(text, ENCODED).to_string()
 }
 
+/// An id or a profile of legacy's, which may hold anything: what would turn the direction of the text around it, or be seen by nobody, is
+/// written out. Names need none of that: none is taken that holds such characters (R46).
+fn visible(value: Value) -> Value {
+    let Some(text) = value.as_str() else { return value };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c != '\n' && is_active(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    Value::from(shown)
+}
+
 /// A time of the API, for people: minutes, UTC.
 fn when(time: &str) -> String {
     let parsed = time.parse::<Timestamp>();
@@ -241,6 +268,18 @@ mod tests {
                 "{name}: {:?}",
                 Environment::new().template_from_str(source).err()
             );
+        }
+    }
+
+    #[test]
+    fn r111_what_turns_the_direction_of_text_is_written_out_and_the_rest_stays_as_it_is() {
+        for (value, shown) in [
+            (Value::from("8\u{202e}gpj.exe"), Value::from("8\\u{202e}gpj.exe")),
+            (Value::from("a\nb\u{7f}"), Value::from("a\nb\\u{7f}")),
+            (Value::from("<b>é</b>"), Value::from("<b>é</b>")),
+            (Value::from(7), Value::from(7)),
+        ] {
+            assert_eq!(visible(value), shown);
         }
     }
 

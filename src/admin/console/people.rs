@@ -1,6 +1,7 @@
 //! The console's pages about one user, about conflicts and about a login to come, and the forms on them. Every write is a form of
 //! these pages, sent by POST (R109); what cannot be undone asks for a word.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -184,6 +185,9 @@ fn choice_of(form: &[u8]) -> Option<ConflictChoice> {
 struct AskedFor {
     #[serde(default)]
     identifier: Option<String>,
+    /// An address; what is none is told to be none.
+    #[serde(default)]
+    from: String,
 }
 
 async fn explain(
@@ -191,12 +195,20 @@ async fn explain(
     session: Session,
     query: Result<Query<AskedFor>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Query(AskedFor { identifier }) = query?;
-    let Some(identifier) = identifier.filter(|identifier| !identifier.is_empty()) else {
-        return Ok(pages::explain("", None));
+    let Query(AskedFor { identifier, from }) = query?;
+    let asked = pages::Asked { identifier: identifier.as_deref().unwrap_or_default(), from: from.trim() };
+    if asked.identifier.is_empty() {
+        return Ok(pages::explain(StatusCode::OK, asked, None));
+    }
+    let address = match asked.from {
+        "" => None,
+        text => match text.parse::<IpAddr>() {
+            Ok(address) => Some(address),
+            Err(_) => return Ok(pages::explain(StatusCode::BAD_REQUEST, asked, None)),
+        },
     };
-    let told = people::explain(&state, &session.permit, &identifier).await?;
-    Ok(pages::explain(&identifier, Some(&told)))
+    let told = people::explain(&state, &session.permit, asked.identifier, address).await?;
+    Ok(pages::explain(StatusCode::OK, asked, Some(&told)))
 }
 
 /// What a page is told by its address: words of ours alone, so that no link can put text on it.
@@ -217,6 +229,8 @@ fn word_of(note: Note) -> &'static str {
         Note::NameStaysReserved => "name_stays_reserved",
         Note::NameIsFree => "name_is_free",
         Note::TokensLiveOn => "tokens_live_on",
+        Note::LegacyLetsHimIn => "legacy_lets_him_in",
+        Note::HasNoName => "has_no_name",
     }
 }
 

@@ -25,7 +25,8 @@ pub(in crate::cli) struct ImportList {
     /// Where the result of every row goes, as JSON lines
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
-    /// The list names everybody: say who is known from earlier ones only. Reads the file from its beginning
+    /// The list names everybody: say who is known from earlier ones only. Reads the file from its beginning, and remembers who is in it,
+    /// in up to 32 bytes a row: 320 MB for ten million
     #[arg(long)]
     complete: bool,
     /// And forget them: legacy is asked about them as about any stranger

@@ -220,10 +220,17 @@ impl Import {
         }
         let results = saved.map(|saved: SavedCheckpoint| saved.results).unwrap_or_default();
         let mut going = Going { import: self, plan: &plan, destination: &destination, journal, present: Vec::new() };
-        going.go(source, state, results, terminal).await?;
-        match self.list.and_then(|list| list.missing) {
-            Some(what) => missing::look(&destination, going.present, what, terminal).await,
-            None => Ok(()),
+        let taken = going.go(source, state, results, terminal).await;
+        match (self.list.and_then(|list| list.missing), taken) {
+            (Some(what), Ok(())) => missing::look(&destination, going.present, what, terminal).await,
+            (Some(_), Err(failure)) => {
+                // A user whose row was rejected is in the list all the same.
+                terminal.remark(
+                    "not all of the list was taken: nobody is taken for missing. Mend it and import it whole",
+                )?;
+                Err(failure)
+            }
+            (None, taken) => taken,
         }
     }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use crate::admin::roster::{REMEDY, RosterView};
+use crate::admin::roster::{NO_LIST, REMEDY, RosterView};
 use crate::admin::view::{HealthView, LegacyStatus, OutcomeCount, Progress, Status, StoreView};
 use crate::cli::mode::meaning;
 use crate::cli::operator::Answering;
 use crate::cli::terminal::{Marked, Style, inert};
 use crate::cli::text::{bar, count, counted, duration};
+use crate::domain::mode::Mode;
 use crate::domain::roster::Bucket;
 use crate::service::ports::UserCounts;
 
@@ -31,6 +32,7 @@ pub(in crate::cli) fn draw(answering: Answering, status: &Status, style: Style) 
             board.progress(status.progress());
             board.users(status.users.as_ref());
             board.roster(status.roster.as_ref());
+            board.denominator(status);
             board.outcomes("logins", &status.logins);
             board.outcomes("registered", &status.registrations);
             board.saves(status);
@@ -43,6 +45,7 @@ pub(in crate::cli) fn draw(answering: Answering, status: &Status, style: Style) 
             board.progress(status.progress());
             board.users(status.users.as_ref());
             board.roster(status.roster.as_ref());
+            board.denominator(status);
         }
     }
     board.text
@@ -166,6 +169,15 @@ impl Board {
         }
         if let Some(denied) = roster.denied_by_retiring() {
             self.wrapped("retiring", &denied, PLAIN);
+        }
+    }
+
+    /// Where no list of legacy's users was read: that "of all" means "of those whom we happen to know", and how to change that.
+    fn denominator(&mut self, status: &Status) {
+        let listed = status.roster.as_ref().map(|roster| roster.listed);
+        match (listed, status.mode) {
+            (Some(0), Mode::Passthrough | Mode::Observe | Mode::Migrate) => self.wrapped("of all", NO_LIST, PLAIN),
+            (Some(_) | None, _) => {}
         }
     }
 
@@ -412,6 +424,24 @@ alarms      1 conflict
             many.logins = outcomes.iter().map(|word| outcome("legacy", word, 123_456_789)).collect();
             let shown = draw(Answering::Proxy, &many, Style::Plain);
             assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+        }
+    }
+
+    #[test]
+    fn without_a_list_it_is_said_that_nobody_knows_of_how_many_and_how_to_know() {
+        for answering in [Answering::Proxy, Answering::Store] {
+            for (mode, listed, said) in [
+                (Mode::Observe, 0, true),
+                (Mode::Migrate, 0, true),
+                (Mode::Migrate, 1, false),
+                (Mode::Retired, 0, false),
+            ] {
+                let mut without = Status { mode, ..status() };
+                without.roster = without.roster.map(|roster| RosterView { listed, ..roster });
+                let shown = draw(answering, &without, Style::Plain);
+                assert_eq!(shown.contains("authferry roster import"), said, "{mode} {listed}: {shown}");
+                assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+            }
         }
     }
 

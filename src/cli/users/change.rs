@@ -126,7 +126,7 @@ pub(super) async fn find(operator: &Operator, id: &str, terminal: &mut Terminal)
     if let Some(user) = operator.user(id).await.map_err(Failure::of)? {
         return Ok(user);
     }
-    let meant = operator.explain(id).await.map_err(Failure::of)?.explanation.user;
+    let meant = operator.explain(id, None).await.map_err(Failure::of)?.explanation.user;
     let by_name = match meant {
         Some(key) => operator.user(&key.to_string()).await.map_err(Failure::of)?,
         None => None,

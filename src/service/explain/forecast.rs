@@ -19,6 +19,8 @@ pub(super) struct Settled {
     pub(super) left_alone: bool,
     /// Whether legacy has proven somebody else under a name of his.
     pub(super) in_conflict: bool,
+    /// Whether the name finds nobody and is kept for a user who is disabled or deleted.
+    pub(super) kept_for_closed: bool,
 }
 
 /// What is assumed.
@@ -220,6 +222,10 @@ impl Walk<'_> {
     fn by_legacy(&mut self, side: LocalSide) -> End {
         let (word, decision) = self.put_to_legacy(side);
         match decision {
+            AfterLegacy::AcceptUnsaved(NotSaved::Closed) => {
+                self.say("He is disabled or deleted here: denied, whatever legacy says, and nothing is kept.");
+                (By::Legacy, Ending::Denied, Keeps::Nothing)
+            }
             AfterLegacy::SaveAndAccept => match side {
                 LocalSide::Verified => {
                     self.say("Logged in; that legacy vouched for him is noted.");
@@ -227,7 +233,7 @@ impl Walk<'_> {
                 }
                 LocalSide::Open | LocalSide::Closed => (By::Legacy, Ending::Ok, self.saved()),
             },
-            AfterLegacy::AcceptUnsaved(why) => {
+            AfterLegacy::AcceptUnsaved(why @ (NotSaved::OtherName | NotSaved::Unconfirmed)) => {
                 self.say(unsaved(why));
                 (By::Legacy, Ending::Ok, Keeps::Nothing)
             }
@@ -297,7 +303,12 @@ impl Walk<'_> {
             (LegacyWord::Unavailable, _) => "Legacy gives no usable answer.",
             (LegacyWord::Challenge | LegacyWord::Unrecognised, _) => "Legacy says neither yes nor no.",
         });
-        (word, after_legacy(self.settled.asked_by, word, side))
+        match after_legacy(self.settled.asked_by, word, side) {
+            AfterLegacy::SaveAndAccept if self.settled.kept_for_closed => {
+                (word, AfterLegacy::AcceptUnsaved(NotSaved::Closed))
+            }
+            decision => (word, decision),
+        }
     }
 
     fn saved(&mut self) -> Keeps {

@@ -438,7 +438,7 @@ fn decode_credential(input: &mut Decoder<'_>, flags: u8, in_parts: bool) -> Resu
     };
     let mut hash = || {
         if in_parts {
-            return Ok(StoredHash::new(std::mem::take(&mut *Parts::decode(input)?.text()), normalization));
+            return Ok(StoredHash::new(std::mem::take(&mut *Parts::decode(input)?), normalization));
         }
         let text = input.text("hash")?;
         // Such a text is kept in parts.

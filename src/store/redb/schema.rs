@@ -129,7 +129,8 @@ pub(super) struct Lookups {
     pub(super) users: Users<ReadOnlyTable<&'static IdBytes, &'static [u8]>>,
     pub(super) aliases: ReadOnlyTable<&'static str, &'static IdBytes>,
     pub(super) legacy_ids: ReadOnlyTable<&'static str, &'static IdBytes>,
-    pub(super) meta: ReadOnlyTable<&'static str, u64>,
+    /// Of that state: what a save after a lookup is held to.
+    pub(super) revision: Version,
 }
 
 impl View for Lookups {
@@ -138,7 +139,7 @@ impl View for Lookups {
             users: Users::new(transaction.open_table(USERS)?, codec),
             aliases: transaction.open_table(ALIASES)?,
             legacy_ids: transaction.open_table(LEGACY_IDS)?,
-            meta: transaction.open_table(META)?,
+            revision: Ledger::revision(&transaction.open_table(META)?)?,
         })
     }
 }

@@ -363,8 +363,9 @@ impl<'txn> Batch<'txn> {
 }
 
 fn holder(user: &User) -> Holder {
-    let known_to_legacy =
-        user.legacy_vouched_at.is_some() || matches!(user.credential, Credential::Absent(AbsentBecause::Roster));
+    // A list told of him: legacy knows him, whatever an operator has done to his record since.
+    let listed = user.origin == Origin::Roster || matches!(user.credential, Credential::Absent(AbsentBecause::Roster));
+    let known_to_legacy = user.legacy_vouched_at.is_some() || listed;
     Holder {
         id: user.id,
         version: user.version,

@@ -105,6 +105,7 @@ enum Answer {
     Updated(Updated),
     Resolved(Resolved),
     Imported(Vec<Imported>),
+    Forgotten(u64),
     ModeSet,
 }
 
@@ -222,6 +223,9 @@ impl World {
             }
             (Asked::Import(rows, on_conflict), Answer::Imported(results)) => {
                 assert_eq!(*results, self.model.import(rows, *on_conflict, now, results), "{asked:?}");
+            }
+            (Asked::Forget(who), Answer::Forgotten(forgotten)) => {
+                assert_eq!(*forgotten, self.model.forget(who), "{asked:?}");
             }
             (Asked::SetMode(mode), Answer::ModeSet) => self.model.set_mode(*mode),
             (asked, _) => unreachable!("each write has an answer of its kind: {asked:?}"),
@@ -382,6 +386,7 @@ async fn put(store: &RedbStore, asked: &Asked, now: UnixSeconds) -> Answer {
             let batch = ImportBatch { rows, on_conflict, checkpoint: None, at: now };
             Answer::Imported(store.import(batch).await.expect("an import"))
         }
+        Asked::Forget(who) => Answer::Forgotten(store.forget_listed(who).await.expect("an answer")),
         Asked::SetMode(mode) => {
             store.set_mode(mode).await.expect("a mode");
             Answer::ModeSet

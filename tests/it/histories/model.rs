@@ -8,6 +8,7 @@
 //! 3. A write that is based on an older state than the record it would change loses.
 //! 4. A deleted user keeps his names and ids, and nothing else; an operator alone brings him back.
 //! 5. A name that an operator takes from a user finds nobody, and stays reserved for him unless it is let go.
+//! 6. Who is known from lists alone can be forgotten, with everything that leads to him: names that are reserved for him, conflicts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -126,6 +127,10 @@ pub(super) enum Change {
 impl Record {
     fn bears(&self, name: &NormalizedIdentifier) -> bool {
         self.names.iter().any(|own| own.normalized == *name)
+    }
+
+    fn is_only_listed(&self) -> bool {
+        self.secret == Secret::None(AbsentBecause::Roster) && self.origin == Origin::Roster
     }
 }
 
@@ -362,6 +367,23 @@ impl Model {
             let was_about = row.with == holder.id && row.names.iter().any(|name| gone.contains(name));
             !was_about || row.names.iter().any(|name| holder.bears(name))
         });
+    }
+
+    /// Forgets those of whom nothing but lists told, if they are as they were.
+    pub(super) fn forget(&mut self, who: &[(UserId, Version)]) -> u64 {
+        let before = self.users.len();
+        for (id, version) in who {
+            let Some(user) = self.users.get(id) else { continue };
+            if user.version != *version || user.standing == Standing::Deleted || !user.is_only_listed() {
+                continue;
+            }
+            self.users.remove(id);
+            self.names.retain(|_, holder| holder != id);
+            self.legacy_ids.retain(|_, holder| holder != id);
+            self.conflicts.retain(|row| row.with != *id);
+            self.unordered.remove(id);
+        }
+        (before - self.users.len()) as u64
     }
 
     /// Rows of an import, one after the other: whatever the store makes of many at once has to be the same. What becomes of each is
@@ -645,7 +667,8 @@ impl Row {
 
 /// Whether a user without an id of legacy's is the one whom legacy proved under the names that were asked about.
 fn may_become(user: &Record, asked: &[NormalizedIdentifier]) -> bool {
-    let known_to_legacy = user.vouched_at.is_some() || user.secret == Secret::None(AbsentBecause::Roster);
+    let listed = user.origin == Origin::Roster || user.secret == Secret::None(AbsentBecause::Roster);
+    let known_to_legacy = user.vouched_at.is_some() || listed;
     let named = user.names.iter().any(|name| asked.contains(&name.normalized));
     user.legacy_id.is_none() && known_to_legacy && named
 }

@@ -40,11 +40,35 @@ pub(super) enum Back {
 /// A write, before it is known who is there.
 #[derive(Debug, Clone)]
 pub(super) enum Ask {
-    Migrate { id: Id, names: Vec<Name>, asked: Asking, based_on: BasedOn },
-    Register { names: Vec<Name>, must_be_free: Option<Name>, at_legacy: Option<Option<Id>> },
-    Change { who: Who, based_on: BasedOn, what: What },
-    Resolve { which: u8, how: How },
-    Import { rows: Vec<AskedRow>, on_conflict: OnConflict },
+    Migrate {
+        id: Id,
+        names: Vec<Name>,
+        asked: Asking,
+        based_on: BasedOn,
+    },
+    Register {
+        names: Vec<Name>,
+        must_be_free: Option<Name>,
+        at_legacy: Option<Option<Id>>,
+    },
+    Change {
+        who: Who,
+        based_on: BasedOn,
+        what: What,
+    },
+    Resolve {
+        which: u8,
+        how: How,
+    },
+    Import {
+        rows: Vec<AskedRow>,
+        on_conflict: OnConflict,
+    },
+    /// These users, counted around.
+    Forget {
+        who: Vec<u8>,
+        based_on: BasedOn,
+    },
     SetMode(usize),
 }
 
@@ -152,6 +176,7 @@ pub(super) enum Asked {
     Change(UserId, Version, Change),
     Resolve(u64, Resolution),
     Import(Vec<Row>, OnConflict),
+    Forget(Vec<(UserId, Version)>),
     SetMode(Mode),
 }
 
@@ -163,7 +188,7 @@ impl Asked {
             Self::Register(asked) => asked.names.iter().map(|name| &name.normalized).collect(),
             Self::Change(_, _, Change::AddAlias(name, _)) => vec![&name.normalized],
             Self::Import(rows, _) => rows.iter().flat_map(|row| &row.names).map(|name| &name.normalized).collect(),
-            Self::Change(..) | Self::Resolve(..) | Self::SetMode(_) => Vec::new(),
+            Self::Change(..) | Self::Resolve(..) | Self::Forget(_) | Self::SetMode(_) => Vec::new(),
         }
     }
 }
@@ -217,6 +242,7 @@ fn ask() -> impl Strategy<Value = Ask> {
         8 => (who, based_on(), what).prop_map(|(who, based_on, what)| Ask::Change { who, based_on, what }),
         2 => (any::<u8>(), how).prop_map(|(which, how)| Ask::Resolve { which, how }),
         3 => (vec(row(), 0..7), on_conflict).prop_map(|(rows, on_conflict)| Ask::Import { rows, on_conflict }),
+        2 => (vec(any::<u8>(), 1..6), based_on()).prop_map(|(who, based_on)| Ask::Forget { who, based_on }),
         1 => (0_usize..Mode::ALL.len()).prop_map(Ask::SetMode),
     ]
 }
@@ -410,6 +436,10 @@ impl Ask {
             Self::Import { rows, on_conflict } => {
                 let row = |(number, row): (usize, &AskedRow)| row.meant(&users, serial, number, at);
                 Asked::Import(rows.iter().enumerate().map(row).collect(), *on_conflict)
+            }
+            Self::Forget { who, based_on } => {
+                let named = who.iter().filter_map(|number| nth(&users, *number)).filter_map(|id| model.users.get(&id));
+                Asked::Forget(named.map(|user| (user.id, based_on.of(user.version))).collect())
             }
             Self::SetMode(number) => Asked::SetMode(Mode::ALL[*number]),
         }

@@ -18,7 +18,7 @@ use authferry::limits::settings::{Backoff, CountedAttempts, LimitSettings, Quota
 use authferry::password::formats::PrehashKeys;
 use authferry::password::settings::PasswordSettings;
 use authferry::password::{HashPool, Peppers};
-use authferry::service::explain::{Explainer, LoginRoute, Running};
+use authferry::service::explain::{Explainer, LoginRoute, Running, SessionBy};
 use authferry::service::login::LoginRequest;
 use authferry::service::mode::ModeCell;
 use authferry::service::ports::{AccountLimits, RouteIndex, UserStore};
@@ -136,7 +136,7 @@ pub(crate) async fn rig_of(double: &LegacyDouble, decided: Decided, kept: Kept<'
         clock: Arc::clone(&clock),
         policy: decided.policy,
         hashes: Arc::clone(&hasher) as _,
-        routes: vec![LoginRoute { name: "login".into(), asked_by: AskedBy::Call }],
+        routes: vec![LoginRoute { name: "login".into(), asked_by: AskedBy::Call, session_by: SessionBy::Us }],
         running: Some(Running { accounts: Arc::clone(&accounts), metrics: Arc::clone(&metrics) }),
     };
     let service = Service::new(Parts {
