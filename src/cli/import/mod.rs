@@ -253,7 +253,7 @@ impl Import {
         }
         let end = state.mark().ok_or_else(bad)?;
         if source.length.is_some() {
-            let same = Source::open(&self.file).and_then(|again| again.is_what_was_read(recognised, end));
+            let same = Source::open(&self.file).and_then(|again| again.was_read_to(recognised, end));
             return match same.map_err(Failure::stopped)? {
                 true => Ok(Before::Finished(state, saved.at)),
                 false => Ok(Before::GoesOn(source, None)),
@@ -261,7 +261,7 @@ impl Import {
         }
         // What comes through a pipe can be looked at only once.
         let name = source.name();
-        match source.is_what_was_read(recognised, end).map_err(Failure::stopped)? {
+        match source.was_read_to(recognised, end).map_err(Failure::stopped)? {
             true => Ok(Before::Finished(state, saved.at)),
             false => Err(Failure::stopped(Stopped::BeginsAlike(name))),
         }
