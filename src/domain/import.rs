@@ -133,6 +133,26 @@ impl Incoming {
         })
     }
 
+    /// The same once more. No `Clone`, since a row carries a hash: whoever copies one says so.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        Self {
+            id: self.id,
+            legacy_id: self.legacy_id.clone(),
+            identifiers: self.identifiers.clone(),
+            reserved: self.reserved.clone(),
+            profile: self.profile.clone(),
+            credential: copy_of(&self.credential),
+            standing: self.standing,
+            origin: self.origin,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            legacy_vouched_at: self.legacy_vouched_at,
+            last_login_at: self.last_login_at,
+            roster: self.roster,
+        }
+    }
+
     /// The record of a user who is new here. Its version is given when it is written.
     #[must_use]
     pub fn into_user(self, id: UserId, at: UnixSeconds) -> User {

@@ -2,6 +2,7 @@
 //! or none are on disk, and with them the checkpoint.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use authferry::domain::clock::{SystemClock, UnixSeconds};
@@ -38,6 +39,21 @@ struct Thrown {
     own_id: Option<u8>,
     hash: bool,
     standing: Standing,
+    /// Of a row that meets no other: its number.
+    alone: Option<u16>,
+}
+
+/// Rows that meet no other, in the middle of those that do.
+fn alone(numbers: Range<u16>) -> impl Iterator<Item = Thrown> {
+    numbers.map(|number| Thrown {
+        email: None,
+        username: None,
+        legacy_id: None,
+        own_id: None,
+        hash: true,
+        standing: Standing::Active,
+        alone: Some(number),
+    })
 }
 
 fn uuid(number: u8) -> Uuid {
@@ -48,13 +64,16 @@ impl Thrown {
     fn row(&self) -> Option<Incoming> {
         let name = |kind, value| PortableName { kind, value, verified: None };
         let email = self.email.map(|number| name(IdentifierKind::Email, format!("a{number}@x.y")));
+        let email = email.or(self.alone.map(|n| name(IdentifierKind::Email, format!("a{}@alone{n}.y", n % 12))));
         let username = self.username.map(|number| name(IdentifierKind::Username, format!("name{number}")));
         let user = PortableUser {
             id: self.own_id.map(uuid),
             // Some legacy ids read like ids of ours.
-            legacy_id: self.legacy_id.and_then(|number| {
-                LegacyId::from_json(&if number < 6 { json!(number) } else { json!(uuid(number - 6).to_string()) })
-            }),
+            legacy_id: self.alone.and_then(|number| LegacyId::from_json(&json!(format!("5{number}")))).or(self
+                .legacy_id
+                .and_then(|number| {
+                    LegacyId::from_json(&if number < 6 { json!(number) } else { json!(uuid(number - 6).to_string()) })
+                })),
             names: email.into_iter().chain(username).collect(),
             profile: json!({"by": format!("{self:?}")}),
             password: self.hash.then(|| PortablePassword::new("$2b$04$x".to_owned(), PasswordNormalization::None)),
@@ -77,6 +96,7 @@ fn thrown() -> impl Strategy<Value = Thrown> {
             own_id,
             hash,
             standing,
+            alone: None,
         },
     )
 }
@@ -127,8 +147,24 @@ async fn taken(
             if one_by_one { rows.into_iter().map(|row| vec![row]).collect() } else { vec![rows] };
         for rows in parts {
             let count = rows.len();
-            let batch = ImportBatch { rows, on_conflict: *on_conflict, checkpoint: None, at: AT };
-            let came = store.import(batch).await.expect("taken");
+            let mut readier = store.readier(AT);
+            // Some as they are, some made ready ahead.
+            let came = if count % 2 == 0 {
+                store.import(ImportBatch { rows, on_conflict: *on_conflict, checkpoint: None, at: AT }).await
+            } else {
+                let mut ready = Vec::new();
+                for (number, row) in rows.into_iter().enumerate() {
+                    readier.push(row);
+                    if number % 4 == 3 {
+                        ready.push(readier.take());
+                    }
+                }
+                ready.push(readier.take());
+                store
+                    .import_ready(ImportBatch { rows: ready, on_conflict: *on_conflict, checkpoint: None, at: AT })
+                    .await
+            };
+            let came = came.expect("taken");
             assert_eq!(came.len(), count);
             results.extend(came);
         }
@@ -157,6 +193,26 @@ proptest! {
             1..4
         )
     ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let folder = TempDir::new().expect("a folder");
+        let in_batches = runtime.block_on(taken(&*open(&folder), &batches, false));
+        let model = runtime.block_on(taken(&MemoryStore::default(), &batches, true));
+        prop_assert_eq!(in_batches, model);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_few_known_users_among_many_new_ones_come_to_what_they_come_to_one_by_one(
+        first in proptest::collection::vec(thrown(), 1..12),
+        second in proptest::collection::vec((0_usize..700, thrown()), 1..4),
+        on_conflict in prop_oneof![Just(OnConflict::Skip), Just(OnConflict::Merge), Just(OnConflict::Replace)],
+    ) {
+        let mut many: Vec<Thrown> = alone(0..700).collect();
+        second.into_iter().for_each(|(place, thrown)| many.insert(place, thrown));
+        let batches = [(first, on_conflict), (many, on_conflict), (alone(650..720).collect(), on_conflict)];
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let folder = TempDir::new().expect("a folder");
         let in_batches = runtime.block_on(taken(&*open(&folder), &batches, false));

@@ -3,7 +3,7 @@
 
 use crate::exchange::{HashFate, PortableUser, RowFault};
 use crate::password::Peppers;
-use crate::password::formats::{Terms, Unusable, WrapError, WrapParams, Wrapper, describe, hint};
+use crate::password::formats::{Terms, Unusable, WrapError, WrapParams, Wrapper, hint, is_weak};
 
 /// What the operator wants of hashes.
 #[derive(Clone)]
@@ -62,9 +62,9 @@ impl HashWorker {
     /// Looks at a user's hash, and does with it what is wanted.
     pub(super) fn look_at(&mut self, user: &mut PortableUser) -> Result<(), RowFault> {
         let Some(password) = &mut user.password else { return Ok(()) };
-        match (describe(&password.encoded, &self.terms), self.unusable) {
-            (Ok(described), _) => {
-                if let Some(wrapper) = self.wrapper.as_mut().filter(|_| described.is_weak) {
+        match (is_weak(&password.encoded, &self.terms), self.unusable) {
+            (Ok(is_weak), _) => {
+                if let Some(wrapper) = self.wrapper.as_mut().filter(|_| is_weak) {
                     let wrapped = wrapper.wrap(&password.encoded);
                     let wrapped = wrapped.map_err(|error| RowFault::new("password", error.to_string()))?;
                     if let Some(wrapped) = wrapped {

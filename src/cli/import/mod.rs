@@ -26,11 +26,11 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::mpsc;
 
-use self::destination::{Destination, Measure, Prepared, Preparing};
+use self::destination::{Destination, Measure, Prepared, Preparer};
 use self::hashes::{HashWorker, Hashes};
 use self::journal::{Counts, Journal, JournalError, Noted, Outcome, State};
 use self::list::List;
-use self::pipeline::{Chunk, Mark, ReadThrough, Record};
+use self::pipeline::{Chunk, Mark, Raw, ReadThrough, Record};
 pub(super) use self::source::settings;
 use self::source::{Reading, Records, Source, Unreadable};
 use super::failure::{Ended, Failure};
@@ -85,7 +85,7 @@ pub(super) struct Import {
     /// Wrap weak hashes in Argon2id, so that they never rest in the store: `full` costs 16 ms a row, `quick` a tenth
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "full", value_parser = ["full", "quick"])]
     wrap_weak: Option<String>,
-    /// Rows in one commit [default: 50000; 500 while the proxy runs, and never more then]
+    /// Rows in one commit [default: 250000; 500 while the proxy runs, and never more then]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     batch: Option<u32>,
     /// Begin anew, though an import of this file was interrupted or done
@@ -253,7 +253,7 @@ impl Import {
         }
         let end = state.mark().ok_or_else(bad)?;
         if source.length.is_some() {
-            let same = Source::open(&self.file).and_then(|again| again.is_what_was_read(recognised, end));
+            let same = Source::open(&self.file).and_then(|again| again.was_read_to(recognised, end));
             return match same.map_err(Failure::stopped)? {
                 true => Ok(Before::Finished(state, saved.at)),
                 false => Ok(Before::GoesOn(source, None)),
@@ -261,7 +261,7 @@ impl Import {
         }
         // What comes through a pipe can be looked at only once.
         let name = source.name();
-        match source.is_what_was_read(recognised, end).map_err(Failure::stopped)? {
+        match source.was_read_to(recognised, end).map_err(Failure::stopped)? {
             true => Ok(Before::Finished(state, saved.at)),
             false => Err(Failure::stopped(Stopped::BeginsAlike(name))),
         }
@@ -292,7 +292,9 @@ impl Import {
             }
             Found::NoProxy(config) => {
                 let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new()));
-                let store = store::open(&config.store, metrics, clock as Arc<dyn Clock>)
+                let settings =
+                    StoreSettings { cache_bytes: config.store.cache_bytes.max(CACHE), ..config.store.clone() };
+                let store = store::open(&settings, metrics, clock as Arc<dyn Clock>)
                     .map_err(|error| Failure::stopped(unopened(error, config.admin.bind)))?;
                 say_opened(&config.store.path, terminal)?;
                 Ok((Destination::Store { store, rules: config.identity }, Configured::of(&config)))
@@ -446,19 +448,22 @@ fn say_what_it_is(
     terminal.remark(style.faint(taken))
 }
 
-/// What the work on a record makes of it.
-type Made = Result<Ready, RowFault>;
-
-/// A row that is ready to go, and what there is to know of its user.
-struct Ready {
-    row: Prepared,
-    notes: Notes,
+/// What the work on some records makes of them.
+struct Made {
+    rows: Prepared,
+    /// Of those that cannot be taken: which of the records, in order, and why.
+    faults: Vec<(usize, RowFault)>,
+    /// Of those of whose users there is something to know: which of the records, in order, and what.
+    notes: Vec<(usize, Notes)>,
 }
 
 /// Records that go into one commit.
 struct Batch {
+    /// Given back when the batch is dropped.
+    token: Token,
     start: Mark,
-    records: Vec<Record<Made>>,
+    chunks: Vec<Chunk<Made>>,
+    rows: usize,
     /// Of the file.
     bytes: usize,
     /// Of a request.
@@ -466,52 +471,84 @@ struct Batch {
 }
 
 impl Batch {
-    fn of(chunk: Chunk<Made>) -> Self {
-        let mut batch = Self { start: chunk.start, records: Vec::new(), bytes: 0, request: 0 };
+    fn of(chunk: Chunk<Made>, token: Token) -> Self {
+        let mut batch = Self { token, start: chunk.start, chunks: Vec::new(), rows: 0, bytes: 0, request: 0 };
         batch.add(chunk);
         batch
     }
 
     fn add(&mut self, chunk: Chunk<Made>) {
-        self.bytes += bytes_of(&chunk);
-        self.request += request_of(&chunk);
-        self.records.extend(chunk.records);
+        self.rows += chunk.raw.len();
+        self.bytes += chunk.raw.size();
+        self.request += chunk.made.rows.size();
+        self.chunks.push(chunk);
     }
 
     fn has_room_for(&self, chunk: &Chunk<Made>, measure: Measure) -> bool {
-        self.records.len() + chunk.records.len() <= measure.rows
-            && self.bytes + bytes_of(chunk) <= measure.bytes
-            && self.request + request_of(chunk) <= measure.request
+        self.rows + chunk.raw.len() <= measure.rows
+            && self.bytes + chunk.raw.size() <= measure.bytes
+            && self.request + chunk.made.rows.size() <= measure.request
     }
 }
 
-fn bytes_of(chunk: &Chunk<Made>) -> usize {
-    chunk.records.iter().map(|record| record.raw.as_ref().map_or(0, |raw| raw.len())).sum()
+/// The least memory for pages, in bytes, whatever `store.cache` says for the proxy: what a commit changes and does not find room here
+/// is written and read once more before it is done.
+const CACHE: usize = 192 << 20;
+
+/// As many batches are in memory: one that is being taken, and one that waits or is read.
+const BATCHES: usize = 2;
+
+/// Leave to have a batch in memory.
+struct Token(std::sync::mpsc::SyncSender<()>);
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        // There is room for as many as there are.
+        let _nobody_waits = self.0.try_send(());
+    }
 }
 
-fn request_of(chunk: &Chunk<Made>) -> usize {
-    chunk.records.iter().map(|record| record.made.as_ref().map_or(0, |ready| ready.row.len())).sum()
-}
-
-/// The work on one record: read, its hash looked at, made ready. On any thread.
-fn made_of(
-    raw: Option<&[u8]>,
-    format: &Format,
-    context: &Context,
+/// The work on records: read, their hashes looked at, made ready. On one thread.
+struct Work {
+    format: &'static Format,
+    context: Arc<Context>,
     takes: Takes,
-    hashes: &mut HashWorker,
-    preparing: Preparing,
-) -> Made {
-    let raw =
-        raw.ok_or_else(|| RowFault::new("record", "it is larger than 1 MiB, and is not among the rejected rows"))?;
-    let mut user = (format.parse)(raw, context)?;
-    match (takes, user.standing) {
-        (Takes::Users, _) => hashes.look_at(&mut user)?,
-        (Takes::Listed, Standing::Active | Standing::Disabled) => user = user.as_listed(),
-        (Takes::Listed, Standing::Deleted) => return Err(RowFault::new("standing", "a deleted user is on no list")),
+    hashes: HashWorker,
+    preparer: Preparer,
+    /// Whether anybody will want the bytes of rejected rows.
+    keeps_bytes: bool,
+}
+
+impl Work {
+    fn on(&mut self, raw: &mut Raw) -> Made {
+        let (mut faults, mut notes) = (Vec::new(), Vec::new());
+        for (index, record) in raw.records().enumerate() {
+            match self.on_one(record.bytes) {
+                Ok(noted) if noted == Notes::default() => {}
+                Ok(noted) => notes.push((index, noted)),
+                Err(fault) => faults.push((index, fault)),
+            }
+        }
+        if !self.keeps_bytes {
+            raw.forget_bytes();
+        }
+        Made { rows: self.preparer.take(), faults, notes }
     }
-    let notes = user.notes;
-    preparing.prepare(user).map(|row| Ready { row, notes })
+
+    fn on_one(&mut self, raw: Option<&[u8]>) -> Result<Notes, RowFault> {
+        let raw =
+            raw.ok_or_else(|| RowFault::new("record", "it is larger than 1 MiB, and is not among the rejected rows"))?;
+        let mut user = (self.format.parse)(raw, &self.context)?;
+        match (self.takes, user.standing) {
+            (Takes::Users, _) => self.hashes.look_at(&mut user)?,
+            (Takes::Listed, Standing::Active | Standing::Disabled) => user = user.as_listed(),
+            (Takes::Listed, Standing::Deleted) => {
+                return Err(RowFault::new("standing", "a deleted user is on no list"));
+            }
+        }
+        let notes = user.notes;
+        self.preparer.add(user).map(|()| notes)
+    }
 }
 
 /// An import under way.
@@ -580,24 +617,21 @@ impl Going<'_> {
         let mut results = results.into_iter();
         let (mut batches, reader) = self.read(records, repeated)?;
         let mut rows = 0;
-        while let Some(Batch { start, records, .. }) = batches.recv().await {
-            rows += records.len() as u64;
+        while let Some(batch) = batches.recv().await {
+            let at = batch.start.place.byte;
+            rows += batch.rows as u64;
             if rows <= repeated {
-                for Record { number, line, raw, made } in records {
-                    let outcome = match made {
-                        Ok(ready) => Outcome::Store(results.next().ok_or(Stopped::BadCheckpoint)?, ready.notes),
-                        Err(fault) => Outcome::Unreadable(fault),
-                    };
-                    self.journal.row(number, line, raw.as_deref(), &outcome)?;
+                for Chunk { raw, made, .. } in batch.chunks {
+                    self.write_down(&raw, made.faults, made.notes, &mut results).ok_or(Stopped::BadCheckpoint)??;
                 }
                 // Were rows read otherwise now than they were then, each result would be another row's.
                 if rows == repeated && results.next().is_some() {
                     return Err(Stopped::BadCheckpoint);
                 }
             } else {
-                self.take(start, records).await?;
+                self.take(batch).await?;
             }
-            progress.at(terminal, start.place.byte, self.journal.counts.total())?;
+            progress.at(terminal, at, self.journal.counts.total())?;
         }
         let read = reader.join().map_err(|_panicked| Stopped::Reader)?;
         // Before it is said that all is done: nobody would come back to end the file.
@@ -617,31 +651,39 @@ impl Going<'_> {
         records: Records,
         repeated: u64,
     ) -> Result<(mpsc::Receiver<Batch>, JoinHandle<ReadThrough>), Stopped> {
-        let measure = self.destination.measure(self.import.batch.and_then(|rows| usize::try_from(rows).ok()));
+        let rows = self.import.batch.and_then(|rows| usize::try_from(rows).ok());
+        let measure = self.destination.measure(rows, self.import.rejects.is_some());
         let (preparing, takes, hashes) = (self.destination.preparing(), self.plan.takes, self.plan.hashes.clone());
         let (context, format) = (Arc::clone(&self.plan.context), self.plan.recognised.format);
+        let keeps_bytes = self.import.rejects.is_some();
         let (to_taker, batches) = mpsc::channel(1);
         let reader = thread::Builder::new().name("import-read".to_owned()).spawn(move || {
             let worker = || {
-                let mut hashes = hashes.worker();
-                let context = &context;
-                move |raw: Option<&[u8]>| made_of(raw, format, context, takes, &mut hashes, preparing)
+                let (hashes, preparer) = (hashes.worker(), preparing.preparer());
+                let mut work = Work { format, context: Arc::clone(&context), takes, hashes, preparer, keeps_bytes };
+                move |raw: &mut Raw| work.on(raw)
             };
             let workers = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
             let mut batch: Option<Batch> = None;
+            let (give_back, tokens) = std::sync::mpsc::sync_channel(BATCHES);
+            (0..BATCHES).for_each(|_| drop(Token(give_back.clone())));
             let mut rows = 0;
             let send = |batch: &mut Option<Batch>| match batch.take() {
                 Some(batch) => to_taker.blocking_send(batch).map_err(drop),
                 None => Ok(()),
             };
             let read = pipeline::run(records, measure.chunk, repeated, workers, worker, |chunk| {
-                rows += chunk.records.len() as u64;
+                rows += chunk.raw.len() as u64;
                 if batch.as_ref().is_some_and(|batch| !batch.has_room_for(&chunk, measure)) {
                     send(&mut batch)?;
                 }
                 match &mut batch {
                     Some(batch) => batch.add(chunk),
-                    None => batch = Some(Batch::of(chunk)),
+                    None => {
+                        // The sender is in scope here: somebody will give one back.
+                        let _given = tokens.recv();
+                        batch = Some(Batch::of(chunk, Token(give_back.clone())));
+                    }
                 }
                 if rows == repeated { send(&mut batch) } else { Ok(()) }
             });
@@ -653,36 +695,53 @@ impl Going<'_> {
     }
 
     /// Takes one batch, and writes down what became of its rows.
-    async fn take(&mut self, start: Mark, records: Vec<Record<Made>>) -> Result<(), Stopped> {
-        let mut rows = Vec::with_capacity(records.len());
-        let mut ends: Vec<Record<Result<Notes, RowFault>>> = Vec::with_capacity(records.len());
-        for Record { number, line, raw, made } in records {
-            let made = match made {
-                Ok(Ready { row, notes }) => {
-                    rows.push(row);
-                    Ok(notes)
-                }
-                Err(fault) if fault.is_of_a_setting() => return Err(Stopped::Setting(fault)),
-                Err(fault) => Err(fault),
-            };
-            ends.push(Record { number, line, raw, made });
+    async fn take(&mut self, batch: Batch) -> Result<(), Stopped> {
+        let mut rows = Vec::with_capacity(batch.chunks.len());
+        let mut ends = Vec::with_capacity(batch.chunks.len());
+        for Chunk { raw, mut made, .. } in batch.chunks {
+            if let Some(at) = made.faults.iter().position(|(_, fault)| fault.is_of_a_setting()) {
+                return Err(Stopped::Setting(made.faults.swap_remove(at).1));
+            }
+            rows.push(made.rows);
+            ends.push((raw, made.faults, made.notes));
         }
         self.journal.sync()?;
-        let state = State::new(start, ends.len() as u64, &self.journal, false);
+        let state = State::new(batch.start, batch.rows as u64, &self.journal, false);
         let checkpoint = Checkpoint { key: self.plan.key, state: state.encode() };
         let checkpoint = (!self.import.dry_run).then_some(checkpoint);
         let results = self.destination.take(rows, self.plan.on_conflict, checkpoint).await?;
+        drop(batch.token);
         if self.import.list.is_some_and(|list| list.missing.is_some()) {
             self.present.extend(results.iter().filter_map(Imported::user));
         }
         let mut results = results.into_iter();
-        for Record { number, line, raw, made } in ends {
-            let outcome = match made {
-                Ok(notes) => Outcome::Store(results.next().ok_or(destination::NotTaken::Foreign)?, notes),
-                Err(fault) => Outcome::Unreadable(fault),
-            };
-            self.journal.row(number, line, raw.as_deref(), &outcome)?;
+        for (raw, faults, notes) in ends {
+            self.write_down(&raw, faults, notes, &mut results).ok_or(destination::NotTaken::Foreign)??;
         }
         Ok(())
+    }
+
+    /// Writes down what became of some records. None if there are fewer results than rows that were taken.
+    fn write_down(
+        &mut self,
+        raw: &Raw,
+        faults: Vec<(usize, RowFault)>,
+        notes: Vec<(usize, Notes)>,
+        results: &mut impl Iterator<Item = Imported>,
+    ) -> Option<Result<(), JournalError>> {
+        let (mut faults, mut notes) = (faults.into_iter().peekable(), notes.into_iter().peekable());
+        for (index, Record { number, line, bytes }) in raw.records().enumerate() {
+            let outcome = match faults.next_if(|(at, _)| *at == index) {
+                None => {
+                    let noted = notes.next_if(|(at, _)| *at == index).map(|(_, noted)| noted);
+                    Outcome::Store(results.next()?, noted.unwrap_or_default())
+                }
+                Some((_, fault)) => Outcome::Unreadable(fault),
+            };
+            if let Err(error) = self.journal.row(number, line, bytes, &outcome) {
+                return Some(Err(error));
+            }
+        }
+        Some(Ok(()))
     }
 }

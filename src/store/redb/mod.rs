@@ -100,6 +100,7 @@ use uuid::ContextV7;
 use self::activity::{Activity, Noted};
 use self::backup::Backups;
 use self::claim::Claim;
+use self::import::{Ready, Rows};
 use self::medium::{Check, Opener};
 use self::operation::{Operation, Reply};
 use self::readers::Readers;
@@ -113,15 +114,15 @@ use super::{OpenError, StoreSettings};
 use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::conflict::{Conflict, Resolution};
 use crate::domain::identifier::{Candidates, NormalizedIdentifier};
-use crate::domain::import::Imported;
+use crate::domain::import::{Imported, Incoming};
 use crate::domain::mode::Mode;
 use crate::domain::roster::RosterCounts;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::backup::{BackupName, BackupStart, BackupView};
 use crate::service::ports::{
-    ConflictQuery, ImportBatch, ImportKey, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved,
-    SavedCheckpoint, StoreError, StoreHealth, StragglerQuery, Updated, UserChange, UserCounts, UserPage, UserQuery,
-    UserStore,
+    ConflictQuery, ImportBatch, ImportKey, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Readier, ReadyRows,
+    Resolved, Saved, SavedCheckpoint, StoreError, StoreHealth, StragglerQuery, Updated, UserChange, UserCounts,
+    UserPage, UserQuery, UserStore,
 };
 use crate::telemetry::Metrics;
 
@@ -353,7 +354,22 @@ impl UserStore for RedbStore {
     }
 
     fn import(&self, batch: ImportBatch) -> BoxFuture<'_, Result<Vec<Imported>, StoreError>> {
-        Box::pin(self.write(move |reply| Operation::Import(Box::new(batch), reply)))
+        Box::pin(self.write(move |reply| Operation::Import(Box::new(batch.map(Rows::Plain)), reply)))
+    }
+
+    fn readier(&self, at: UnixSeconds) -> Box<dyn Readier> {
+        Box::new(MakesReady { ready: Vec::new(), codec: self.slot.codec().clone(), at })
+    }
+
+    fn import_ready(&self, batch: ImportBatch<Vec<ReadyRows>>) -> BoxFuture<'_, Result<Vec<Imported>, StoreError>> {
+        match batch.unpacked::<Vec<Ready>>() {
+            Some(batch) => {
+                Box::pin(self.write(move |reply| Operation::Import(Box::new(batch.map(Rows::of_ready)), reply)))
+            }
+            None => {
+                Box::pin(async { Err(StoreError::Unavailable("the rows were made ready for another store".into())) })
+            }
+        }
     }
 
     fn import_checkpoint(&self, key: ImportKey) -> BoxFuture<'_, Result<Option<SavedCheckpoint>, StoreError>> {
@@ -427,6 +443,26 @@ impl UserStore for RedbStore {
             self.counts().await?;
             self.write(Operation::Probe).await
         })
+    }
+}
+
+/// Makes rows ready with the keys of one store.
+struct MakesReady {
+    ready: Vec<Ready>,
+    codec: Codec,
+    at: UnixSeconds,
+}
+
+impl Readier for MakesReady {
+    fn push(&mut self, row: Incoming) {
+        Ready::push_to(&mut self.ready, row, &self.codec, self.at);
+    }
+
+    fn take(&mut self) -> ReadyRows {
+        // Chunks of one file are about as large as each other; to grow is to copy, and to hold twice what is needed.
+        let next = self.ready.first().map(Ready::with_room_for);
+        let ready = std::mem::replace(&mut self.ready, next.into_iter().collect());
+        ReadyRows::new(ready.iter().map(Ready::len).sum(), ready)
     }
 }
 
