@@ -417,10 +417,11 @@ mod tests {
                 _ => Credential::Imported(StoredHash::new("$2b$10$x".to_owned(), PasswordNormalization::None)),
             },
             standing: [Standing::Active, Standing::Active, Standing::Disabled, Standing::Deleted][number as usize % 4],
-            origin: if number % 3 == 0 { Origin::Roster } else { Origin::Migrated },
+            origin: if number.is_multiple_of(3) { Origin::Roster } else { Origin::Migrated },
             created_at: UnixSeconds(1_700_000_000),
             updated_at: UnixSeconds(1_700_000_000),
-            legacy_vouched_at: (number % 5 == 0).then_some(UnixSeconds(1_700_000_000 + 86_400 * number as u64)),
+            legacy_vouched_at: (number.is_multiple_of(5))
+                .then_some(UnixSeconds(1_700_000_000 + 86_400 * number as u64)),
             roster: None,
             normalization_version: 1,
             version: Version(number as u64),
