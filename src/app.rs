@@ -206,6 +206,7 @@ impl App {
             None => ModeCell::start(config.migration.mode, Arc::clone(&store), Arc::clone(&metrics)).await?,
             Some(predecessor) => ModeCell::assume(predecessor.mode, Arc::clone(&store), Arc::clone(&metrics)),
         };
+        let normalization = config.password.normalization;
         let hasher = Arc::new(HashPool::start(config.password, Arc::clone(&metrics), Arc::clone(&clock))?);
         let limits = Arc::new(Limits::new(config.limits, Arc::clone(&clock), Arc::clone(&metrics)));
         let token_ttl = config.token.as_ref().map(|token| token.ttl);
@@ -285,6 +286,7 @@ impl App {
                 readiness: Arc::clone(&readiness),
                 clock,
                 identifiers: config.identity,
+                normalization,
                 explainer,
                 token: config.admin.token,
                 bound,

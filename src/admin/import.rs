@@ -26,6 +26,7 @@ use super::problem::Problem;
 use super::state::AdminState;
 use crate::domain::identifier::{CaseRule, IdentifierKind, IdentifierRules, PhoneRule};
 use crate::domain::import::{Imported, Incoming, OnConflict, Rejection, Skip};
+use crate::domain::password::PasswordNormalization;
 use crate::domain::user::UserId;
 use crate::exchange::jsonl;
 use crate::service::ports::{Checkpoint, ImportBatch, ImportKey, MAX_CHECKPOINT_BYTES};
@@ -180,6 +181,8 @@ pub struct ImportTerms {
     pub username_exact: bool,
     /// Whether more than the digits of phone numbers counts.
     pub phone_exact: bool,
+    /// What is done to passwords before they are hashed.
+    pub normalize: PasswordNormalization,
     /// How far the import came, if it was begun.
     pub checkpoint: Option<SavedView>,
 }
@@ -228,6 +231,7 @@ pub(super) async fn terms(
         email_exact: rules.email == CaseRule::Exact,
         username_exact: rules.username == CaseRule::Exact,
         phone_exact: rules.phone == PhoneRule::Exact,
+        normalize: state.normalization,
         checkpoint: saved.map(|saved| SavedView {
             state: STANDARD.encode(saved.state),
             results: saved.results.into_iter().map(RowResult::from).collect(),

@@ -13,6 +13,7 @@ use super::roster::Gauges;
 use super::session::Sessions;
 use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::identifier::IdentifierRules;
+use crate::domain::password::PasswordNormalization;
 use crate::service::explain::Explainer;
 use crate::service::people::People;
 use crate::service::ports::{ModeSwitch, UserStore};
@@ -32,6 +33,8 @@ pub struct AdminParts {
     pub clock: Arc<dyn Clock>,
     /// How a search is brought to canonical form.
     pub identifiers: IdentifierRules,
+    /// What is done to passwords before they are hashed.
+    pub normalization: PasswordNormalization,
     /// Says what a login would come to.
     pub explainer: Explainer,
     /// What opens the API and the console; none keeps both shut (R108).
@@ -50,6 +53,7 @@ pub struct AdminState {
     pub(super) readiness: Arc<Readiness>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) identifiers: IdentifierRules,
+    pub(super) normalization: PasswordNormalization,
     pub(super) people: People,
     pub(super) explainer: Explainer,
     token: TokenCheck,
@@ -64,7 +68,19 @@ impl AdminState {
     /// Takes the parts over. The token itself is not kept, only its digest.
     #[must_use]
     pub fn new(parts: AdminParts) -> Self {
-        let AdminParts { store, metrics, mode, readiness, clock, identifiers, explainer, token, bound, hosts } = parts;
+        let AdminParts {
+            store,
+            metrics,
+            mode,
+            readiness,
+            clock,
+            identifiers,
+            normalization,
+            explainer,
+            token,
+            bound,
+            hosts,
+        } = parts;
         Self {
             started_at: clock.wall(),
             token: TokenCheck::new(token.as_deref().map(String::as_str)),
@@ -80,6 +96,7 @@ impl AdminState {
             readiness,
             clock,
             identifiers,
+            normalization,
         }
     }
 

@@ -3,6 +3,7 @@
 //! Reads a store file, never the admin API: no hash leaves a running proxy, and a file is one state, where pages of a store that goes on
 //! changing are many. While a proxy runs, an online backup is exported (`--store`).
 
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -19,10 +20,10 @@ use super::progress::Progress;
 use super::terminal::{Terminal, inert};
 use super::text;
 use crate::domain::clock::{Clock, SystemClock};
-use crate::domain::user::{Standing, User};
+use crate::domain::user::{Standing, User, UserId};
 use crate::exchange::{
-    Carried, CarriesHashes, FORMATS, FileLimit, Format, Hashes, PortableUser, RecordWriter, RowFault, WriteFormat,
-    WriteOptions, format_named,
+    Carried, CarriesHashes, FORMATS, FileLimit, Format, Hashes, PortableName, PortableUser, RecordWriter, RowFault,
+    WriteFormat, WriteOptions, format_named,
 };
 use crate::service::ports::{StoreError, UserQuery, UserStore};
 use crate::store::{self, StoreSettings};
@@ -129,7 +130,8 @@ impl Export {
         let store = self.open(terminal)?;
         let target = Target::begin(&self.to, self.force, self.split.then_some(write.limit).flatten());
         let target = target.map_err(|stopped| Failure::Usage(stopped.to_string()))?;
-        let mut writing = Writing { format, write, options, target, counts: Counts::default(), refused: Vec::new() };
+        let (counts, refused, reserved) = (Counts::default(), Vec::new(), HashMap::new());
+        let mut writing = Writing { format, write, options, target, counts, refused, reserved };
         let remarks = writing.all(&*store, terminal).await.map_err(|stopped| match stopped {
             Stopped::Output(error) => Failure::Output(error),
             other => Failure::stopped(other),
@@ -167,6 +169,8 @@ struct Writing {
     target: Target,
     counts: Counts,
     refused: Vec<String>,
+    /// Names that are kept for users who do not bear them: only our own formats have a place for them.
+    reserved: HashMap<UserId, Vec<PortableName>>,
 }
 
 /// One file's writer, and what of it waits to be written out.
@@ -181,6 +185,12 @@ impl Writing {
     async fn all(&mut self, store: &dyn UserStore, terminal: &mut Terminal) -> Result<Vec<String>, Stopped> {
         let counts = store.counts().await.map_err(Stopped::Store)?;
         let total = counts.total() + counts.deleted;
+        if is_ours(self.format) {
+            for (user, name) in store.reserved().await.map_err(Stopped::Store)? {
+                let name = PortableName { kind: name.kind(), value: name.text().to_owned(), verified: None };
+                self.reserved.entry(user).or_default().push(name);
+            }
+        }
         let mut progress = Progress::begin(terminal, "users", Some(total), 0, 0);
         let mut open = self.open()?;
         let mut after = None;
@@ -229,7 +239,7 @@ impl Writing {
         open: &mut Open,
         terminal: &mut Terminal,
     ) -> Result<(), Stopped> {
-        let is_ours = matches!(self.format.name, "jsonl" | "csv");
+        let is_ours = is_ours(self.format);
         match user.standing {
             // Another product has no place for somebody who is not to come back.
             Standing::Deleted if !is_ours => {
@@ -238,8 +248,9 @@ impl Writing {
             }
             Standing::Deleted | Standing::Active | Standing::Disabled => {}
         }
-        let id = user.public_id();
+        let (id, own_id) = (user.public_id(), user.id);
         let mut user = PortableUser::of(user, login);
+        user.reserved = self.reserved.remove(&own_id).unwrap_or_default();
         let bound_here = !is_ours && user.password.as_ref().is_some_and(|password| is_keyed(&password.encoded));
         if bound_here {
             user.password = None;
@@ -313,6 +324,11 @@ impl Writing {
         }
         Ok(())
     }
+}
+
+/// Whether a format has a place for everything of a user.
+fn is_ours(format: &Format) -> bool {
+    matches!(format.name, "jsonl" | "csv")
 }
 
 /// Whether nobody else can verify a hash: it was made with a key of this deployment.
@@ -391,8 +407,13 @@ impl Target {
             if self.force {
                 fs::rename(&unnamed, &name)
             } else {
-                // A link fails where a rename would replace.
-                fs::hard_link(&unnamed, &name).and_then(|()| fs::remove_file(&unnamed))
+                // A link fails where a rename would replace; some file systems have none.
+                match fs::hard_link(&unnamed, &name) {
+                    Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists && !name.exists() => {
+                        fs::rename(&unnamed, &name)
+                    }
+                    linked => linked.and_then(|()| fs::remove_file(&unnamed)),
+                }
             }
         });
         named.map_err(|cause| {

@@ -264,6 +264,7 @@ impl Operator {
             readiness: Arc::new(Readiness::new()),
             clock,
             identifiers: config.identity,
+            normalization: config.password.normalization,
             token: Some(Zeroizing::new(IN_PROCESS_TOKEN.to_owned())),
             bound: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             hosts: Vec::new(),

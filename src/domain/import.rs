@@ -16,8 +16,10 @@ use zeroize::Zeroizing;
 
 use super::clock::UnixSeconds;
 use super::credential::{AbsentBecause, Credential, StoredHash};
-use super::identifier::{Identifier, IdentifierKind, IdentifierRules, InvalidIdentifier, NORMALIZATION_VERSION};
-use super::portable::{Made, PortableName, PortablePassword, PortableRoster, PortableUser};
+use super::identifier::{
+    Identifier, IdentifierKind, IdentifierRules, InvalidIdentifier, NORMALIZATION_VERSION, NormalizedIdentifier,
+};
+use super::portable::{Made, Notes, PortableName, PortablePassword, PortableRoster, PortableUser};
 use super::roster::is_only_listed;
 use super::user::{LegacyId, Origin, Standing, User, UserId, Version};
 
@@ -32,6 +34,8 @@ pub struct Incoming {
     pub legacy_id: Option<LegacyId>,
     /// His names, each once.
     pub identifiers: Vec<Identifier>,
+    /// Names that are kept from others for him, none of which is among his names.
+    pub reserved: Vec<NormalizedIdentifier>,
     /// Everything else.
     pub profile: Value,
     /// What his password is checked against.
@@ -91,6 +95,16 @@ impl Incoming {
         if identifiers.is_empty() && user.legacy_id.is_none() && user.id.is_none() {
             return Err(BadRow::Nobody);
         }
+        let mut reserved: Vec<NormalizedIdentifier> = Vec::with_capacity(user.reserved.len());
+        for name in &user.reserved {
+            let name = rules
+                .identifier(name.kind, &name.value, None)
+                .map_err(|problem| BadRow::Name { kind: name.kind, problem })?
+                .normalized;
+            if !reserved.contains(&name) && identifiers.iter().all(|own| own.normalized != name) {
+                reserved.push(name);
+            }
+        }
         let (credential, origin) = match user.password {
             Some(mut password) => {
                 let hash = StoredHash::new(std::mem::take(&mut *password.encoded), password.normalization);
@@ -106,6 +120,7 @@ impl Incoming {
             id: user.id.map(UserId),
             legacy_id: user.legacy_id,
             identifiers,
+            reserved,
             profile: user.profile,
             credential,
             standing: user.standing,
@@ -116,6 +131,26 @@ impl Incoming {
             last_login_at: user.last_login_at,
             roster: user.roster,
         })
+    }
+
+    /// The same once more. No `Clone`, since a row carries a hash: whoever copies one says so.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        Self {
+            id: self.id,
+            legacy_id: self.legacy_id.clone(),
+            identifiers: self.identifiers.clone(),
+            reserved: self.reserved.clone(),
+            profile: self.profile.clone(),
+            credential: copy_of(&self.credential),
+            standing: self.standing,
+            origin: self.origin,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            legacy_vouched_at: self.legacy_vouched_at,
+            last_login_at: self.last_login_at,
+            roster: self.roster,
+        }
     }
 
     /// The record of a user who is new here. Its version is given when it is written.
@@ -145,7 +180,8 @@ impl Incoming {
 }
 
 impl PortableUser {
-    /// A user as he leaves a store. [`Incoming::new`] and [`Incoming::into_user`] make the same user of him again.
+    /// A user as he leaves a store. [`Incoming::new`] and [`Incoming::into_user`] make the same user of him again. Names that are only
+    /// reserved for him are in no record: who exports him adds them.
     #[must_use]
     pub fn of(user: User, last_login_at: Option<UnixSeconds>) -> Self {
         let portable = |hash: &StoredHash, made| PortablePassword {
@@ -167,6 +203,7 @@ impl PortableUser {
             id: Some(user.id.0),
             legacy_id: user.legacy_id,
             names: names.collect(),
+            reserved: Vec::new(),
             profile: user.profile,
             password,
             without_password,
@@ -177,6 +214,7 @@ impl PortableUser {
             legacy_vouched_at: user.legacy_vouched_at,
             last_login_at,
             roster: user.roster,
+            notes: Notes::default(),
         }
     }
 }
@@ -291,7 +329,7 @@ pub struct Bearers<'a> {
     pub of_legacy_id_as_ours: Option<&'a User>,
     /// The user whose legacy id reads like its id of ours, which would be its public id.
     pub of_id_as_legacys: Option<UserId>,
-    /// The users with its names.
+    /// The users with its names, those that are only reserved for them and those that it wants reserved included.
     pub of_names: Vec<(IdentifierKind, &'a User)>,
 }
 
@@ -342,6 +380,13 @@ pub fn decide(row: &Incoming, bearers: &Bearers<'_>, on_conflict: OnConflict) ->
         (Standing::Active | Standing::Disabled, Standing::Deleted, OnConflict::Merge) => {
             ImportDecision::Skip(known.id, Skip::Exists)
         }
+        // A row that says no id speaks of whoever bears the name at legacy. Who took a name here that was free, and whom legacy has
+        // never known, must not come by the other names of that user.
+        (Standing::Active | Standing::Disabled, Standing::Active | Standing::Disabled, OnConflict::Merge)
+            if row.legacy_id.is_none() && row.id != Some(known.id) && is_unknown_to_legacy(known) =>
+        {
+            ImportDecision::Skip(known.id, Skip::Exists)
+        }
         (Standing::Active | Standing::Disabled, Standing::Active | Standing::Disabled, OnConflict::Merge) => {
             ImportDecision::Merge(known.id)
         }
@@ -363,7 +408,8 @@ fn same_user<'a>(row: &Incoming, bearers: &Bearers<'a>) -> Result<Option<&'a Use
     for (kind, holder) in &bearers.of_names {
         match same {
             Some(known) if known.id == holder.id => {}
-            None if may_be_one(row, holder) => same = Some(holder),
+            // A name that an operator took from him and keeps for him leads nobody to him.
+            None if bears_one(row, holder) && may_be_one(row, holder) => same = Some(holder),
             Some(_) | None => {
                 return Err(match holder.standing {
                     Standing::Deleted => Rejection::Tombstone { by: holder.id },
@@ -375,6 +421,19 @@ fn same_user<'a>(row: &Incoming, bearers: &Bearers<'a>) -> Result<Option<&'a Use
     Ok(same)
 }
 
+/// Whether one of the row's names is his today.
+fn bears_one(row: &Incoming, known: &User) -> bool {
+    row.identifiers.iter().any(|name| known.bears(&name.normalized))
+}
+
+/// Whether he registered here and legacy never vouched for him.
+fn is_unknown_to_legacy(known: &User) -> bool {
+    match known.origin {
+        Origin::Registered => known.legacy_id.is_none() && known.legacy_vouched_at.is_none(),
+        Origin::Migrated | Origin::Imported | Origin::Roster => false,
+    }
+}
+
 /// Whether a row may speak of a user who was not found by the row's legacy id. Two legacy ids are two users (R44). A row with one
 /// gives it to a user without one unless he registered here and legacy has never known him: who took a free name here would else become
 /// whoever bears that name at legacy.
@@ -382,10 +441,7 @@ fn may_be_one(row: &Incoming, known: &User) -> bool {
     match (&row.legacy_id, &known.legacy_id) {
         (None, _) => true,
         (Some(_), Some(_)) => false,
-        (Some(_), None) => match known.origin {
-            Origin::Registered => known.legacy_vouched_at.is_some(),
-            Origin::Migrated | Origin::Imported | Origin::Roster => true,
-        },
+        (Some(_), None) => !is_unknown_to_legacy(known),
     }
 }
 

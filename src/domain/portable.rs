@@ -20,6 +20,8 @@ pub struct PortableUser {
     pub legacy_id: Option<LegacyId>,
     /// All his names, as written there.
     pub names: Vec<PortableName>,
+    /// Names that are none of his any more and are kept from others for him; only our own export has them.
+    pub reserved: Vec<PortableName>,
     /// Everything else that was said about him, kept whole, less the password.
     pub profile: Value,
     /// None for one whom legacy has to be asked about.
@@ -40,6 +42,31 @@ pub struct PortableUser {
     pub last_login_at: Option<UnixSeconds>,
     /// What a roster said of him.
     pub roster: Option<PortableRoster>,
+    /// What his record here will not carry on, for the operator.
+    pub notes: Notes,
+}
+
+/// What a file says of a user that his record does not carry on, so that somebody has to know it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// A second factor is enrolled there; nobody asks for one here.
+    pub second_factor: bool,
+    /// He has to do something there before he gets in: choose a new password, accept terms.
+    pub pending_action: bool,
+    /// What became of the hash that the file has of him.
+    pub hash: HashFate,
+}
+
+/// What became of a hash on its way into a record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HashFate {
+    /// It was taken, or there was none.
+    #[default]
+    Taken,
+    /// It was left out, so that legacy goes on asking for more than the password.
+    LeftWithLegacy,
+    /// It cannot be used, and the operator wanted the user without it.
+    Dropped,
 }
 
 impl PortableUser {
@@ -77,6 +104,7 @@ impl Default for PortableUser {
             id: None,
             legacy_id: None,
             names: Vec::new(),
+            reserved: Vec::new(),
             profile: Value::Null,
             password: None,
             without_password: None,
@@ -87,6 +115,7 @@ impl Default for PortableUser {
             legacy_vouched_at: None,
             last_login_at: None,
             roster: None,
+            notes: Notes::default(),
         }
     }
 }

@@ -63,11 +63,10 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
     Ok(PortableUser {
         legacy_id: legacy_id(record)?,
         names: names.or_fault("email", "is missing, and so are `username` and `phone_number`")?,
-        password: taking::password(context, hash(record), beyond)?,
         standing: if record.flag("blocked")? == Some(true) { Standing::Disabled } else { Standing::Active },
         created_at: record.moment("created_at")?,
         last_login_at: record.moment("last_login")?,
-        ..PortableUser::default()
+        ..taking::with_password(context, hash(record), beyond)?
     })
 }
 

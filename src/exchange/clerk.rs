@@ -72,14 +72,13 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
             None => record.id("external_id")?,
         },
         names: names.or_fault("primary_email_address", "is missing, and so are all other addresses and names")?,
-        password: taking::password(context, hash(record), beyond)?,
         standing: if is_shut_out { Standing::Disabled } else { Standing::Active },
         created_at: match record.millis_or_moment("created_at")? {
             Some(at) => Some(at),
             None => record.millis_or_moment("createdAt")?,
         },
         last_login_at: record.millis_or_moment("last_sign_in_at")?,
-        ..PortableUser::default()
+        ..taking::with_password(context, hash(record), beyond)?
     })
 }
 

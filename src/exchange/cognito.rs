@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use super::fields::{Names, Node, kind_of_name, object};
 use super::giving::{self, Person};
 use super::{
-    Carried, CarriesHashes, Context, FileLimit, Format, Framing, PortableName, PortableUser, RecordWriter, RowFault,
-    Sample, Setting, WriteFormat, WriteOptions,
+    Carried, CarriesHashes, Context, FileLimit, Format, Framing, Notes, PortableName, PortableUser, RecordWriter,
+    RowFault, Sample, Setting, WriteFormat, WriteOptions,
 };
 use crate::domain::clock::UnixSeconds;
 use crate::domain::identifier::IdentifierKind;
@@ -72,7 +72,9 @@ fn from_json(raw: &[u8]) -> Result<PortableUser, RowFault> {
         }
     }
     let (standing, created_at) = (standing(&root)?, created(&root)?);
-    let mut user = PortableUser { standing, created_at, ..PortableUser::default() };
+    let second_factor = !root.list("MFAOptions")?.is_empty() || !root.list("UserMFASettingList")?.is_empty();
+    let notes = Notes { second_factor, ..Notes::default() };
+    let mut user = PortableUser { standing, created_at, notes, ..PortableUser::default() };
     let username = root.needed_text("Username")?.to_owned();
     read(&mut user, &Node::root(&attributes), &username)?;
     record.shift_remove(key);
@@ -119,7 +121,7 @@ fn read(user: &mut PortableUser, attributes: &Node<'_>, username: &str) -> Resul
 
 /// A line of the import file.
 fn from_line(raw: &[u8], context: &Context) -> Result<PortableUser, RowFault> {
-    let line = std::str::from_utf8(raw).map_err(|_| RowFault::new("record", "it is not UTF-8"))?;
+    let line = std::str::from_utf8(raw).map_err(|_| RowFault::NOT_UTF8)?;
     let fields = unescaped(line);
     if fields.len() != context.header.len() {
         let problem = format!("it has {} fields, and the header has {}", fields.len(), context.header.len());
@@ -130,7 +132,8 @@ fn from_line(raw: &[u8], context: &Context) -> Result<PortableUser, RowFault> {
         filled.map(|(name, field)| (name.trim().to_owned(), Value::String(field))).collect();
     let root = Node::root(&attributes);
     let username = root.needed_text("cognito:username")?.to_owned();
-    let mut user = PortableUser::default();
+    let notes = Notes { second_factor: root.flag("cognito:mfa_enabled")? == Some(true), ..Notes::default() };
+    let mut user = PortableUser { notes, ..PortableUser::default() };
     read(&mut user, &root, &username)?;
     user.profile = Value::Object(attributes);
     Ok(user)

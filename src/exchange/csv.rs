@@ -35,7 +35,7 @@ pub(super) const FORMAT: Format = Format {
 const MARK: &str = "authferry_id";
 
 /// The columns of our own files, but for those of the password.
-const COLUMNS: [&str; 19] = [
+const COLUMNS: [&str; 20] = [
     MARK,
     "legacy_id",
     "legacy_id_type",
@@ -46,6 +46,7 @@ const COLUMNS: [&str; 19] = [
     "phone",
     "phone_verified",
     "more_names",
+    "reserved_names",
     "standing",
     "origin",
     "created_at",
@@ -73,7 +74,8 @@ fn parse(raw: &[u8], context: &Context) -> Result<PortableUser, RowFault> {
         .header
         .iter()
         .zip(fields)
-        .filter(|(_, value)| !value.is_empty())
+        // As databases write what is not there.
+        .filter(|(_, value)| !value.is_empty() && value != "\\N")
         .map(|(name, value)| (name.trim().to_owned(), Value::String(value)))
         .collect();
     context.mapping.read(fields, Typing::AllText, context.normalization)
@@ -91,6 +93,7 @@ fn parse_ours(fields: &[String], context: &Context) -> Result<PortableUser, RowF
         id: id.transpose()?,
         legacy_id: own_legacy_id(cell("legacy_id"), cell("legacy_id_type"))?,
         names: own_names(&cell)?,
+        reserved: listed_names("reserved_names", cell("reserved_names"))?,
         profile: match cell("profile") {
             None => Value::Null,
             Some(text) => json::from_slice(text.as_bytes()).map_err(|_| RowFault::new("profile", "it is no JSON"))?,
@@ -144,10 +147,17 @@ fn own_names<'a>(cell: &impl Fn(&'static str) -> Option<&'a str>) -> Result<Vec<
             names.push(PortableName { kind, value: value.to_owned(), verified: own_flag(verified, cell(verified))? });
         }
     }
-    let Some(more) = cell("more_names") else { return Ok(names) };
-    let bad = || RowFault::new("more_names", "it is no list of kind, value and verified");
-    let more = json::from_slice(more.as_bytes()).map_err(|_| bad())?;
-    for name in more.as_array().ok_or_else(bad)? {
+    names.extend(listed_names("more_names", cell("more_names"))?);
+    Ok(names)
+}
+
+/// Names in one cell, as JSON.
+fn listed_names(field: &'static str, text: Option<&str>) -> Result<Vec<PortableName>, RowFault> {
+    let Some(text) = text else { return Ok(Vec::new()) };
+    let bad = || RowFault::new(field, "it is no list of kind, value and verified");
+    let list = json::from_slice(text.as_bytes()).map_err(|_| bad())?;
+    let mut names = Vec::new();
+    for name in list.as_array().ok_or_else(bad)? {
         let kind = name.get("kind").and_then(Value::as_str).ok_or_else(bad)?;
         names.push(PortableName {
             kind: IdentifierKind::ALL.into_iter().find(|known| known.as_str() == kind).ok_or_else(bad)?,
@@ -156,6 +166,13 @@ fn own_names<'a>(cell: &impl Fn(&'static str) -> Option<&'a str>) -> Result<Vec<
         });
     }
     Ok(names)
+}
+
+/// The same, written.
+fn list_of_names<'a>(names: impl Iterator<Item = &'a PortableName>) -> String {
+    let names: Vec<Value> =
+        names.map(|name| json!({"kind": name.kind.as_str(), "value": name.value, "verified": name.verified})).collect();
+    if names.is_empty() { String::new() } else { Value::Array(names).to_string() }
 }
 
 fn own_flag(field: &'static str, text: Option<&str>) -> Result<Option<bool>, RowFault> {
@@ -221,11 +238,8 @@ impl RecordWriter for Writer {
                 None => "",
             });
         }
-        let more: Vec<Value> = rest
-            .iter()
-            .map(|name| json!({"kind": name.kind.as_str(), "value": name.value, "verified": name.verified}))
-            .collect();
-        row.cell(&if more.is_empty() { String::new() } else { Value::Array(more).to_string() });
+        row.cell(&list_of_names(rest.into_iter()));
+        row.cell(&list_of_names(user.reserved.iter()));
         row.cell(&word_of(&user.standing));
         row.cell(&user.origin.map(|origin| word_of(&origin)).unwrap_or_default());
         for at in [user.created_at, user.updated_at, user.legacy_vouched_at, user.last_login_at] {
@@ -288,7 +302,8 @@ impl Row<'_> {
 /// Appends a cell: inert, and quoted where it has to be.
 pub(crate) fn append_cell(text: &str, out: &mut Vec<u8>) {
     let apostrophe = if is_active(text) { "'" } else { "" };
-    if !text.contains([',', '"', '\n', '\r']) && text.trim() == text {
+    // The last three part columns for some readers, who would else begin a column, and perhaps a formula, in the middle of this one.
+    if !text.contains([',', '"', '\n', '\r', ';', '\t', '|']) && text.trim() == text {
         out.extend_from_slice(apostrophe.as_bytes());
         out.extend_from_slice(text.as_bytes());
         return;
@@ -353,6 +368,11 @@ mod tests {
                 PortableName { kind: IdentifierKind::Phone, value: "+49 151".to_owned(), verified: None },
                 PortableName { kind: IdentifierKind::Email, value: "=second@x.y".to_owned(), verified: Some(true) },
             ],
+            reserved: vec![PortableName {
+                kind: IdentifierKind::Username,
+                value: "+former".to_owned(),
+                verified: None,
+            }],
             profile,
             password: Some(PortablePassword {
                 encoded: Zeroizing::new("$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA".to_owned()),

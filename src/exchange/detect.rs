@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::FORMATS;
 use super::format::{Format, Framing, HEAD_BYTES, Sample};
 use super::framing::{Broken, Problem, Splitter, csv_fields, json_keys};
+use super::mapping::other_separator;
 use crate::domain::json;
 
 /// As many records are looked at.
@@ -40,6 +41,9 @@ pub enum Unrecognised {
     /// No format knows it.
     #[error("the file is none that is known; say what it is with --format ({})", .0.join(", "))]
     Unknown(Vec<&'static str>),
+    /// It would be a table, if commas parted its columns.
+    #[error("the file looks like a table whose columns are parted by {0:?}; write it anew with commas between them")]
+    Separator(char),
     /// More than one does.
     #[error("the file may be {}; say which with --format", .0.join(" or "))]
     Ambiguous(Vec<&'static str>),
@@ -71,7 +75,10 @@ pub fn detect(head: Head<'_>) -> Result<Recognised, Unrecognised> {
     }
     match claims.as_slice() {
         [only] => Ok(*only),
-        [] => Err(Unrecognised::Unknown(FORMATS.iter().map(|format| format.name).collect())),
+        [] => Err(match separator_of(head) {
+            Some(separator) => Unrecognised::Separator(separator),
+            None => Unrecognised::Unknown(FORMATS.iter().map(|format| format.name).collect()),
+        }),
         several => Err(Unrecognised::Ambiguous(several.iter().map(|claim| claim.format.name).collect())),
     }
 }
@@ -87,6 +94,11 @@ pub fn framing_of(format: &'static Format, head: Head<'_>) -> Result<Framing, Un
         name: format.name,
         expected: format.framings.iter().map(|framing| framing.title()).collect(),
     })
+}
+
+/// What parts the columns of a file that is no table to a reader of commas.
+fn separator_of(head: Head<'_>) -> Option<char> {
+    sample(head, Framing::Csv).and_then(|sample| other_separator(&sample.header))
 }
 
 fn takes_anything(format: &Format) -> bool {
@@ -166,7 +178,8 @@ mod tests {
         let own = r#"{"authferry":1,"names":[{"kind":"email","value":"a@x.y"}],"standing":"active"}"#;
         assert_eq!(taken_for(own), Ok(("jsonl", Framing::Lines)));
         assert_eq!(taken_for(&format!("\u{feff}\n{own}\r\n{own}\n")), Ok(("jsonl", Framing::Lines)));
-        assert!(taken_for("mail;x\n").is_err());
+        assert_eq!(taken_for("mail;x\n"), Err(Unrecognised::Separator(';')));
+        assert_eq!(taken_for("id\temail\n1\ta@x.y\n"), Err(Unrecognised::Separator('\t')));
         assert_eq!(taken_for("id,email,pw_hash\n1,a@x.y,$2b$04$x\n"), Ok(("csv", Framing::Csv)));
         assert_eq!(taken_for("{\"mail\":\"a@x.y\",\"pw\":\"x\"}\n"), Ok(("jsonl", Framing::Lines)));
     }

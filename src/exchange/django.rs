@@ -8,9 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::fields::{Names, Node, moment, object, quoted, rfc3339};
+use super::fields::{Names, Node, hex_bytes, object, quoted, rfc3339};
 use super::giving::{self, JsonFile, Person, put};
-use super::stored_hash::{Digest, Stored};
+use super::stored_hash::{Digest, PASSWORD_ALONE, Stored};
 use super::taking::{self, Beyond, Found};
 use super::{
     Carried, CarriesHashes, Context, Format, Framing, PortableUser, RecordWriter, RowFault, Sample, Setting,
@@ -110,17 +110,12 @@ fn read(row: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> {
     Ok(PortableUser {
         legacy_id: row.id("id")?,
         names: names.or_fault("username", "is missing, and so is `email`")?,
-        password: taking::password(context, hash(row), Beyond::NOTHING)?,
         // A custom model need not have the flag; Django's base class says that such a user is active.
         standing: if row.flag("is_active")? == Some(false) { Standing::Disabled } else { Standing::Active },
-        created_at: at(row, "date_joined")?,
-        last_login_at: at(row, "last_login")?,
-        ..PortableUser::default()
+        created_at: row.moment("date_joined")?,
+        last_login_at: row.moment("last_login")?,
+        ..taking::with_password(context, hash(row), Beyond::NOTHING)?
     })
-}
-
-fn at(row: &Node<'_>, key: &str) -> Result<Option<crate::domain::clock::UnixSeconds>, RowFault> {
-    row.text(key)?.map(moment).transpose().map_err(|problem| row.fault(key, problem))
 }
 
 /// What begins a stored password, by Django's own hashers of all versions.
@@ -133,15 +128,21 @@ fn hash(row: &Node<'_>) -> Found {
     if text.starts_with('!') {
         return Ok(None);
     }
-    let is_unsalted_md5 = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match text.split_once('$') {
-        Some((hasher, _)) if HASHERS.contains(&hasher) => Ok(Some(Zeroizing::new(text.to_owned()))),
-        Some((hasher, _)) if hasher.len() <= 20 && !hasher.is_empty() => {
-            Err(row.fault("password", format!("the hasher {} is not supported", quoted(hasher))))
-        }
-        None if is_unsalted_md5 => Ok(Some(Zeroizing::new(text.to_owned()))),
-        Some(_) | None => Err(row.fault("password", "is no password as Django stores them")),
+    match (text.split_once('$'), unsalted_md5(text)) {
+        (Some((hasher, _)), _) if HASHERS.contains(&hasher) => Ok(Some(Zeroizing::new(text.to_owned()))),
+        (None, Some(encoded)) => Ok(Some(encoded)),
+        // Not even what stands before the first separator is shown: it may be the beginning of a password.
+        (Some(_), _) => Err(row.fault("password", "is of no hasher of Django's own")),
+        (None, None) => Err(row.fault("password", "is no password as Django stores them")),
     }
+}
+
+/// Django's first hashes were the bare hex text of an MD5.
+fn unsalted_md5(text: &str) -> Option<Zeroizing<String>> {
+    let digest = Digest::Md5;
+    let hash = hex_bytes(text).filter(|hash| hash.len() == digest.bytes())?;
+    let template = PASSWORD_ALONE.to_owned();
+    Some(Stored::Plain { digest, template, iterations: 1, salt: Vec::new(), hash }.encoded())
 }
 
 fn open(options: &WriteOptions) -> Box<dyn RecordWriter> {

@@ -24,6 +24,10 @@ use crate::domain::user::{LegacyId, MAX_LEGACY_ID_BYTES};
 /// The object that a raw record is. A key that appears twice, at any depth, is a fault.
 pub(super) fn object(raw: &[u8]) -> Result<Map<String, Value>, RowFault> {
     let twice = RefCell::new(None);
+    // Most files that are not are so in every second name: better said than guessed from a column.
+    if str::from_utf8(raw).is_err() {
+        return Err(RowFault::NOT_UTF8);
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(raw);
     let read =
         Meeting(Unique(&twice)).deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
@@ -191,7 +195,7 @@ impl<'a> Node<'a> {
 
     /// A moment in RFC 3339, or in the near relatives of it that databases print.
     pub(super) fn moment(&self, key: &str) -> Result<Option<UnixSeconds>, RowFault> {
-        match self.text(key)? {
+        match self.text(key)?.filter(|text| !is_no_moment(text)) {
             None => Ok(None),
             Some(text) => moment(text).map(Some).map_err(|problem| self.fault(key, problem)),
         }
@@ -221,6 +225,11 @@ pub(super) fn moment(text: &str) -> Result<UnixSeconds, &'static str> {
     });
     let seconds = timestamp.ok_or("must be a time as in 2024-05-01T12:00:00Z")?.as_second();
     u64::try_from(seconds).map(UnixSeconds).map_err(|_| "is a time before 1970")
+}
+
+/// What programs write for a time that never was: MySQL's zero date, and the first moment of the calendars of Go and .NET.
+pub(super) fn is_no_moment(text: &str) -> bool {
+    ["0000-00-00", "0001-01-01"].iter().any(|never| text.starts_with(never))
 }
 
 /// A moment as RFC 3339 has it.

@@ -121,11 +121,10 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
     Ok(PortableUser {
         legacy_id: Some(record.id("localId")?.ok_or_else(|| record.fault("localId", "is missing"))?),
         names: names.or_fault("email", "is missing, and so is `phoneNumber`: he is anonymous")?,
-        password: taking::password(context, hash(record, &context.settings), beyond)?,
         standing: if record.flag("disabled")? == Some(true) { Standing::Disabled } else { Standing::Active },
         created_at: record.millis("createdAt")?,
         last_login_at: record.millis("lastSignedInAt")?.filter(|at| *at != UnixSeconds(0)),
-        ..PortableUser::default()
+        ..taking::with_password(context, hash(record, &context.settings), beyond)?
     })
 }
 
@@ -147,12 +146,13 @@ fn hash(record: &Node<'_>, settings: &Settings) -> Found {
 }
 
 fn scrypt(salt: Vec<u8>, hash: Vec<u8>, settings: &Settings) -> Result<Stored, RowFault> {
+    // First what was said of the whole file, which concerns every row.
     let signer_key = base64_setting(settings, SIGNER_KEY)?;
+    let separator = base64_setting(settings, SALT_SEPARATOR)?;
+    let (rounds, mem_cost) = (number_setting(settings, ROUNDS, 8)?, number_setting(settings, MEM_COST, 14)?);
     if signer_key.len() != hash.len() {
         return Err(RowFault::new("passwordHash", "is not as long as the signer key, as Firebase's are"));
     }
-    let separator = base64_setting(settings, SALT_SEPARATOR)?;
-    let (rounds, mem_cost) = (number_setting(settings, ROUNDS, 8)?, number_setting(settings, MEM_COST, 14)?);
     Ok(Stored::Firescrypt { mem_cost, rounds, salt, hash, separator, signer_key })
 }
 

@@ -194,21 +194,50 @@ pub struct RowFault {
 }
 
 impl RowFault {
+    /// A record in another encoding.
+    pub const NOT_UTF8: Self = Self { field: Cow::Borrowed("record"), problem: Cow::Borrowed("it is not UTF-8") };
+
     /// A fault of one field.
     pub fn new(field: impl Into<Cow<'static, str>>, problem: impl Into<Cow<'static, str>>) -> Self {
         Self { field: field.into(), problem: problem.into() }
     }
 
-    /// A record that is no JSON of the expected shape. Of `serde_json`'s message only the kind and the place are kept: the rest may
-    /// quote a value.
+    /// Whether it is one of what was said of the whole file (`--set`), and so the same for every record that comes to it.
+    #[must_use]
+    pub fn is_of_a_setting(&self) -> bool {
+        self.field.starts_with("--set ")
+    }
+
+    /// A record that is no JSON of the expected shape. Of `serde_json`'s message only the kind and the place are kept, and the names of
+    /// fields that are our own: the rest may quote a value.
     #[must_use]
     pub fn json(error: &serde_json::Error) -> Self {
         let kind = match error.classify() {
-            serde_json::error::Category::Io | serde_json::error::Category::Syntax => "no valid JSON",
-            serde_json::error::Category::Data => "a field is missing or of an unexpected type",
-            serde_json::error::Category::Eof => "the JSON ends too early",
+            serde_json::error::Category::Io | serde_json::error::Category::Syntax => "no valid JSON".to_owned(),
+            serde_json::error::Category::Data => Self::of_data(&error.to_string()),
+            serde_json::error::Category::Eof => "the JSON ends too early".to_owned(),
         };
         Self::new("record", format!("{kind}, at column {}", error.column()))
+    }
+
+    /// What serde says of a value that does not fit, without what it quotes of it.
+    fn of_data(said: &str) -> String {
+        let named = |start: &str| said.strip_prefix(start)?.split_once('`').map(|(name, _)| name.to_owned());
+        if let Some(name) = named("missing field `") {
+            return format!("the field `{name}` is missing");
+        }
+        if let Some(name) = named("duplicate field `") {
+            return format!("the field `{name}` appears twice");
+        }
+        for (start, problem) in [
+            ("unknown field", "there is a field in it that is not known"),
+            ("unknown variant", "a word is none of those that may stand there"),
+        ] {
+            if said.starts_with(start) {
+                return problem.to_owned();
+            }
+        }
+        "a field is of an unexpected type".to_owned()
     }
 }
 

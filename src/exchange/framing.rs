@@ -253,6 +253,16 @@ impl<R: Read> Splitter<R> {
         out
     }
 
+    /// Whether there is nothing behind [`Self::place`].
+    pub fn is_at_end(&mut self) -> Result<bool, Broken> {
+        while self.unread().is_empty() {
+            if !self.fill()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The header of a CSV file, which comes before its records; empty for other framings. Called once, first.
     pub fn header(&mut self) -> Result<Vec<u8>, Broken> {
         match self.framing {

@@ -78,12 +78,11 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
     Ok(PortableUser {
         legacy_id: record.id("id")?,
         names: names.or_fault("email", "is missing, and so are `username` and `phoneNumber`")?,
-        password: taking::password(context, hash(record), beyond)?,
         // Documented as false where it is left out.
         standing: if record.flag("active")? == Some(true) { Standing::Active } else { Standing::Disabled },
         created_at: record.millis("insertInstant")?,
         last_login_at: record.millis("lastLoginInstant")?,
-        ..PortableUser::default()
+        ..taking::with_password(context, hash(record), beyond)?
     })
 }
 

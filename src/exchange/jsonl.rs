@@ -11,11 +11,12 @@ use serde_json::Value;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::fields::object;
 use super::format::{
     Carried, CarriesHashes, Context, Format, Framing, Hashes, RecordWriter, RowFault, Sample, WriteFormat, WriteOptions,
 };
 use super::mapping::{self, Typing};
-use super::{Made, PortableName, PortablePassword, PortableRoster, PortableUser};
+use super::{Made, Notes, PortableName, PortablePassword, PortableRoster, PortableUser};
 use crate::domain::clock::UnixSeconds;
 use crate::domain::credential::AbsentBecause;
 use crate::domain::identifier::IdentifierKind;
@@ -57,6 +58,8 @@ struct Line<'a> {
     legacy_id: Option<Value>,
     #[serde(borrow, default)]
     names: Vec<Name<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    reserved: Vec<Name<'a>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     password: Option<Password<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,6 +89,12 @@ struct Name<'a> {
     value: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     verified: Option<bool>,
+}
+
+impl<'a> Name<'a> {
+    fn of(name: &'a PortableName) -> Self {
+        Self { kind: name.kind, value: Cow::Borrowed(&name.value), verified: name.verified }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -130,13 +139,11 @@ fn parse(raw: &[u8], context: &Context) -> Result<PortableUser, RowFault> {
     if is_ours(raw) {
         return parse_ours(raw);
     }
-    match json::from_slice(raw).map_err(|error| RowFault::json(&error))? {
-        Value::Object(fields) if fields.contains_key(MARK) => parse_ours(raw),
-        Value::Object(fields) => context.mapping.read(fields, Typing::Typed, context.normalization),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err(RowFault::new("record", "it is no JSON object"))
-        }
+    let fields = object(raw)?;
+    if fields.contains_key(MARK) {
+        return parse_ours(raw);
     }
+    context.mapping.read(fields, Typing::Typed, context.normalization)
 }
 
 /// Whether the mark comes first, where our own writer puts it: such a line need not be read twice.
@@ -160,13 +167,16 @@ pub fn parse_ours(raw: &[u8]) -> Result<PortableUser, RowFault> {
             Some(id.ok_or_else(|| RowFault::new("legacy_id", "it is no text of 1 to 255 bytes, and no whole number"))?)
         }
     };
-    let names = line.names.into_iter();
+    let names = |names: Vec<Name<'_>>| {
+        let name =
+            |name: Name<'_>| PortableName { kind: name.kind, value: name.value.into_owned(), verified: name.verified };
+        names.into_iter().map(name).collect()
+    };
     Ok(PortableUser {
         id: line.id,
         legacy_id,
-        names: names
-            .map(|name| PortableName { kind: name.kind, value: name.value.into_owned(), verified: name.verified })
-            .collect(),
+        names: names(line.names),
+        reserved: names(line.reserved),
         profile: line.profile,
         password: line.password.map(|password| PortablePassword {
             encoded: Zeroizing::new(password.hash.into_owned()),
@@ -184,6 +194,7 @@ pub fn parse_ours(raw: &[u8]) -> Result<PortableUser, RowFault> {
         legacy_vouched_at: line.legacy_vouched_at,
         last_login_at: line.last_login_at,
         roster: line.roster.map(|roster| PortableRoster { last_seen: roster.last_seen, value: roster.value }),
+        notes: Notes::default(),
     })
 }
 
@@ -224,11 +235,8 @@ pub fn append(user: &PortableUser, hashes: Hashes, out: &mut Vec<u8>) {
         authferry: VERSION,
         id: user.id,
         legacy_id: user.legacy_id.as_ref().map(LegacyId::to_json),
-        names: user
-            .names
-            .iter()
-            .map(|name| Name { kind: name.kind, value: Cow::Borrowed(&name.value), verified: name.verified })
-            .collect(),
+        names: user.names.iter().map(Name::of).collect(),
+        reserved: user.reserved.iter().map(Name::of).collect(),
         password,
         without_password: user.without_password,
         standing: user.standing,
@@ -274,6 +282,7 @@ mod tests {
                 PortableName { kind: IdentifierKind::Email, value: "Ann@x.y".into(), verified: Some(true) },
                 PortableName { kind: IdentifierKind::Phone, value: "+49 151".into(), verified: None },
             ],
+            reserved: vec![PortableName { kind: IdentifierKind::Email, value: "old@x.y".into(), verified: None }],
             profile: json!({"name": "Ann", "$serde_json::private::RawValue": "x", "n": [1.5, null]}),
             password: Some(PortablePassword {
                 encoded: Zeroizing::new("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA".into()),
@@ -288,6 +297,7 @@ mod tests {
             legacy_vouched_at: Some(UnixSeconds(3)),
             last_login_at: Some(UnixSeconds(4)),
             roster: Some(PortableRoster { last_seen: Some(UnixSeconds(5)), value: Some(6) }),
+            notes: Notes::default(),
         }
     }
 
@@ -305,6 +315,7 @@ mod tests {
             "disabled",
             "registered",
             "\"roster\":{\"last_seen\":5,\"value\":6}",
+            "\"reserved\":[{\"kind\":\"email\",\"value\":\"old@x.y\"}]",
         ] {
             assert!(line.contains(field), "{field} is not in {line}");
         }

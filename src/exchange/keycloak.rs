@@ -75,11 +75,10 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
     Ok(PortableUser {
         legacy_id: record.id("id")?,
         names: names.or_fault("username", "is missing")?,
-        password: taking::password(context, hash(record, &credentials), beyond)?,
         // Keycloak's own import takes a user without the flag for disabled.
         standing: if record.flag("enabled")? == Some(true) { Standing::Active } else { Standing::Disabled },
         created_at: record.millis("createdTimestamp")?,
-        ..PortableUser::default()
+        ..taking::with_password(context, hash(record, &credentials), beyond)?
     })
 }
 

@@ -78,10 +78,9 @@ fn read(identity: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault
             None => identity.id("external_id")?,
         },
         names: names(identity, password.as_ref())?,
-        password: taking::password(context, hash(password.as_ref()), beyond)?,
         standing: standing(identity)?,
         created_at: identity.moment("created_at")?,
-        ..PortableUser::default()
+        ..taking::with_password(context, hash(password.as_ref()), beyond)?
     })
 }
 

@@ -8,6 +8,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
+use super::fields::is_no_moment;
 use super::format::RowFault;
 use super::{PortableName, PortablePassword, PortableRoster, PortableUser};
 use crate::domain::clock::UnixSeconds;
@@ -74,6 +75,19 @@ pub enum BadMapping {
     /// Nothing in the file could name anybody.
     #[error("no column is an id, an email, a username or a phone number; say which with --map, as in email={0}")]
     NoName(String),
+    /// It is one column because its columns are parted by something else than a comma.
+    #[error("the columns of the file are parted by {0:?}; write it anew with commas between them")]
+    Separator(char),
+}
+
+/// What parts the columns of a header that is one column to a reader of commas.
+#[must_use]
+pub fn other_separator(header: &[String]) -> Option<char> {
+    let [only] = header else { return None };
+    [';', '\t', '|'].into_iter().find(|separator| {
+        let mut columns = only.split(*separator);
+        only.contains(*separator) && is_telling(&mut columns)
+    })
 }
 
 const WORDS: &str = "id, id:text, email, username, phone, email_verified, username_verified, phone_verified, password, salt, enabled, \
@@ -254,6 +268,9 @@ impl Mapping {
 
     /// Whether a CSV file with this header has what was mapped, and something that names people.
     pub fn check(&self, header: &[String]) -> Result<(), BadMapping> {
+        if let Some(separator) = other_separator(header) {
+            return Err(BadMapping::Separator(separator));
+        }
         for (_, field) in &self.pairs {
             if !header.iter().any(|column| is_field(column, field)) {
                 return Err(BadMapping::NoColumn(field.clone(), header.join(", ")));
@@ -339,9 +356,12 @@ impl Mapping {
         normalization: PasswordNormalization,
     ) -> Result<Option<PortablePassword>, RowFault> {
         // What products write for "no password".
-        let Some(hash) = hash.filter(|hash| !hash.starts_with(['!', '*'])) else { return Ok(None) };
+        let is_none = |hash: &String| hash.starts_with('!') || hash.starts_with('*') && of_mysql(hash).is_none();
+        let Some(hash) = hash.filter(|hash| !is_none(hash) && hash != "NULL") else { return Ok(None) };
         let encoded = match (&self.hashes, salt) {
-            (Some(hashes), salt) => hashes(&hash, salt).map_err(|problem| RowFault::new("password", problem))?,
+            (Some(hashes), salt) => {
+                hashes(of_mysql(&hash).unwrap_or(&hash), salt).map_err(|problem| RowFault::new("password", problem))?
+            }
             (None, None) => hash,
             // A hash that is one text has its salt in it; a salt beside it says that this one has not.
             (None, Some(_)) if hash.starts_with(['$', '{']) || hash.contains('$') => hash,
@@ -368,6 +388,12 @@ impl Mapping {
         }
         Value::Object(fields)
     }
+}
+
+/// The digits of MySQL's `PASSWORD()`, which has a star before them.
+fn of_mysql(hash: &str) -> Option<&str> {
+    let digits = hash.strip_prefix('*')?;
+    (digits.len() == 40 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(digits)
 }
 
 fn roster(user: &mut PortableUser) -> &mut PortableRoster {
@@ -416,7 +442,7 @@ fn text_id(text: &str) -> Option<LegacyId> {
 
 /// In a table text that is written like an integer is one: everything is text there, and an app's tokens have the id as a number.
 fn legacy_id(value: &Value, typing: Typing) -> Result<Option<LegacyId>, RowFault> {
-    let Some(text) = text(value) else { return Ok(None) };
+    let Some(text) = text(value).filter(|text| text != "NULL") else { return Ok(None) };
     let id = match (typing, text.parse::<i64>()) {
         (Typing::Typed, _) => LegacyId::from_json(value),
         (Typing::AllText, Ok(number)) if number.to_string() == text => LegacyId::from_json(&Value::from(number)),
@@ -433,6 +459,7 @@ fn worth(value: &Value) -> Result<Option<u64>, RowFault> {
 fn truth(field: &'static str, value: &Value) -> Result<Option<bool>, RowFault> {
     let Some(text) = text(value) else { return Ok(None) };
     match text.trim().to_ascii_lowercase().as_str() {
+        "null" => Ok(None),
         "true" | "t" | "1" | "yes" | "y" | "on" => Ok(Some(true)),
         "false" | "f" | "0" | "no" | "n" | "off" => Ok(Some(false)),
         _ => Err(RowFault::new(field, "it is neither true nor false, yes nor no, 1 nor 0")),
@@ -443,6 +470,9 @@ fn truth(field: &'static str, value: &Value) -> Result<Option<bool>, RowFault> {
 pub(super) fn time(field: &'static str, value: &Value) -> Result<Option<UnixSeconds>, RowFault> {
     let Some(text) = text(value) else { return Ok(None) };
     let text = text.trim();
+    if is_no_moment(text) || text == "NULL" {
+        return Ok(None);
+    }
     if let Ok(number) = text.parse::<u64>() {
         // Seconds reach this number in the year 5138.
         return Ok(Some(UnixSeconds(if number >= 100_000_000_000 { number / 1_000 } else { number })));

@@ -38,7 +38,9 @@ pub use self::format::{
 pub use self::framing::{Broken, Piece, Place, Problem, Splitter};
 pub use self::mapping::{BadMapping, HashReader, Mapping};
 pub use self::taking::DROP_UNUSABLE_HASHES;
-pub use crate::domain::portable::{Made, PortableName, PortablePassword, PortableRoster, PortableUser};
+pub use crate::domain::portable::{
+    HashFate, Made, Notes, PortableName, PortablePassword, PortableRoster, PortableUser,
+};
 
 /// Every format, one a line. A format is a file of its own with a `pub const FORMAT: Format`.
 pub static FORMATS: &[Format] = &[
@@ -55,9 +57,20 @@ pub static FORMATS: &[Format] = &[
     jsonl::FORMAT,
 ];
 
-/// The header of a CSV file as fields.
+/// The header of a CSV file as fields. A name that appears twice is a fault, as it is in JSON: of `select users.*, accounts.*` nobody can say
+/// whose `id` is meant. A column without a name is given one, so that what is in it is kept.
 pub fn header_fields(raw: &[u8]) -> Result<Vec<String>, RowFault> {
-    framing::csv_fields(raw)
+    let mut names = framing::csv_fields(raw)?;
+    let mut seen = std::collections::BTreeSet::new();
+    for (number, name) in (1_usize..).zip(&mut names) {
+        if name.trim().is_empty() {
+            *name = format!("column {number}");
+        }
+        if !seen.insert(name.trim().to_ascii_lowercase()) {
+            return Err(RowFault::new("record", format!("the column {} appears twice", fields::quoted(name.trim()))));
+        }
+    }
+    Ok(names)
 }
 
 /// The format of a name.

@@ -76,9 +76,8 @@ fn from_row(raw: &[u8], context: &Context) -> Result<PortableUser, RowFault> {
     let user = PortableUser {
         legacy_id: root.id("user_id")?,
         names: names.or_fault("email", "is missing")?,
-        password: taking::password(context, found, Beyond::NOTHING)?,
         created_at: root.millis("time_joined")?,
-        ..PortableUser::default()
+        ..taking::with_password(context, found, Beyond::NOTHING)?
     };
     row.shift_remove("password_hash");
     Ok(PortableUser { profile: Value::Object(row), ..user })
@@ -119,9 +118,8 @@ fn read(record: &Node<'_>, context: &Context) -> Result<PortableUser, RowFault> 
             None => record.id("id")?,
         },
         names: names.or_fault("loginMethods", "holds no email and no phone number")?,
-        password: taking::password(context, found, beyond)?,
         created_at: joined,
-        ..PortableUser::default()
+        ..taking::with_password(context, found, beyond)?
     })
 }
 

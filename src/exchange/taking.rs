@@ -6,7 +6,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{Context, Made, PortablePassword, RowFault, Setting};
+use super::{Context, HashFate, Made, Notes, PortablePassword, PortableUser, RowFault, Setting};
 
 /// What is done about a hash that cannot be carried over.
 pub(super) const UNUSABLE_HASH: Setting = Setting {
@@ -46,19 +46,32 @@ impl Beyond {
 /// The encoded text that a product's hash makes, if it has one.
 pub(super) type Found = Result<Option<Zeroizing<String>>, RowFault>;
 
-/// The password that a user comes with.
-pub(super) fn password(context: &Context, found: Found, beyond: Beyond) -> Result<Option<PortablePassword>, RowFault> {
+/// A user with the password that he comes with, and what the operator has to know of it; nothing else of him is said yet.
+pub(super) fn with_password(context: &Context, found: Found, beyond: Beyond) -> Result<PortableUser, RowFault> {
     let drop_unusable = is_set(context, UNUSABLE_HASH, DROP_UNUSABLE_HASHES.1)?;
     let ignore_factor = is_set(context, SECOND_FACTOR, "ignore")?;
     let ignore_action = is_set(context, PENDING_ACTION, "ignore")?;
+    let mut notes =
+        Notes { second_factor: beyond.second_factor, pending_action: beyond.pending_action, ..Notes::default() };
     let encoded = match found {
         Ok(encoded) => encoded,
-        Err(_) if drop_unusable => None,
+        Err(fault) if drop_unusable && !fault.is_of_a_setting() => {
+            notes.hash = HashFate::Dropped;
+            None
+        }
         Err(fault) => return Err(fault),
     };
     let stays_with_legacy = (beyond.second_factor && !ignore_factor) || (beyond.pending_action && !ignore_action);
+    if stays_with_legacy && encoded.is_some() {
+        notes.hash = HashFate::LeftWithLegacy;
+    }
     let encoded = encoded.filter(|_| !stays_with_legacy);
-    Ok(encoded.map(|encoded| PortablePassword { encoded, normalization: context.normalization, made: Made::Elsewhere }))
+    let password = encoded.map(|encoded| PortablePassword {
+        encoded,
+        normalization: context.normalization,
+        made: Made::Elsewhere,
+    });
+    Ok(PortableUser { password, notes, ..PortableUser::default() })
 }
 
 /// Whether a setting was said. It has one possible value; another is a mistake, and no row is taken before it is mended.
@@ -78,7 +91,7 @@ mod tests {
     fn taken(settings: &[(&str, &str)], found: Found, beyond: Beyond) -> Result<bool, String> {
         let mut context = Context::new(Framing::Lines);
         context.settings = Settings::new(settings.iter().map(|(name, value)| ((*name).into(), (*value).into())));
-        password(&context, found, beyond).map(|password| password.is_some()).map_err(|fault| fault.to_string())
+        with_password(&context, found, beyond).map(|user| user.password.is_some()).map_err(|fault| fault.to_string())
     }
 
     fn hash() -> Found {
@@ -95,6 +108,23 @@ mod tests {
         assert_eq!(taken(&[("second-factor", "ignore")], hash(), factor), Ok(true));
         assert_eq!(taken(&[("second-factor", "ignore")], hash(), action), Ok(false));
         assert_eq!(taken(&[("pending-action", "ignore")], hash(), action), Ok(true));
+    }
+
+    #[test]
+    fn what_became_of_a_hash_is_noted() {
+        let context = Context::new(Framing::Lines);
+        let factor = Beyond { second_factor: true, ..Beyond::NOTHING };
+        let noted = |found, beyond| with_password(&context, found, beyond).map(|user| user.notes).ok();
+        assert_eq!(noted(hash(), Beyond::NOTHING), Some(Notes::default()));
+        let left = Notes { second_factor: true, hash: HashFate::LeftWithLegacy, ..Notes::default() };
+        assert_eq!(noted(hash(), factor), Some(left));
+        let without = Notes { hash: HashFate::Taken, ..left };
+        assert_eq!(noted(Ok(None), factor), Some(without), "there was none to leave");
+        let mut context = Context::new(Framing::Lines);
+        context.settings.add(DROP_UNUSABLE_HASHES);
+        let bad = Err(RowFault::new("hash", "is of no known kind"));
+        let dropped = with_password(&context, bad, Beyond::NOTHING).map(|user| user.notes.hash);
+        assert_eq!(dropped, Ok(HashFate::Dropped));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD as B64;
 use zeroize::Zeroizing;
 
 use super::arena::Arena;
-use super::formats::{self, Bounds, NoAnswer, ParsedArgon2, Terms};
+use super::formats::{self, NoAnswer, ParsedArgon2, Terms};
 use super::pepper::Peppers;
 use super::settings::PasswordSettings;
 use crate::domain::credential::{Credential, StoredHash};
@@ -50,7 +50,7 @@ impl Policy {
         aws_lc_rs::rand::fill(&mut salt).map_err(|_| PolicyError::Random)?;
         aws_lc_rs::rand::fill(tag.as_mut_slice()).map_err(|_| PolicyError::Random)?;
         let nobody = StoredHash::new(encode(&params, &salt, tag.as_slice()), settings.normalization);
-        let terms = Terms { bounds: bounds_for(&params), keys: settings.prehash_keys.clone() };
+        let terms = settings.terms();
         Ok(Self { terms, normalization: settings.normalization, nobody, peppers, params })
     }
 
@@ -149,17 +149,6 @@ fn params(settings: &PasswordSettings, pepper: Option<&NamedKey>) -> Result<Para
         params.keyid(KeyId::new(pepper.id().as_str().as_bytes())?);
     }
     params.build()
-}
-
-/// What an operator configured for himself is never over the bounds.
-fn bounds_for(own: &Params) -> Bounds {
-    let usual = Bounds::default();
-    Bounds {
-        memory_kib: usual.memory_kib.max(own.m_cost()),
-        work_kib: usual.work_kib.max(u64::from(own.m_cost()) * u64::from(own.t_cost())),
-        lanes: usual.lanes.max(own.p_cost()),
-        ..usual
-    }
 }
 
 /// The PHC string. Its length is known to be less than what is reserved, so that no copy of it is left behind by growing.
@@ -285,8 +274,7 @@ mod tests {
     #[test]
     fn r53_configured_parameters_above_the_usual_bounds_are_within_them() {
         let large = settings(300 * 1024, 4, 65);
-        let params = Params::new(large.memory_kib, large.iterations, large.parallelism, None).expect("valid");
-        let bounds = bounds_for(&params);
+        let bounds = large.terms().bounds;
         assert_eq!((bounds.memory_kib, bounds.work_kib, bounds.lanes), (300 * 1024, 1200 * 1024, 65));
     }
 

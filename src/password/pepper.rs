@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::formats::{Bounds, ParsedArgon2};
 use crate::keys::{KeyCheck, KeyId, KeyUse, NamedKey};
 
 /// The peppers that passwords are and were hashed with. Shows nothing of them; without any, hashes are not peppered.
@@ -50,6 +51,13 @@ impl Peppers {
     #[must_use]
     pub fn current_id(&self) -> Option<&KeyId> {
         self.current().map(NamedKey::id)
+    }
+
+    /// Whether a stored hash is one of Argon2's that was made with one of these, and asks for no more than is given.
+    #[must_use]
+    pub fn were_in(&self, encoded: &str, bounds: &Bounds) -> bool {
+        ParsedArgon2::new(encoded)
+            .is_ok_and(|parsed| self.named(parsed.params.keyid()).is_some() && parsed.within(bounds).is_ok())
     }
 
     /// The one that new hashes get.

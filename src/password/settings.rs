@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::formats::PrehashKeys;
+use super::formats::{Bounds, PrehashKeys, Terms};
 use super::pepper::Peppers;
 use crate::domain::password::PasswordNormalization;
 
@@ -28,4 +28,19 @@ pub struct PasswordSettings {
     pub prehash_keys: PrehashKeys,
     /// The secret keys that go into hashes.
     pub peppers: Peppers,
+}
+
+impl PasswordSettings {
+    /// What stored hashes are read under. What an operator configured for himself is never over the bounds.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        let usual = Bounds::default();
+        let bounds = Bounds {
+            memory_kib: usual.memory_kib.max(self.memory_kib),
+            work_kib: usual.work_kib.max(u64::from(self.memory_kib) * u64::from(self.iterations)),
+            lanes: usual.lanes.max(self.parallelism),
+            ..usual
+        };
+        Terms { bounds, keys: self.prehash_keys.clone() }
+    }
 }

@@ -1,6 +1,7 @@
 //! What the use cases need of the world, as traits: the seams behind which a store, a legacy connector, a hasher or a limiter
 //! can be exchanged. Each has a conformance suite in `tests/it/`.
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -58,6 +59,9 @@ pub trait UserStore: Send + Sync {
         names: &'a [NormalizedIdentifier],
     ) -> BoxFuture<'a, Result<Vec<Option<NameHolder>>, StoreError>>;
 
+    /// Every name that an operator keeps from others for a user who does not bear it, and for whom.
+    fn reserved(&self) -> BoxFuture<'_, Result<Vec<(UserId, NormalizedIdentifier)>, StoreError>>;
+
     /// Conflicts, the newest first.
     fn conflicts(&self, query: ConflictQuery) -> BoxFuture<'_, Result<Vec<Conflict>, StoreError>>;
 
@@ -69,6 +73,23 @@ pub trait UserStore: Send + Sync {
     /// Takes rows of an import in, in their order, as if each were written before the next is looked at; one result a row. All of
     /// them, and the checkpoint, are one durable commit: an error means that none was written, or that nobody knows.
     fn import(&self, batch: ImportBatch) -> BoxFuture<'_, Result<Vec<Imported>, StoreError>>;
+
+    /// What makes rows ready for [`Self::import_ready`], on a thread of the caller's: whatever can be made of a row before the writer's
+    /// turn is made there. `at` is now.
+    fn readier(&self, at: UnixSeconds) -> Box<dyn Readier> {
+        let _rows_stay_as_they_are = at;
+        Box::new(Vec::new())
+    }
+
+    /// The same as [`Self::import`], of rows that this store's own [`Self::readier`] made ready.
+    fn import_ready(&self, batch: ImportBatch<Vec<ReadyRows>>) -> BoxFuture<'_, Result<Vec<Imported>, StoreError>> {
+        match batch.unpacked::<Vec<Incoming>>() {
+            Some(batch) => self.import(batch.map(|rows| rows.into_iter().flatten().collect())),
+            None => {
+                Box::pin(async { Err(StoreError::Unavailable("the rows were made ready for another store".into())) })
+            }
+        }
+    }
 
     /// How far an import came, as its last batch left it.
     fn import_checkpoint(&self, key: ImportKey) -> BoxFuture<'_, Result<Option<SavedCheckpoint>, StoreError>>;
@@ -339,16 +360,75 @@ pub enum Resolved {
     Refused(NotChanged),
 }
 
+/// Makes rows of an import ready for a store.
+pub trait Readier: Send {
+    /// Adds a row behind the others.
+    fn push(&mut self, row: Incoming);
+
+    /// The rows so far; what is pushed next is the first of others.
+    fn take(&mut self) -> ReadyRows;
+}
+
+/// For a store that makes nothing of rows ahead.
+impl Readier for Vec<Incoming> {
+    fn push(&mut self, row: Incoming) {
+        Self::push(self, row);
+    }
+
+    fn take(&mut self) -> ReadyRows {
+        ReadyRows::new(self.len(), std::mem::take(self))
+    }
+}
+
+/// Rows that were made ready. What is in them concerns the store alone that made them. No `Debug`: it holds hashes and profiles.
+pub struct ReadyRows {
+    count: usize,
+    made: Box<dyn Any + Send>,
+}
+
+impl ReadyRows {
+    /// So many rows.
+    #[must_use]
+    pub fn new(count: usize, made: impl Any + Send) -> Self {
+        Self { count, made: Box::new(made) }
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
 /// Rows of an import.
-pub struct ImportBatch {
+pub struct ImportBatch<R = Vec<Incoming>> {
     /// At most [`MAX_IMPORT_ROWS`]; more are refused whole.
-    pub rows: Vec<Incoming>,
+    pub rows: R,
     /// What becomes of rows whose user is known.
     pub on_conflict: OnConflict,
     /// What to remember with them.
     pub checkpoint: Option<Checkpoint>,
     /// Now.
     pub at: UnixSeconds,
+}
+
+impl<R> ImportBatch<R> {
+    /// The same with other rows.
+    pub fn map<S>(self, rows: impl FnOnce(R) -> S) -> ImportBatch<S> {
+        let Self { rows: before, on_conflict, checkpoint, at } = self;
+        ImportBatch { rows: rows(before), on_conflict, checkpoint, at }
+    }
+}
+
+impl ImportBatch<Vec<ReadyRows>> {
+    /// What is in the rows; none if any of it is something else.
+    #[must_use]
+    pub fn unpacked<T: Any>(self) -> Option<ImportBatch<Vec<T>>> {
+        let unpacked = |rows: ReadyRows| rows.made.downcast::<T>().ok().map(|made| *made);
+        let batch = self.map(|rows| rows.into_iter().map(unpacked).collect::<Option<Vec<T>>>());
+        let ImportBatch { rows, on_conflict, checkpoint, at } = batch;
+        Some(ImportBatch { rows: rows?, on_conflict, checkpoint, at })
+    }
 }
 
 /// The most rows of one [`ImportBatch`].

@@ -167,6 +167,10 @@ impl UserStore for HandoverStore {
         Box::pin(self.ask(move |store| async move { store.holders(names).await }))
     }
 
+    fn reserved(&self) -> BoxFuture<'_, Result<Vec<(UserId, NormalizedIdentifier)>, StoreError>> {
+        Box::pin(self.ask(|store| async move { store.reserved().await }))
+    }
+
     fn conflicts(&self, query: ConflictQuery) -> BoxFuture<'_, Result<Vec<Conflict>, StoreError>> {
         Box::pin(self.ask(move |store| async move { store.conflicts(query).await }))
     }

@@ -64,6 +64,12 @@ pub enum OpenError {
         /// What it is instead.
         found: &'static str,
     },
+    /// It is one of ours, of the first layout, where only today's will do.
+    #[error(
+        "{} has the layout of the first version of authferry; put it in the place of store.path of a configuration and start \
+         authferry with that once, which brings it to today's layout", .0.display()
+    )]
+    OldLayout(PathBuf),
     /// A newer authferry wrote it (R101).
     #[error("the store {} has schema {found}, and this authferry knows no schema after {known}; run the newer one", .path.display())]
     NewerSchema {

@@ -94,6 +94,7 @@ impl Admin {
             readiness: Arc::clone(&readiness),
             clock: Arc::new(SystemClock),
             identifiers: IdentifierRules::default(),
+            normalization: PasswordNormalization::None,
             token: token.map(|token| Zeroizing::new(token.to_owned())),
             bound: addr,
             hosts: vec!["admin.example.com".to_owned()],

@@ -1,13 +1,17 @@
 //! Users of other products: every field of the files that those products write, every way in which such a file can be broken, and
-//! what is written for them, field by field against what they document. The files are made by `tests/real/exchange/make`.
+//! what is written for them, field by field against what they document. The files are made by `tests/real/exchange/make`; those with
+//! something wrong in each row, `broken.*`, and those of `csv` and `jsonl` are written by hand.
 
 mod auth0;
+mod broken;
 mod clerk;
 mod cognito;
 mod command;
+mod csv;
 mod django;
 mod firebase;
 mod fusionauth;
+mod jsonl;
 mod keycloak;
 mod kratos;
 mod originals;

@@ -11,8 +11,8 @@ use authferry::domain::identifier::IdentifierKind;
 use authferry::domain::password::PasswordNormalization;
 use authferry::domain::user::{LegacyId, Origin, Standing};
 use authferry::exchange::{
-    Broken, Carried, Context, FORMATS, Format, Framing, Hashes, Made, PortableName, PortablePassword, PortableRoster,
-    PortableUser, Settings, Splitter, WriteOptions, format_named, header_fields, jsonl,
+    Broken, Carried, Context, FORMATS, Format, Framing, Hashes, Made, Notes, PortableName, PortablePassword,
+    PortableRoster, PortableUser, Settings, Splitter, WriteOptions, format_named, header_fields, jsonl,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -86,6 +86,10 @@ fn user(number: u64) -> PortableUser {
             json!(number)
         }),
         names,
+        reserved: (number % 9 == 4)
+            .then(|| name(IdentifierKind::Username, format!("former{number}"), None))
+            .into_iter()
+            .collect(),
         profile: if is_gone {
             Value::Null
         } else {
@@ -105,6 +109,7 @@ fn user(number: u64) -> PortableUser {
         last_login_at: (!is_gone && number % 2 == 1).then_some(UnixSeconds(1_700_000_000 + number)),
         roster: (!is_gone && number.is_multiple_of(6))
             .then_some(PortableRoster { last_seen: Some(UnixSeconds(1_400_000_000)), value: Some(number) }),
+        notes: Notes::default(),
     }
 }
 
@@ -322,4 +327,51 @@ fn users_of_another_product_go_through_our_own_file_into_further_products() {
             }
         }
     }
+}
+
+#[test]
+fn r56_a_peppered_store_comes_back_wherever_the_pepper_is() {
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let pepper =
+        format!("[password]\npepper = {{ hash_with = \"2026\", keys = {{ 2026 = {{ value = \"{key}\" }} }} }}\n");
+    let configure = |folder: &TempDir, more: &str| {
+        let path = folder.path().join("proxy.toml");
+        let config = fs::read_to_string(&path).expect("there");
+        fs::write(path, config + more).expect("writable");
+    };
+    let (first, second, third) = (folder(), folder(), folder());
+    configure(&first, &pepper);
+    configure(&second, &pepper);
+    let mut peppered = user(3);
+    let hash = ARGON2ID.replace(",p=1$", ",p=1,keyid=MjAyNg$");
+    peppered.password =
+        Some(PortablePassword { made: Made::Here, ..PortablePassword::new(hash, PasswordNormalization::None) });
+    fs::write(first.path().join("in.jsonl"), as_line(&peppered)).expect("writable");
+    ran(&first, 0, &["import", "in.jsonl"]);
+    ran(&first, 0, &["export", "--to", "own.jsonl"]);
+    for folder in [&second, &third] {
+        fs::copy(first.path().join("own.jsonl"), folder.path().join("own.jsonl")).expect("a copy");
+    }
+    ran(&second, 0, &["import", "own.jsonl"]);
+    ran(&second, 0, &["export", "--to", "again.jsonl"]);
+    assert_eq!(read(&second, "again.jsonl"), as_line(&peppered));
+    ran(&third, 1, &["import", "own.jsonl", "--rejects", "bad"]);
+    assert!(read(&third, "bad.reasons.jsonl").contains("secret key that is not configured"));
+}
+
+#[test]
+fn r53_a_hash_under_the_configured_parameters_is_never_over_the_bounds() {
+    let mut costly = user(3);
+    let hash = ARGON2ID.replace("m=19456", "m=524288");
+    costly.password =
+        Some(PortablePassword { made: Made::Here, ..PortablePassword::new(hash, PasswordNormalization::None) });
+    let folder = folder();
+    fs::write(folder.path().join("in.jsonl"), as_line(&costly)).expect("writable");
+    ran(&folder, 1, &["import", "in.jsonl", "--rejects", "bad"]);
+    assert!(read(&folder, "bad.reasons.jsonl").contains("over the bounds"));
+    let path = folder.path().join("proxy.toml");
+    let config = fs::read_to_string(&path).expect("there");
+    fs::write(path, config + "[password]\nargon2id = { memory = \"512MiB\", iterations = 2, parallelism = 1 }\n")
+        .expect("writable");
+    ran(&folder, 0, &["import", "in.jsonl", "--restart"]);
 }

@@ -2,6 +2,8 @@
 //! and run again it comes to the same end.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
@@ -404,6 +406,122 @@ fn a_running_proxy_takes_the_rows_over_its_admin_listener() {
     assert_eq!(everybody(&folder), everybody(&offline));
 }
 
+/// What becomes of a batch of rows on its way to a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnTheWay {
+    /// It gets there, and its answer back.
+    Passes,
+    /// It gets there, and the answer is that it came too late.
+    AnswerIsLate,
+    /// It does not get there.
+    Busy,
+}
+
+/// Stands before an admin listener, and has each batch go the next of these ways. Gives its own address.
+fn on_the_way(admin: SocketAddr, mut ways: Vec<OnTheWay>) -> SocketAddr {
+    ways.reverse();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let own = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.expect("a connection");
+            let Some((head, body)) = request(&mut client) else { continue };
+            let way = if head.starts_with("POST") { ways.pop() } else { None };
+            let answer = match way.unwrap_or(OnTheWay::Passes) {
+                OnTheWay::Passes => forwarded(admin, own, &head, &body),
+                OnTheWay::AnswerIsLate => {
+                    assert!(forwarded(admin, own, &head, &body).starts_with(b"HTTP/1.1 200"), "the rows are in");
+                    late()
+                }
+                OnTheWay::Busy => late(),
+            };
+            client.write_all(&answer).expect("written");
+        }
+    });
+    own
+}
+
+fn late() -> Vec<u8> {
+    let body = r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"later"}"#;
+    let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nconnection: close\r\n";
+    format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+fn request(client: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 64 * 1024];
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8(bytes[..end + 4].to_vec()).expect("text");
+            let length =
+                head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+            if bytes.len() >= end + 4 + length.unwrap_or(0) {
+                return Some((head, bytes[end + 4..].to_vec()));
+            }
+        }
+        match client.read(&mut chunk).expect("readable") {
+            // A connection that was opened ahead and is not needed.
+            0 => return None,
+            count => bytes.extend_from_slice(&chunk[..count]),
+        }
+    }
+}
+
+fn forwarded(admin: SocketAddr, own: SocketAddr, head: &str, body: &[u8]) -> Vec<u8> {
+    let mut proxy = TcpStream::connect(admin).expect("a proxy");
+    let head = head.replace(&own.to_string(), &admin.to_string()).replacen("\r\n", "\r\nconnection: close\r\n", 1);
+    proxy.write_all(head.as_bytes()).and_then(|()| proxy.write_all(body)).expect("written");
+    let mut answer = Vec::new();
+    proxy.read_to_end(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn a_batch_whose_answer_comes_too_late_is_taken_once() {
+    let folder = folder();
+    let proxy = Process::start(folder.path(), &config());
+    let ways = vec![OnTheWay::AnswerIsLate, OnTheWay::Busy, OnTheWay::Passes, OnTheWay::AnswerIsLate];
+    let admin = format!("http://{}", on_the_way(proxy.admin(), ways));
+    write(&folder, "token", ADMIN_TOKEN);
+    write(&folder, "users.jsonl", &tangled(800));
+    let arguments = [
+        "users.jsonl",
+        "--results",
+        "online.jsonl",
+        "--rejects",
+        "online.bad",
+        "--admin",
+        &admin,
+        "--token-file",
+        "token",
+    ];
+    let online = import(&folder, &arguments);
+    assert_ends(&online, 1, &["created", "rejected"]);
+    proxy.terminate();
+    proxy.wait();
+    let offline = self::folder();
+    write(&offline, "users.jsonl", &tangled(800));
+    let done = import(&offline, &["users.jsonl", "--results", "r.jsonl", "--rejects", "r.bad"]);
+    assert_eq!(online.stdout, done.stdout, "each row was counted once");
+    assert_eq!(results(&read(&folder, "online.jsonl")), results(&read(&offline, "r.jsonl")));
+    assert_eq!(read(&folder, "online.bad"), read(&offline, "r.bad"));
+    assert_eq!(everybody(&folder), everybody(&offline));
+}
+
+#[test]
+fn a_proxy_elsewhere_says_what_is_done_to_passwords() {
+    let folder = folder();
+    let proxy = Process::start(folder.path(), &config().replace("[password]", "[password]\nnormalize = \"nfkc\""));
+    let admin = format!("http://{}", proxy.admin());
+    write(&folder, "token", ADMIN_TOKEN);
+    write(&folder, "users.csv", &format!("id,email,password\n1,a@x.y,{BCRYPT}\n"));
+    let reach = ["--admin", admin.as_str(), "--token-file", "token"];
+    assert_ends(&import(&folder, &[&["users.csv"][..], &reach].concat()), 0, &["created"]);
+    proxy.terminate();
+    proxy.wait();
+    assert!(everybody(&folder)[0].contains("\"normalization\":\"nfkc\""));
+}
+
 #[test]
 fn somebody_imported_logs_in_is_what_it_is_for_and_a_tombstone_stays_one() {
     let folder = folder();
@@ -420,4 +538,163 @@ fn somebody_imported_logs_in_is_what_it_is_for_and_a_tombstone_stays_one() {
         users.len() == 1 && users[0].contains("\"standing\":\"deleted\"") && !users[0].contains("password\":{"),
         "{users:?}"
     );
+}
+
+#[test]
+fn a_file_that_only_begins_like_one_that_was_imported_is_imported() {
+    let folder = folder();
+    // Longer than the beginning by which a file is known.
+    let rows = |count: usize| (0..count).map(|number| format!("{}\n", line(number))).collect::<String>();
+    assert!(rows(600).len() > 2 * 64 * 1024);
+    write(&folder, "users.jsonl", &rows(600)[..rows(500).len()]);
+    assert_ends(&import(&folder, &["users.jsonl"]), 0, &["created", "500"]);
+    assert_ends(&import(&folder, &["users.jsonl"]), 0, &["imported already"]);
+    // Next month's export, or the whole of a file that had been cut short.
+    write(&folder, "users.jsonl", &rows(600));
+    let done = import(&folder, &["users.jsonl", "--results", "r"]);
+    assert_ends(&done, 0, &["created", "100", "exists", "500"]);
+    assert!(!done.stderr.contains("already"), "{done:?}");
+    assert_eq!(read(&folder, "r").lines().count(), 600);
+    assert_ends(&import(&folder, &["users.jsonl"]), 0, &["imported already", "600"]);
+    // As long, and other behind its beginning.
+    write(&folder, "users.jsonl", &rows(600).replace("User 590\"", "User  90\""));
+    assert_ends(&import(&folder, &["users.jsonl", "--on-conflict", "merge"]), 0, &["unchanged", "600"]);
+    write(&folder, "users.jsonl", &rows(600).replace("User 590\"", "Nick 590\""));
+    assert_ends(&import(&folder, &["users.jsonl", "--on-conflict", "merge"]), 0, &["updated", "1"]);
+    // A pipe can be looked at only once.
+    let through_a_pipe = |text: &str| finish(authferry(folder.path(), &["import", "-"]), text);
+    assert_ends(&through_a_pipe(&rows(600)), 0, &["exists", "600"]);
+    assert_ends(&through_a_pipe(&rows(600)), 0, &["imported already"]);
+    for other in [rows(601), rows(599), rows(600).replace("User 590", "Nick 590")] {
+        assert_ends(&through_a_pipe(&other), 3, &["begins like what was imported already", "--restart"]);
+    }
+    assert_eq!(everybody(&folder).len(), 600);
+}
+
+#[test]
+fn a_header_that_nobody_can_be_sure_of_is_refused_and_a_column_without_a_name_is_kept() {
+    let folder = folder();
+    // As `select users.*, profiles.*` makes them.
+    write(&folder, "users.csv", "id,email,id,Name,name\n1,a@x.y,900,A,B\n");
+    assert_ends(&import(&folder, &["users.csv"]), 3, &["the column `id` appears twice"]);
+    write(&folder, "users.csv", "id,email,,\n1,a@x.y,more,still more\n");
+    assert_ends(&import(&folder, &["users.csv"]), 0, &["created"]);
+    let user: Value = serde_json::from_str(&everybody(&folder)[0]).expect("JSON");
+    assert_eq!(user["profile"], json!({"id": "1", "email": "a@x.y", "column 3": "more", "column 4": "still more"}));
+}
+
+#[test]
+fn a_file_in_another_encoding_or_with_another_separator_says_what_to_do() {
+    let folder = folder();
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    for (bytes, said) in [
+        (utf16("\u{feff}id,email\n1,a@x.y\n"), "iconv -f UTF-16"),
+        (utf16("id,email\n1,a@x.y\n"), "iconv -f UTF-16"),
+        (b"id;email\n1;a@x.y\n".to_vec(), "parted by ';'"),
+        (b"id\temail\n1\ta@x.y\n".to_vec(), "parted by '\\t'"),
+        (b"BZh91AY&SY".to_vec(), "bzcat"),
+        (b"\xfd7zXZ\x00\x00".to_vec(), "xzcat"),
+    ] {
+        fs::write(folder.path().join("users.csv"), bytes).expect("writable");
+        assert_ends(&import(&folder, &["users.csv"]), 3, &[said]);
+    }
+    write(&folder, "users.csv", "id;email\n1;a@x.y\n");
+    assert_ends(&import(&folder, &["users.csv", "--format", "csv"]), 2, &["parted by ';'"]);
+    fs::write(folder.path().join("users.csv"), b"id,email\n1,f\xfcr@x.y\n2,b@x.y\n").expect("writable");
+    assert_ends(&import(&folder, &["users.csv", "--rejects", "bad"]), 1, &["created", "rejected"]);
+    assert!(read(&folder, "bad.reasons.jsonl").contains("it is not UTF-8"));
+    assert_eq!(fs::read(folder.path().join("bad")).expect("there"), b"id,email\n1,f\xfcr@x.y\n", "in its own bytes");
+}
+
+#[test]
+fn hashes_of_mysql_are_taken_without_their_star() {
+    let folder = folder();
+    // select password('password')
+    write(&folder, "users.csv", "id,email,password\n1,a@x.y,*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19\n2,b@x.y,*\n");
+    write(&folder, "known.txt", "a@x.y\tpassword\n");
+    let verified = ["users.csv", "--verify-credentials", "known.txt", "--at-least", "1"];
+    assert_ends(&import(&folder, &["users.csv", "--rejects", "bad"]), 1, &["rejected"]);
+    assert!(read(&folder, "bad.reasons.jsonl").contains("--hash-template mysql"));
+    let done = import(&folder, &[&verified[..], &["--hash-template", "mysql"]].concat());
+    assert_ends(&done, 0, &["1 of the 1 known credentials verified", "created"]);
+}
+
+#[test]
+fn what_is_said_wrongly_of_the_whole_file_is_wrong_usage_and_no_fault_of_its_rows() {
+    let folder = folder();
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/exchange/firebase/users.json").display().to_string();
+    for (more, said) in [
+        (&[][..], "--set signer-key: is not said"),
+        (&["--set", "signer-key=a2V5", "--drop-bad-hashes"], "--set salt-separator: is not said"),
+        (&["--set", "hash-algo=MD5"], "--set hash-algo: must be"),
+    ] {
+        assert_ends(&import(&folder, &[&[&*file], more].concat()), 2, &[said]);
+        assert_ends(&import(&folder, &[&[&*file, "--dry-run"], more].concat()), 2, &[said]);
+    }
+    assert_eq!(everybody(&folder).len(), 0, "nor is anybody taken who has no hash");
+}
+
+#[test]
+fn known_credentials_are_looked_up_as_the_configuration_has_names() {
+    let folder = folder();
+    write(&folder, "proxy.toml", &format!("{}[identity]\nusername = \"exact\"\n", config()));
+    write(&folder, "users.csv", &format!("id,username,password\n1,Ann,{BCRYPT}\n2,ann,\n"));
+    write(&folder, "known.txt", "Ann\tcorrectbatteryhorsestapler\n");
+    let arguments = ["users.csv", "--verify-credentials", "known.txt", "--at-least", "1"];
+    assert_ends(&import(&folder, &arguments), 0, &["1 of the 1 known credentials verified", "created", "2"]);
+    write(&folder, "known.txt", "ann\tcorrectbatteryhorsestapler\n");
+    let done = import(&folder, &[&arguments[..], &["--restart"]].concat());
+    assert_ends(&done, 3, &["has no password in the file", "nothing was imported"]);
+}
+
+#[test]
+fn who_has_a_second_factor_is_named_and_counted() {
+    let folder = folder();
+    let row = |number: u32, more: Value| {
+        let mut row =
+            json!({"user_id": format!("auth0|{number}"), "email": format!("u{number}@x.y"), "password_hash": BCRYPT});
+        row.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        row
+    };
+    let factors = json!({"mfa_factors": [{"totp": {"secret": "JBSWY3DPEHPK3PXP"}}]});
+    let rows =
+        json!([row(1, json!({})), row(2, factors.clone()), row(3, factors), row(4, json!({"password_hash": "x"}))]);
+    write(&folder, "users.json", &rows.to_string());
+    write(&folder, "known.txt", "u2@x.y\tcorrectbatteryhorsestapler\n");
+    let asked = import(&folder, &["users.json", "--verify-credentials", "known.txt", "--at-least", "1"]);
+    assert_ends(&asked, 3, &["is asked for more than a password there"]);
+    let done = import(&folder, &["users.json", "--results", "r.jsonl", "--drop-bad-hashes"]);
+    let said = [
+        "2 users with a second factor",
+        "2 users without their hash for that",
+        "1 user without their hash, which cannot be used",
+        "r.jsonl under `notes`",
+    ];
+    assert_ends(&done, 0, &said);
+    let notes: Vec<Value> = read(&folder, "r.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON lines")["notes"].clone())
+        .collect();
+    let factor = json!(["second_factor", "hash_left_with_legacy"]);
+    assert_eq!(notes, [json!(null), factor.clone(), factor, json!(["hash_dropped"])]);
+    let folder = self::folder();
+    write(&folder, "users.json", &rows.to_string());
+    let done = import(&folder, &["users.json", "--set", "second-factor=ignore", "--set", "unusable-hash=drop"]);
+    assert_ends(&done, 0, &["2 users with a second factor there: nobody asks for it here", "--results FILE"]);
+    assert!(!done.stderr.contains("for that"), "{done:?}");
+}
+
+#[test]
+fn each_file_beside_an_import_is_a_file_of_its_own() {
+    let folder = folder();
+    write(&folder, "users.jsonl", &line(1));
+    assert_ends(&import(&folder, &["users.jsonl", "--rejects", "x", "--results", "x"]), 2, &["named twice"]);
+    let beside = ["users.jsonl", "--rejects", "x", "--results", "x.reasons.jsonl"];
+    assert_ends(&import(&folder, &beside), 2, &["named twice"]);
+    // A row that is too large is said, and there is nothing to keep of it.
+    write(&folder, "users.jsonl", &format!("{}\n{}\n", line(1), line(2).replace("User 2", &"x".repeat(1 << 20))));
+    let done = import(&folder, &["users.jsonl", "--rejects", "bad"]);
+    assert_ends(&done, 1, &["why rows were rejected is in bad.reasons.jsonl"]);
+    assert!(read(&folder, "bad.reasons.jsonl").contains("larger than 1 MiB") && !folder.path().join("bad").exists());
 }

@@ -2,6 +2,7 @@
 //! or none are on disk, and with them the checkpoint.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use authferry::domain::clock::{SystemClock, UnixSeconds};
@@ -38,6 +39,21 @@ struct Thrown {
     own_id: Option<u8>,
     hash: bool,
     standing: Standing,
+    /// Of a row that meets no other: its number.
+    alone: Option<u16>,
+}
+
+/// Rows that meet no other, in the middle of those that do.
+fn alone(numbers: Range<u16>) -> impl Iterator<Item = Thrown> {
+    numbers.map(|number| Thrown {
+        email: None,
+        username: None,
+        legacy_id: None,
+        own_id: None,
+        hash: true,
+        standing: Standing::Active,
+        alone: Some(number),
+    })
 }
 
 fn uuid(number: u8) -> Uuid {
@@ -48,13 +64,16 @@ impl Thrown {
     fn row(&self) -> Option<Incoming> {
         let name = |kind, value| PortableName { kind, value, verified: None };
         let email = self.email.map(|number| name(IdentifierKind::Email, format!("a{number}@x.y")));
+        let email = email.or(self.alone.map(|n| name(IdentifierKind::Email, format!("a{}@alone{n}.y", n % 12))));
         let username = self.username.map(|number| name(IdentifierKind::Username, format!("name{number}")));
         let user = PortableUser {
             id: self.own_id.map(uuid),
             // Some legacy ids read like ids of ours.
-            legacy_id: self.legacy_id.and_then(|number| {
-                LegacyId::from_json(&if number < 6 { json!(number) } else { json!(uuid(number - 6).to_string()) })
-            }),
+            legacy_id: self.alone.and_then(|number| LegacyId::from_json(&json!(format!("5{number}")))).or(self
+                .legacy_id
+                .and_then(|number| {
+                    LegacyId::from_json(&if number < 6 { json!(number) } else { json!(uuid(number - 6).to_string()) })
+                })),
             names: email.into_iter().chain(username).collect(),
             profile: json!({"by": format!("{self:?}")}),
             password: self.hash.then(|| PortablePassword::new("$2b$04$x".to_owned(), PasswordNormalization::None)),
@@ -77,6 +96,7 @@ fn thrown() -> impl Strategy<Value = Thrown> {
             own_id,
             hash,
             standing,
+            alone: None,
         },
     )
 }
@@ -127,8 +147,24 @@ async fn taken(
             if one_by_one { rows.into_iter().map(|row| vec![row]).collect() } else { vec![rows] };
         for rows in parts {
             let count = rows.len();
-            let batch = ImportBatch { rows, on_conflict: *on_conflict, checkpoint: None, at: AT };
-            let came = store.import(batch).await.expect("taken");
+            let mut readier = store.readier(AT);
+            // Some as they are, some made ready ahead.
+            let came = if count % 2 == 0 {
+                store.import(ImportBatch { rows, on_conflict: *on_conflict, checkpoint: None, at: AT }).await
+            } else {
+                let mut ready = Vec::new();
+                for (number, row) in rows.into_iter().enumerate() {
+                    readier.push(row);
+                    if number % 4 == 3 {
+                        ready.push(readier.take());
+                    }
+                }
+                ready.push(readier.take());
+                store
+                    .import_ready(ImportBatch { rows: ready, on_conflict: *on_conflict, checkpoint: None, at: AT })
+                    .await
+            };
+            let came = came.expect("taken");
             assert_eq!(came.len(), count);
             results.extend(came);
         }
@@ -157,6 +193,26 @@ proptest! {
             1..4
         )
     ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let folder = TempDir::new().expect("a folder");
+        let in_batches = runtime.block_on(taken(&*open(&folder), &batches, false));
+        let model = runtime.block_on(taken(&MemoryStore::default(), &batches, true));
+        prop_assert_eq!(in_batches, model);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_few_known_users_among_many_new_ones_come_to_what_they_come_to_one_by_one(
+        first in proptest::collection::vec(thrown(), 1..12),
+        second in proptest::collection::vec((0_usize..700, thrown()), 1..4),
+        on_conflict in prop_oneof![Just(OnConflict::Skip), Just(OnConflict::Merge), Just(OnConflict::Replace)],
+    ) {
+        let mut many: Vec<Thrown> = alone(0..700).collect();
+        second.into_iter().for_each(|(place, thrown)| many.insert(place, thrown));
+        let batches = [(first, on_conflict), (many, on_conflict), (alone(650..720).collect(), on_conflict)];
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let folder = TempDir::new().expect("a folder");
         let in_batches = runtime.block_on(taken(&*open(&folder), &batches, false));
@@ -253,5 +309,59 @@ async fn the_oldest_checkpoint_gives_way() {
     assert_eq!(store.import_checkpoint(key(0)).await.expect("an answer"), None);
     for number in [1, MAX_CHECKPOINTS] {
         assert!(store.import_checkpoint(key(number)).await.expect("an answer").is_some(), "{number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reserved_names_come_with_their_user_and_are_nobody_elses() {
+    let folder = TempDir::new().expect("a folder");
+    let stores: [Arc<dyn UserStore>; 2] = [open(&folder), Arc::new(MemoryStore::default())];
+    let row = |id: u64, email: &str, reserved: &[&str]| {
+        let name = |value: &str| PortableName { kind: IdentifierKind::Email, value: value.to_owned(), verified: None };
+        let user = PortableUser {
+            legacy_id: LegacyId::from_json(&json!(id)),
+            names: vec![name(email)],
+            reserved: reserved.iter().map(|value| name(value)).collect(),
+            ..PortableUser::default()
+        };
+        Incoming::new(user, IdentifierRules::default()).expect("a good row")
+    };
+    for store in stores {
+        assert_eq!(store.reserved().await.expect("an answer"), []);
+        let store = &*store;
+        let take = |rows, on_conflict| async move {
+            store.import(ImportBatch { rows, on_conflict, checkpoint: None, at: AT }).await.expect("taken")
+        };
+        // In one batch, in both orders: the first has it.
+        let rows = vec![
+            row(1, "a@x.y", &["old@x.y"]),
+            row(2, "old@x.y", &[]),
+            row(3, "c@x.y", &[]),
+            row(4, "d@x.y", &["c@x.y"]),
+        ];
+        let came = take(rows, OnConflict::Skip).await;
+        let [Imported::Created(ann), Imported::Rejected(second), Imported::Created(third), Imported::Rejected(fourth)] =
+            came[..]
+        else {
+            panic!("{came:?}")
+        };
+        assert_eq!(second, Rejection::NameTaken { kind: IdentifierKind::Email, by: ann });
+        assert_eq!(fourth, Rejection::NameTaken { kind: IdentifierKind::Email, by: third });
+        let shown = |reserved: Vec<(UserId, authferry::domain::identifier::NormalizedIdentifier)>| {
+            let mut shown: Vec<String> =
+                reserved.iter().map(|(id, name)| format!("{} {}", *id == ann, name.text())).collect();
+            shown.sort();
+            shown
+        };
+        assert_eq!(shown(store.reserved().await.expect("an answer")), ["true old@x.y"]);
+        // A later row of his adds one; who says nothing new changes nothing.
+        let again = take(vec![row(1, "a@x.y", &["old@x.y"])], OnConflict::Merge).await;
+        assert_eq!(again, [Imported::Skipped(ann, Skip::Unchanged)]);
+        let more = take(vec![row(1, "a@x.y", &["older@x.y"])], OnConflict::Merge).await;
+        assert_eq!(more, [Imported::Updated(ann)]);
+        assert_eq!(shown(store.reserved().await.expect("an answer")), ["true old@x.y", "true older@x.y"]);
+        let skipped = take(vec![row(1, "a@x.y", &["oldest@x.y"])], OnConflict::Skip).await;
+        assert_eq!(skipped, [Imported::Skipped(ann, Skip::Exists)]);
+        assert_eq!(store.reserved().await.expect("an answer").len(), 2);
     }
 }

@@ -53,6 +53,7 @@ mod sealing;
 mod secrets;
 mod server;
 mod sessions;
+mod small_disk;
 mod store;
 mod store_command;
 mod store_file;

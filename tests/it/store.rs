@@ -75,6 +75,7 @@ conformance! { redb:
     a_user_registered_at_both_adopts_the_id_that_legacy_proves
     a_user_whom_legacy_never_knew_is_not_taken_over
     r84_simultaneous_first_logins_make_one_record
+    whoever_is_told_of_a_save_finds_it_at_once_while_others_save_too
     r86_a_save_based_on_an_older_state_loses
     a_save_for_a_disabled_or_deleted_user_is_refused
     a_tombstone_keeps_his_names_and_id_and_nothing_else
@@ -310,6 +311,27 @@ async fn r84_simultaneous_first_logins_make_one_record(store: Arc<dyn UserStore>
     }
     assert_eq!((created, stale), (1, 49));
     assert_eq!(store.counts().await.expect("counts").total(), 1);
+}
+
+async fn whoever_is_told_of_a_save_finds_it_at_once_while_others_save_too(store: Arc<dyn UserStore>) {
+    let clients = (0..8_u64).map(|client| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            for round in 0..20 {
+                let number = client * 100 + round;
+                let name = format!("u{number}@x.y");
+                let saved = store.save_proven(proven(number, &[email(&name)], "p", Version(0))).await.expect("a save");
+                let Saved::Created(proof) = saved else { panic!("{saved:?}") };
+                let lookup = store.find(&candidates(&name)).await.expect("a lookup");
+                let Found::One(user) = lookup.found else { panic!("{name} was saved and not found") };
+                assert_eq!((user.id, user.version), (proof.id(), proof.version()));
+                assert!(lookup.revision >= user.version, "what is held against a save is as new as what was seen");
+            }
+        })
+    });
+    for client in join_all(clients).await {
+        client.expect("it found what it saved");
+    }
 }
 
 async fn r86_a_save_based_on_an_older_state_loses(store: Arc<dyn UserStore>) {

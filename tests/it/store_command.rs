@@ -269,6 +269,13 @@ async fn r99_a_restore_never_touches_a_live_store_and_keeps_the_one_it_replaces(
         assert!(refused.stderr.contains("in use by another process"), "{arguments:?}: {refused:?}");
     }
     assert_eq!(ids(&process).await.len(), 7, "it serves on");
+    // Nor when its file was moved out of the way: what it goes on to save would be lost with it.
+    let away = site.path().join("away.redb");
+    fs::rename(site.store(), &away).expect("moved");
+    let refused = site.run(&["store", "restore", &backup]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("in use by another process"), "{refused:?}");
+    fs::rename(&away, site.store()).expect("moved back");
     stop(process);
 
     let refused = site.run(&["store", "restore", &backup]);
@@ -298,6 +305,16 @@ async fn compaction_brings_the_size_back_and_keeps_everybody() {
     let after = fs::metadata(site.store()).expect("the store").len();
     assert!(after <= before, "{before} before, {after} after");
     assert_eq!(site.run(&["store", "check"]).code, Some(0));
+    let process = site.start();
+    assert_eq!(ids(&process).await, everybody);
+    stop(process);
+    // A link to another place stays one.
+    let elsewhere = site.path().join("backups/users.redb");
+    fs::rename(site.store(), &elsewhere).expect("moved");
+    std::os::unix::fs::symlink(&elsewhere, site.store()).expect("a link");
+    assert_eq!(site.run(&["store", "compact"]).code, Some(0));
+    assert!(fs::symlink_metadata(site.store()).expect("a link").is_symlink());
+    assert_eq!(site.files("backups"), ["users.redb"]);
     let process = site.start();
     assert_eq!(ids(&process).await, everybody);
     stop(process);

@@ -13,7 +13,7 @@ use authferry::domain::mode::Mode;
 use authferry::domain::user::Standing;
 use authferry::service::ports::{ConflictQuery, Found, Inserted, Saved, StoreError, UserQuery, UserStore};
 use authferry::store::redb::{MAX_CONFLICTS, RedbStore, Unopened};
-use authferry::store::{self, OpenError, StoreSettings};
+use authferry::store::{self, OpenError, StoreSettings, offline};
 use authferry::telemetry::Metrics;
 use futures_util::future::join_all;
 use redb::{Database, TableDefinition};
@@ -368,6 +368,79 @@ async fn r96_a_lost_page_anywhere_is_refused_or_harmless() {
         }
         assert!(refused > 3, "damage is met: {refused}");
     }
+}
+
+/// Where the checksum of a block of the file lies, and of what it is one: not of the header, nor of checksums.
+fn checksum_of(block: usize) -> Option<usize> {
+    let (group, index) = (block.checked_sub(3)? / 513, (block - 3) % 513);
+    (index > 0).then(|| (3 + group * 513) * 4_096 + (index - 1) * 8)
+}
+
+#[tokio::test]
+async fn r96_a_write_that_the_disk_lost_with_its_checksum_is_found_by_a_check() {
+    let place = Place::new();
+    let mut store = place.open().expect("a new store");
+    let names = |n: u64| [email(&format!("user{n}@x.y")), username(&format!("user{n}"))];
+    for n in 0..40 {
+        migrate(&*store, n, &names(n), "old").await;
+    }
+    drop(store);
+    let before = fs::read(place.path()).expect("the file");
+    store = place.open().expect("the store");
+    for n in 0..40 {
+        migrate(&*store, n, &names(n), "new").await;
+    }
+    drop(store);
+    let after = fs::read(place.path()).expect("the file");
+    let (mut found, mut unused) = (0, 0);
+    for block in 0..before.len().min(after.len()) / 4_096 {
+        let Some(sum) = checksum_of(block) else { continue };
+        let bytes = block * 4_096..(block + 1) * 4_096;
+        if before[bytes.clone()] == after[bytes.clone()] {
+            continue;
+        }
+        // The disk returns what was there before, of the block and of its checksum: each by itself is right.
+        let mut lost = after.clone();
+        lost[bytes.clone()].copy_from_slice(&before[bytes]);
+        lost[sum..sum + 8].copy_from_slice(&before[sum..sum + 8]);
+        fs::write(place.path(), &lost).expect("a file");
+        match offline::check(&place.path(), &settings(&place.path()), &mut |_, _| {}) {
+            Ok(checked) if checked.inspection.is_clean() => {
+                unused += 1;
+                let store = place.open().expect("the store");
+                for n in 0..40 {
+                    let user = find(&*store, &format!("user{n}")).await.expect("he is there");
+                    assert_eq!(hash_text(&user), Some("new"), "block {block} is not used, or is found");
+                }
+            }
+            Ok(_) => found += 1,
+            Err(error) => panic!("block {block}: {error:?}"),
+        }
+    }
+    println!("{found} lost writes were found, {unused} were of pages that nothing refers to");
+    assert!(found > 4, "{found} found, {unused} unused");
+}
+
+#[test]
+fn r98_a_store_whose_file_was_moved_away_is_still_somebodys() {
+    let place = Place::new();
+    let store = place.open().expect("a new store");
+    let moved = place.directory.path().join("moved.redb");
+    fs::rename(place.path(), &moved).expect("moved");
+    fs::copy(&moved, place.path()).expect("a copy");
+    assert!(matches!(place.open(), Err(OpenError::Locked(_))), "the first one is still being served");
+    drop(store);
+    place.open().expect("it is free now");
+}
+
+#[test]
+fn what_a_crash_left_of_a_new_file_is_removed_by_the_next_start() {
+    let place = Place::new();
+    place.open().expect("a new store");
+    let left = place.directory.path().join("users.redb.0190abcdef0123456789abcdef012345.new");
+    fs::copy(place.path(), &left).expect("a copy");
+    place.open().expect("the store");
+    assert_eq!(place.names(), ["users.redb", "users.redb-init"]);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::domain::identifier::IdentifierRules;
 use crate::domain::import::{Imported, Incoming, OnConflict};
 use crate::exchange::{Hashes, PortableUser, RowFault, jsonl};
 use crate::service::ports::{
-    Checkpoint, ImportBatch, ImportKey, MAX_IMPORT_ROWS, SavedCheckpoint, StoreError, UserStore,
+    Checkpoint, ImportBatch, ImportKey, MAX_IMPORT_ROWS, Readier, ReadyRows, SavedCheckpoint, StoreError, UserStore,
 };
 
 /// How often a proxy that is too busy is asked again, and how long is waited between.
@@ -32,20 +32,28 @@ pub(super) enum Destination {
     Proxy { operator: Operator, rules: IdentifierRules },
 }
 
-/// A row that is ready to go there.
+/// Rows that are ready to go there.
 pub(super) enum Prepared {
     /// To a store.
-    Row(Box<Incoming>),
-    /// To a proxy, as a line of ours.
-    Line(Box<[u8]>),
+    Rows(ReadyRows),
+    /// To a proxy, as lines of ours.
+    Lines { text: Vec<u8>, count: usize },
 }
 
 impl Prepared {
-    /// What it takes in a request, in bytes.
-    pub(super) fn len(&self) -> usize {
+    /// What they take in a request, in bytes.
+    pub(super) fn size(&self) -> usize {
         match self {
-            Self::Row(_) => 0,
-            Self::Line(line) => line.len(),
+            Self::Rows(_) => 0,
+            Self::Lines { text, .. } => text.len(),
+        }
+    }
+
+    /// How many they are.
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Self::Rows(rows) => rows.count(),
+            Self::Lines { count, .. } => *count,
         }
     }
 }
@@ -63,26 +71,54 @@ pub(super) struct Measure {
 }
 
 /// How rows are made ready, on any thread.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub(super) enum Preparing {
-    ForStore(IdentifierRules),
+    ForStore(Arc<dyn UserStore>, IdentifierRules),
     ForProxy(IdentifierRules),
 }
 
 impl Preparing {
-    /// Brings a user's names into canonical form, and finds what no store would take.
-    pub(super) fn prepare(self, user: PortableUser) -> Result<Prepared, RowFault> {
+    /// For the rows of one thread.
+    pub(super) fn preparer(&self) -> Preparer {
+        match self {
+            Self::ForStore(store, rules) => Preparer::ForStore(store.readier(SystemClock.wall()), *rules),
+            Self::ForProxy(rules) => Preparer::ForProxy { text: Vec::new(), count: 0, rules: *rules },
+        }
+    }
+}
+
+/// Makes rows ready on one thread.
+pub(super) enum Preparer {
+    ForStore(Box<dyn Readier>, IdentifierRules),
+    ForProxy { text: Vec<u8>, count: usize, rules: IdentifierRules },
+}
+
+impl Preparer {
+    /// Adds a user, with his names in canonical form; finds what no store would take.
+    pub(super) fn add(&mut self, user: PortableUser) -> Result<(), RowFault> {
         let incoming = |user, rules| Incoming::new(user, rules).map_err(|bad| fault_of(&bad.to_string()));
         match self {
-            Self::ForStore(rules) => incoming(user, rules).map(|row| Prepared::Row(Box::new(row))),
-            Self::ForProxy(rules) => {
+            Self::ForStore(readier, rules) => readier.push(incoming(user, *rules)?),
+            Self::ForProxy { text, count, rules } => {
                 let mut line = Vec::new();
                 jsonl::append(&user, Hashes::Included, &mut line);
                 if line.len() > MAX_BYTES / 2 {
                     return Err(RowFault::new("record", "it is too large to be sent to the running proxy"));
                 }
-                incoming(user, rules)?;
-                Ok(Prepared::Line(line.into()))
+                incoming(user, *rules)?;
+                text.extend_from_slice(&line);
+                *count += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows so far.
+    pub(super) fn take(&mut self) -> Prepared {
+        match self {
+            Self::ForStore(readier, _) => Prepared::Rows(readier.take()),
+            Self::ForProxy { text, count, .. } => {
+                Prepared::Lines { text: std::mem::take(text), count: std::mem::take(count) }
             }
         }
     }
@@ -108,21 +144,30 @@ pub(super) enum NotTaken {
 }
 
 impl Destination {
+    /// How names are normalized there.
+    pub(super) fn rules(&self) -> IdentifierRules {
+        match self {
+            Self::Store { rules, .. } | Self::Proxy { rules, .. } => *rules,
+        }
+    }
+
     /// How rows are made ready for it.
     pub(super) fn preparing(&self) -> Preparing {
         match self {
-            Self::Store { rules, .. } => Preparing::ForStore(*rules),
+            Self::Store { store, rules } => Preparing::ForStore(Arc::clone(store), *rules),
             Self::Proxy { rules, .. } => Preparing::ForProxy(*rules),
         }
     }
 
-    /// How much it takes at once, at most so many rows.
-    pub(super) fn measure(&self, rows: Option<usize>) -> Measure {
+    /// How much it takes at once, at most so many rows. `keeps_bytes` says that rows stay in memory as they are in the file too.
+    pub(super) fn measure(&self, rows: Option<usize>, keeps_bytes: bool) -> Measure {
         match self {
             Self::Store { .. } => {
-                let rows = rows.unwrap_or(50_000).min(MAX_IMPORT_ROWS);
+                // The larger a commit, the fewer times each page of the tables by name is written: names come in no order.
+                let rows = rows.unwrap_or(250_000).min(MAX_IMPORT_ROWS);
+                let bytes = if keeps_bytes { 48 << 20 } else { 96 << 20 };
                 let chunk = ChunkSize { records: rows.clamp(1, 512), bytes: 512 * 1024 };
-                Measure { rows, bytes: 32 * 1024 * 1024, request: usize::MAX, chunk }
+                Measure { rows, bytes, request: usize::MAX, chunk }
             }
             Self::Proxy { .. } => {
                 // Room for the first line, whose checkpoint may be as long as it may be.
@@ -163,13 +208,13 @@ impl Destination {
     ) -> Result<Vec<Imported>, NotTaken> {
         match self {
             Self::Store { store, .. } => {
-                let rows = rows.into_iter().filter_map(|row| match row {
-                    Prepared::Row(row) => Some(*row),
-                    Prepared::Line(_) => None,
+                let rows = rows.into_iter().filter_map(|rows| match rows {
+                    Prepared::Rows(rows) => Some(rows),
+                    Prepared::Lines { .. } => None,
                 });
                 let at = SystemClock.wall();
                 let batch = ImportBatch { rows: rows.collect(), on_conflict, checkpoint, at };
-                store.import(batch).await.map_err(NotTaken::Store)
+                store.import_ready(batch).await.map_err(NotTaken::Store)
             }
             Self::Proxy { operator, .. } => {
                 let body = request(&rows, on_conflict, checkpoint.as_ref());
@@ -189,7 +234,8 @@ impl Destination {
                     }
                 };
                 let count = results.len();
-                results_of(results).filter(|_| count == rows.len()).ok_or(NotTaken::Foreign)
+                let expected: usize = rows.iter().map(Prepared::count).sum();
+                results_of(results).filter(|_| count == expected).ok_or(NotTaken::Foreign)
             }
         }
     }
@@ -217,10 +263,10 @@ fn request(rows: &[Prepared], on_conflict: OnConflict, checkpoint: Option<&Check
     let wanted = Wanted { on_conflict, checkpoint };
     let mut body = serde_json::json!(wanted).to_string().into_bytes();
     body.push(b'\n');
-    for row in rows {
-        match row {
-            Prepared::Line(line) => body.extend_from_slice(line),
-            Prepared::Row(_) => {}
+    for rows in rows {
+        match rows {
+            Prepared::Lines { text, .. } => body.extend_from_slice(text),
+            Prepared::Rows(_) => {}
         }
     }
     body.into()

@@ -1,8 +1,9 @@
 //! What becomes of the hash in a row before it goes anywhere: one that cannot be verified rejects the row or is dropped, a weak one may be
 //! wrapped. Never decides whether a password is right.
 
-use crate::exchange::{PortableUser, RowFault};
-use crate::password::formats::{Terms, Unusable, WrapError, WrapParams, Wrapper, describe, hint};
+use crate::exchange::{HashFate, PortableUser, RowFault};
+use crate::password::Peppers;
+use crate::password::formats::{Terms, Unusable, WrapError, WrapParams, Wrapper, hint, is_weak};
 
 /// What the operator wants of hashes.
 #[derive(Clone)]
@@ -10,6 +11,7 @@ pub(super) struct Hashes {
     unusable: OfUnusable,
     wrap: Option<WrapParams>,
     terms: Terms,
+    peppers: Peppers,
 }
 
 /// What becomes of a row whose hash cannot be used.
@@ -24,15 +26,21 @@ enum OfUnusable {
 pub(super) struct HashWorker {
     unusable: OfUnusable,
     terms: Terms,
+    peppers: Peppers,
     wrapper: Option<Wrapper>,
 }
 
 impl Hashes {
     /// `wrap` is `full` or `quick`.
-    pub(super) fn new(drop_unusable: bool, wrap: Option<&str>, terms: Terms) -> Result<Self, WrapError> {
+    pub(super) fn new(
+        drop_unusable: bool,
+        wrap: Option<&str>,
+        terms: Terms,
+        peppers: Peppers,
+    ) -> Result<Self, WrapError> {
         let unusable = if drop_unusable { OfUnusable::TakenWithout } else { OfUnusable::Rejected };
         let wrap = wrap.map(|how| if how == "quick" { WrapParams::QUICK } else { WrapParams::FULL });
-        let hashes = Self { unusable, wrap, terms };
+        let hashes = Self { unusable, wrap, terms, peppers };
         // What cannot be set up on this thread can be on none.
         hashes.wrapper()?;
         Ok(hashes)
@@ -45,7 +53,8 @@ impl Hashes {
     pub(super) fn worker(&self) -> HashWorker {
         // It could be set up when the import began.
         let wrapper = self.wrapper().unwrap_or_default();
-        HashWorker { unusable: self.unusable, terms: self.terms.clone(), wrapper }
+        let (terms, peppers) = (self.terms.clone(), self.peppers.clone());
+        HashWorker { unusable: self.unusable, terms, peppers, wrapper }
     }
 }
 
@@ -53,9 +62,9 @@ impl HashWorker {
     /// Looks at a user's hash, and does with it what is wanted.
     pub(super) fn look_at(&mut self, user: &mut PortableUser) -> Result<(), RowFault> {
         let Some(password) = &mut user.password else { return Ok(()) };
-        match (describe(&password.encoded, &self.terms), self.unusable) {
-            (Ok(described), _) => {
-                if let Some(wrapper) = self.wrapper.as_mut().filter(|_| described.is_weak) {
+        match (is_weak(&password.encoded, &self.terms), self.unusable) {
+            (Ok(is_weak), _) => {
+                if let Some(wrapper) = self.wrapper.as_mut().filter(|_| is_weak) {
                     let wrapped = wrapper.wrap(&password.encoded);
                     let wrapped = wrapped.map_err(|error| RowFault::new("password", error.to_string()))?;
                     if let Some(wrapped) = wrapped {
@@ -64,8 +73,11 @@ impl HashWorker {
                 }
                 Ok(())
             }
+            // Our own, out of an export: the table of formats knows no keys of ours.
+            (Err(Unusable::Keyed), _) if self.peppers.were_in(&password.encoded, &self.terms.bounds) => Ok(()),
             (Err(_), OfUnusable::TakenWithout) => {
                 user.password = None;
+                user.notes.hash = HashFate::Dropped;
                 Ok(())
             }
             (Err(why @ Unusable::UnknownFormat), OfUnusable::Rejected) => {
@@ -91,7 +103,7 @@ mod tests {
     }
 
     fn hashes(drop_unusable: bool, wrap: Option<&str>) -> Hashes {
-        Hashes::new(drop_unusable, wrap, Terms::default()).expect("parameters")
+        Hashes::new(drop_unusable, wrap, Terms::default(), Peppers::default()).expect("parameters")
     }
 
     #[test]

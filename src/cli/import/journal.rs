@@ -17,7 +17,7 @@ use serde_json::json;
 use super::pipeline::Mark;
 use crate::domain::import::{Imported, Rejection, Skip};
 use crate::domain::user::UserId;
-use crate::exchange::{Framing, Place, RowFault};
+use crate::exchange::{Framing, HashFate, Notes, Place, RowFault};
 
 /// What became of all rows so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,42 @@ pub(super) struct Counts {
     pub(super) exists: u64,
     pub(super) unchanged: u64,
     pub(super) rejected: u64,
+    /// Of the users who were created or updated, those of whom there is something to know.
+    #[serde(default)]
+    pub(super) noted: Noted,
+}
+
+/// How many users there is something to know of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Noted {
+    pub(super) second_factor: u64,
+    pub(super) pending_action: u64,
+    pub(super) left_with_legacy: u64,
+    pub(super) dropped: u64,
+}
+
+impl Noted {
+    fn count(&mut self, notes: Notes) {
+        self.second_factor += u64::from(notes.second_factor);
+        self.pending_action += u64::from(notes.pending_action);
+        match notes.hash {
+            HashFate::Taken => {}
+            HashFate::LeftWithLegacy => self.left_with_legacy += 1,
+            HashFate::Dropped => self.dropped += 1,
+        }
+    }
+}
+
+/// The same of one row, in words.
+fn words_of(notes: Notes) -> Vec<&'static str> {
+    let hash = match notes.hash {
+        HashFate::Taken => None,
+        HashFate::LeftWithLegacy => Some("hash_left_with_legacy"),
+        HashFate::Dropped => Some("hash_dropped"),
+    };
+    let second_factor = notes.second_factor.then_some("second_factor");
+    let pending_action = notes.pending_action.then_some("pending_action");
+    [second_factor, pending_action, hash].into_iter().flatten().collect()
 }
 
 impl Counts {
@@ -37,20 +73,24 @@ impl Counts {
 
     fn count(&mut self, outcome: &Outcome) {
         *match outcome {
-            Outcome::Store(Imported::Created(_)) => &mut self.created,
-            Outcome::Store(Imported::Updated(_)) => &mut self.updated,
-            Outcome::Store(Imported::Skipped(_, Skip::Exists)) => &mut self.exists,
-            Outcome::Store(Imported::Skipped(_, Skip::Unchanged)) => &mut self.unchanged,
-            Outcome::Store(Imported::Rejected(_)) | Outcome::Unreadable(_) => &mut self.rejected,
+            Outcome::Store(Imported::Created(_), _) => &mut self.created,
+            Outcome::Store(Imported::Updated(_), _) => &mut self.updated,
+            Outcome::Store(Imported::Skipped(_, Skip::Exists), _) => &mut self.exists,
+            Outcome::Store(Imported::Skipped(_, Skip::Unchanged), _) => &mut self.unchanged,
+            Outcome::Store(Imported::Rejected(_), _) | Outcome::Unreadable(_) => &mut self.rejected,
         } += 1;
+        match outcome {
+            Outcome::Store(Imported::Created(_) | Imported::Updated(_), notes) => self.noted.count(*notes),
+            Outcome::Store(Imported::Skipped(..) | Imported::Rejected(_), _) | Outcome::Unreadable(_) => {}
+        }
     }
 }
 
 /// How a row ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The store's word.
-    Store(Imported),
+    /// The store's word, and what there is to know of the user beside it.
+    Store(Imported, Notes),
     /// It never got there.
     Unreadable(RowFault),
 }
@@ -68,7 +108,8 @@ pub(super) struct State {
     pub(super) rows: u64,
     /// Before the batch.
     pub(super) counts: Counts,
-    lengths: [u64; 3],
+    /// Of the files beside the import; none for one that was not wanted.
+    lengths: [Option<u64>; 3],
     /// Whether the file is read through; the batch is empty then.
     pub(super) done: bool,
 }
@@ -95,6 +136,11 @@ impl State {
     /// None for one that this version did not write.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok().filter(|state: &Self| state.version == 1)
+    }
+
+    /// Whether rejected rows were not kept up to here.
+    pub(super) fn kept_no_rejects(&self) -> bool {
+        self.records > 0 && self.lengths.first().is_none_or(Option::is_none)
     }
 
     pub(super) fn mark(&self) -> Option<Mark> {
@@ -144,6 +190,8 @@ impl Wrapping {
 pub(super) enum JournalError {
     #[error("{} exists already; name another file, or remove it", .0.display())]
     Exists(PathBuf),
+    #[error("{} is named twice, and each of the files beside an import has to be another one", .0.display())]
+    Same(PathBuf),
     #[error("{} is shorter than when the import was interrupted; start over with --restart", .0.display())]
     Cut(PathBuf),
     #[error("{} cannot be written", .path.display())]
@@ -162,7 +210,7 @@ impl Journal {
         framing: Framing,
         header: &[u8],
     ) -> Result<Self, JournalError> {
-        Self::at(rejects, results, framing, header, [0; 3], Counts::default(), SideFile::begin)
+        Self::at(rejects, results, framing, header, [None; 3], Counts::default())
     }
 
     /// Of an import that goes on.
@@ -173,7 +221,7 @@ impl Journal {
         header: &[u8],
         state: &State,
     ) -> Result<Self, JournalError> {
-        Self::at(rejects, results, framing, header, state.lengths, state.counts, SideFile::go_on)
+        Self::at(rejects, results, framing, header, state.lengths, state.counts)
     }
 
     fn at(
@@ -181,22 +229,35 @@ impl Journal {
         results: Option<&Path>,
         framing: Framing,
         header: &[u8],
-        [rejects_length, reasons_length, results_length]: [u64; 3],
+        lengths: [Option<u64>; 3],
         counts: Counts,
-        open: fn(PathBuf, u64) -> Result<SideFile, JournalError>,
     ) -> Result<Self, JournalError> {
+        let paths = [rejects.map(Path::to_owned), rejects.map(reasons_beside), results.map(Path::to_owned)];
+        for (index, path) in paths.iter().enumerate() {
+            if let Some(path) = path.as_ref().filter(|_| paths.iter().take(index).any(|before| before == path)) {
+                return Err(JournalError::Same(path.clone()));
+            }
+        }
+        // One that the interrupted import knew nothing of is a new one, and must not be somebody's work.
+        let open = |path: Option<PathBuf>, length: Option<u64>| match (path, length) {
+            (None, _) => Ok(None),
+            (Some(path), None) => SideFile::begin(path).map(Some),
+            (Some(path), Some(length)) => SideFile::go_on(path, length).map(Some),
+        };
+        let [rejects, reasons, results] = paths;
+        let [rejects_length, reasons_length, results_length] = lengths;
         Ok(Self {
             counts,
-            rejects: rejects.map(|path| open(path.to_owned(), rejects_length)).transpose()?,
-            reasons: rejects.map(|path| open(reasons_beside(path), reasons_length)).transpose()?,
-            results: results.map(|path| open(path.to_owned(), results_length)).transpose()?,
+            rejects: open(rejects, rejects_length)?,
+            reasons: open(reasons, reasons_length)?,
+            results: open(results, results_length)?,
             wrapping: Wrapping::of(framing, header),
         })
     }
 
     /// How long the files are.
-    fn lengths(&self) -> [u64; 3] {
-        [&self.rejects, &self.reasons, &self.results].map(|file| file.as_ref().map_or(0, |file| file.length))
+    fn lengths(&self) -> [Option<u64>; 3] {
+        [&self.rejects, &self.reasons, &self.results].map(|file| file.as_ref().map(|file| file.length))
     }
 
     /// Writes one row's end down.
@@ -212,8 +273,8 @@ impl Journal {
             results.line(&told(number, line, outcome))?;
         }
         let rejected = match outcome {
-            Outcome::Store(Imported::Rejected(_)) | Outcome::Unreadable(_) => true,
-            Outcome::Store(Imported::Created(_) | Imported::Updated(_) | Imported::Skipped(..)) => false,
+            Outcome::Store(Imported::Rejected(_), _) | Outcome::Unreadable(_) => true,
+            Outcome::Store(Imported::Created(_) | Imported::Updated(_) | Imported::Skipped(..), _) => false,
         };
         if rejected {
             if let Some(reasons) = &mut self.reasons {
@@ -259,21 +320,30 @@ fn reasons_beside(rejects: &Path) -> PathBuf {
 /// A line about a row. Never what is in it.
 fn told(number: u64, line: u64, outcome: &Outcome) -> String {
     let by = |id: &UserId| id.to_string();
-    let row = match outcome {
-        Outcome::Store(Imported::Created(id)) => json!({"result": "created", "id": by(id)}),
-        Outcome::Store(Imported::Updated(id)) => json!({"result": "updated", "id": by(id)}),
-        Outcome::Store(Imported::Skipped(id, Skip::Exists)) => json!({"result": "exists", "id": by(id)}),
-        Outcome::Store(Imported::Skipped(id, Skip::Unchanged)) => json!({"result": "unchanged", "id": by(id)}),
-        Outcome::Store(Imported::Rejected(rejection)) => {
-            json!({"result": "rejected", "field": field_of(rejection), "problem": rejection.to_string()})
+    let (row, notes) = match outcome {
+        Outcome::Store(Imported::Created(id), notes) => (json!({"result": "created", "id": by(id)}), *notes),
+        Outcome::Store(Imported::Updated(id), notes) => (json!({"result": "updated", "id": by(id)}), *notes),
+        Outcome::Store(Imported::Skipped(id, Skip::Exists), notes) => {
+            (json!({"result": "exists", "id": by(id)}), *notes)
+        }
+        Outcome::Store(Imported::Skipped(id, Skip::Unchanged), notes) => {
+            (json!({"result": "unchanged", "id": by(id)}), *notes)
+        }
+        Outcome::Store(Imported::Rejected(rejection), _) => {
+            let (field, problem) = (field_of(rejection), rejection.to_string());
+            (json!({"result": "rejected", "field": field, "problem": problem}), Notes::default())
         }
         Outcome::Unreadable(fault) => {
-            json!({"result": "rejected", "field": fault.field, "problem": fault.problem})
+            (json!({"result": "rejected", "field": fault.field, "problem": fault.problem}), Notes::default())
         }
     };
     let mut told = json!({"record": number, "line": line});
+    let words = words_of(notes);
     if let (Some(told), serde_json::Value::Object(row)) = (told.as_object_mut(), row) {
         told.extend(row);
+        if !words.is_empty() {
+            told.insert("notes".to_owned(), words.into());
+        }
     }
     told.to_string()
 }
@@ -297,7 +367,7 @@ struct SideFile {
 }
 
 impl SideFile {
-    fn begin(path: PathBuf, _length: u64) -> Result<Self, JournalError> {
+    fn begin(path: PathBuf) -> Result<Self, JournalError> {
         match path.try_exists() {
             Ok(true) => Err(JournalError::Exists(path)),
             Ok(false) => Ok(Self { path, file: None, length: 0, is_dirty: false }),
@@ -333,7 +403,12 @@ impl SideFile {
             Some(file) => file,
             None => {
                 let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path);
-                self.file.insert(BufWriter::new(made.map_err(failed(&self.path))?))
+                let made = made.map_err(failed(&self.path))?;
+                // Its name has to outlive a power failure too: the checkpoint will speak of it.
+                let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                let synced = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
+                synced.map_err(failed(&self.path))?;
+                self.file.insert(BufWriter::new(made))
             }
         };
         file.write_all(bytes).map_err(failed(&self.path))?;
@@ -366,6 +441,10 @@ mod tests {
         Outcome::Unreadable(RowFault::new("email", "it is empty"))
     }
 
+    fn created(notes: Notes) -> Outcome {
+        Outcome::Store(Imported::Created(UserId(Uuid::nil())), notes)
+    }
+
     fn mark() -> Mark {
         Mark { place: Place { byte: 10, line: 2, records: 1 }, fingerprint: [7; 32] }
     }
@@ -381,7 +460,7 @@ mod tests {
             let folder = tempfile::tempdir().expect("a folder");
             let path = folder.path().join("rejects");
             let mut journal = Journal::begin(Some(&path), None, framing, header.as_bytes()).expect("free");
-            journal.row(1, 1, Some(b"fine"), &Outcome::Store(Imported::Created(UserId(Uuid::nil())))).expect("written");
+            journal.row(1, 1, Some(b"fine"), &created(Notes::default())).expect("written");
             for (number, row) in (2..).zip(rows) {
                 journal.row(number, number, Some(row.as_bytes()), &rejected()).expect("written");
             }
@@ -416,5 +495,34 @@ mod tests {
         std::fs::write(&rejects, "o").expect("writable");
         let cut = Journal::go_on(Some(&rejects), None, Framing::Lines, b"", &state).err();
         assert!(matches!(cut, Some(JournalError::Cut(_))));
+    }
+
+    #[test]
+    fn a_file_that_the_interrupted_import_knew_nothing_of_is_not_cut() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let precious = folder.path().join("precious");
+        std::fs::write(&precious, "somebody's work").expect("writable");
+        let journal = Journal::begin(None, None, Framing::Lines, b"").expect("nothing to open");
+        let state = State::new(mark(), 5, &journal, false);
+        let refused = Journal::go_on(Some(&precious), None, Framing::Lines, b"", &state).err();
+        assert!(matches!(refused, Some(JournalError::Exists(_))));
+        assert_eq!(std::fs::read_to_string(&precious).expect("there"), "somebody's work");
+        let other = folder.path().join("other");
+        assert!(Journal::go_on(Some(&other), None, Framing::Lines, b"", &state).is_ok() && state.kept_no_rejects());
+        let same = Journal::begin(Some(&other), Some(&other), Framing::Lines, b"").err();
+        assert!(matches!(same, Some(JournalError::Same(_))));
+    }
+
+    #[test]
+    fn what_there_is_to_know_of_a_user_is_told_beside_his_result_and_counted() {
+        let notes = Notes { second_factor: true, hash: HashFate::LeftWithLegacy, ..Notes::default() };
+        let line = told(3, 4, &created(notes));
+        let expected = r#"{"record":3,"line":4,"result":"created","id":"00000000-0000-0000-0000-000000000000","notes":["second_factor","hash_left_with_legacy"]}"#;
+        assert_eq!(line, expected);
+        assert!(!told(3, 4, &created(Notes::default())).contains("notes"));
+        let mut counts = Counts::default();
+        counts.count(&created(notes));
+        counts.count(&Outcome::Store(Imported::Skipped(UserId(Uuid::nil()), Skip::Exists), notes));
+        assert_eq!((counts.noted.second_factor, counts.noted.left_with_legacy, counts.total()), (1, 1, 2));
     }
 }

@@ -26,11 +26,11 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::mpsc;
 
-use self::destination::{Destination, Measure, Prepared, Preparing};
+use self::destination::{Destination, Measure, Prepared, Preparer};
 use self::hashes::{HashWorker, Hashes};
-use self::journal::{Counts, Journal, JournalError, Outcome, State};
+use self::journal::{Counts, Journal, JournalError, Noted, Outcome, State};
 use self::list::List;
-use self::pipeline::{Chunk, Mark, ReadThrough, Record};
+use self::pipeline::{Chunk, Mark, Raw, ReadThrough, Record};
 pub(super) use self::source::settings;
 use self::source::{Reading, Records, Source, Unreadable};
 use super::failure::{Ended, Failure};
@@ -40,12 +40,14 @@ use super::progress::Progress;
 use super::terminal::Terminal;
 use super::text;
 use crate::config::Config;
-use crate::domain::clock::{Clock, SystemClock};
+use crate::domain::clock::{Clock, SystemClock, UnixSeconds};
+use crate::domain::identifier::IdentifierRules;
 use crate::domain::import::{Imported, OnConflict};
 use crate::domain::password::PasswordNormalization;
 use crate::domain::user::{Standing, UserId};
-use crate::exchange::{Context, DROP_UNUSABLE_HASHES, Format, Recognised, RowFault};
+use crate::exchange::{Context, DROP_UNUSABLE_HASHES, Format, Notes, Recognised, RowFault};
 use crate::password::formats::Terms;
+use crate::password::{PasswordSettings, Peppers};
 use crate::service::ports::{Checkpoint, ImportKey, SavedCheckpoint};
 use crate::store::{self, StoreSettings};
 use crate::telemetry::Metrics;
@@ -83,7 +85,7 @@ pub(super) struct Import {
     /// Wrap weak hashes in Argon2id, so that they never rest in the store: `full` costs 16 ms a row, `quick` a tenth
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "full", value_parser = ["full", "quick"])]
     wrap_weak: Option<String>,
-    /// Rows in one commit [default: 50000; 500 while the proxy runs, and never more then]
+    /// Rows in one commit [default: 250000; 500 while the proxy runs, and never more then]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     batch: Option<u32>,
     /// Begin anew, though an import of this file was interrupted or done
@@ -114,6 +116,10 @@ enum Stopped {
     Broken(#[source] Unreadable),
     #[error("what the store kept of this import cannot be used; start over with --restart")]
     BadCheckpoint,
+    #[error("{} begins like what was imported already, and is something else; --restart imports it", .0.display())]
+    BeginsAlike(PathBuf),
+    #[error(transparent)]
+    Setting(RowFault),
     #[error("the threads that read the file have stopped")]
     Reader,
     #[error("the output cannot be written")]
@@ -127,18 +133,21 @@ struct SomeRejected {
     count: u64,
 }
 
-/// What the configuration says of passwords.
+/// What the configuration says of names and passwords.
 #[derive(Default)]
 struct Configured {
+    rules: IdentifierRules,
     normalization: PasswordNormalization,
     /// What hashes are read under.
     terms: Terms,
+    peppers: Peppers,
 }
 
 impl Configured {
     fn of(config: &Config) -> Self {
-        let terms = Terms { keys: config.password.prehash_keys.clone(), ..Terms::default() };
-        Self { normalization: config.password.normalization, terms }
+        let PasswordSettings { normalization, peppers, .. } = &config.password;
+        let (normalization, peppers) = (*normalization, peppers.clone());
+        Self { rules: config.identity, normalization, terms: config.password.terms(), peppers }
     }
 }
 
@@ -188,17 +197,26 @@ impl Import {
         let (destination, configured) = self.destination(terminal).await?;
         let plan = self.plan(&source, recognised, configured)?;
         if let (Some(known), Some(at_least)) = (&self.verify_credentials, self.at_least) {
-            verify::demand(known, at_least, &self.file, &plan, terminal)?;
+            verify::demand(known, at_least, &self.file, destination.rules(), &plan, terminal)?;
         }
         let saved = if self.restart || self.dry_run { None } else { destination.checkpoint(plan.key).await? };
-        // Next month's list may begin like this month's, and takes no harm from being read again.
-        let was_done = |saved: &SavedCheckpoint| State::decode(&saved.state).is_some_and(|state| state.done);
-        let saved = saved.filter(|saved| self.list.is_none() || !was_done(saved));
+        let (source, saved) = match saved {
+            None => (source, None),
+            Some(saved) => match self.unless_finished(source, recognised, saved)? {
+                Before::GoesOn(source, saved) => (source, saved),
+                Before::Finished(state, at) => {
+                    let at = text::time(time_of(at.0));
+                    terminal.remark(format!(
+                        "this file was imported already, until {at} UTC; --restart imports it again"
+                    ))?;
+                    let rejects = self.rejects.clone().filter(|path| path.exists());
+                    return self.summed_up(&state.counts, rejects, recognised.format, terminal);
+                }
+            },
+        };
         let (journal, state) = self.journal(&plan, saved.as_ref())?;
-        if let Some(state) = state.as_ref().filter(|state| state.done) {
-            let at = saved.as_ref().map_or_else(String::new, |saved| text::time(time_of(saved.at.0)));
-            terminal.remark(format!("this file was imported already, until {at} UTC; --restart imports it again"))?;
-            return self.summed_up(&state.counts, None, terminal);
+        if self.rejects.is_some() && state.as_ref().is_some_and(State::kept_no_rejects) {
+            terminal.remark("rows that were rejected before the interruption are not kept: --rejects is new")?;
         }
         let results = saved.map(|saved: SavedCheckpoint| saved.results).unwrap_or_default();
         let mut going = Going { import: self, plan: &plan, destination: &destination, journal, present: Vec::new() };
@@ -216,6 +234,39 @@ impl Import {
         }
     }
 
+    /// Whether an import that is known by the beginning of this file came to the end of the very same. What only begins alike - next
+    /// month's export, a file that had been cut short - is another file, and is imported.
+    fn unless_finished(
+        &self,
+        source: Source,
+        recognised: Recognised,
+        saved: SavedCheckpoint,
+    ) -> Result<Before, Failure> {
+        let bad = || Failure::stopped(Stopped::BadCheckpoint);
+        let state = State::decode(&saved.state).ok_or_else(bad)?;
+        if !state.done {
+            return Ok(Before::GoesOn(source, Some(saved)));
+        }
+        // A list takes no harm from being read again.
+        if self.list.is_some() {
+            return Ok(Before::GoesOn(source, None));
+        }
+        let end = state.mark().ok_or_else(bad)?;
+        if source.length.is_some() {
+            let same = Source::open(&self.file).and_then(|again| again.was_read_to(recognised, end));
+            return match same.map_err(Failure::stopped)? {
+                true => Ok(Before::Finished(state, saved.at)),
+                false => Ok(Before::GoesOn(source, None)),
+            };
+        }
+        // What comes through a pipe can be looked at only once.
+        let name = source.name();
+        match source.was_read_to(recognised, end).map_err(Failure::stopped)? {
+            true => Ok(Before::Finished(state, saved.at)),
+            false => Err(Failure::stopped(Stopped::BeginsAlike(name))),
+        }
+    }
+
     /// Where the rows go, and what the configuration says of passwords.
     async fn destination(&self, terminal: &mut Terminal) -> Result<(Destination, Configured), Failure> {
         if self.dry_run && self.reach.admin.is_none() {
@@ -229,16 +280,21 @@ impl Import {
         }
         match Operator::find(&self.reach, terminal).await? {
             Found::Proxy(operator) => {
-                let configured = match self.reach.admin {
-                    Some(_) => Configured::default(),
-                    None => Configured::of(&self.reach.config.load()?),
+                // Where its token is from, the keys of the hashes are as well; of a proxy elsewhere they are not known here.
+                let configured = match (&self.reach.admin, &self.reach.token_file) {
+                    (Some(_), Some(_)) => Configured::default(),
+                    (Some(_), None) | (None, _) => Configured::of(&self.reach.config.load()?),
                 };
                 let terms = operator.import_terms(ImportKey([0; 32])).await.map_err(Failure::stopped)?;
-                Ok((Destination::Proxy { rules: terms.rules(), operator }, configured))
+                let rules = terms.rules();
+                let configured = Configured { rules, normalization: terms.normalize, ..configured };
+                Ok((Destination::Proxy { rules, operator }, configured))
             }
             Found::NoProxy(config) => {
                 let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new()));
-                let store = store::open(&config.store, metrics, clock as Arc<dyn Clock>)
+                let settings =
+                    StoreSettings { cache_bytes: config.store.cache_bytes.max(CACHE), ..config.store.clone() };
+                let store = store::open(&settings, metrics, clock as Arc<dyn Clock>)
                     .map_err(|error| Failure::stopped(unopened(error, config.admin.bind)))?;
                 say_opened(&config.store.path, terminal)?;
                 Ok((Destination::Store { store, rules: config.identity }, Configured::of(&config)))
@@ -270,7 +326,7 @@ impl Import {
     }
 
     fn plan(&self, source: &Source, recognised: Recognised, configured: Configured) -> Result<Plan, Failure> {
-        let Configured { normalization, terms } = configured;
+        let Configured { rules, normalization, terms, peppers } = configured;
         let normalization = self.reading.normalization().unwrap_or(normalization);
         let header = source.header(recognised).map_err(Failure::stopped)?;
         let mut context = self.reading.context(recognised, &header, normalization, &source.name())?;
@@ -281,13 +337,13 @@ impl Import {
             context.settings.add(DROP_UNUSABLE_HASHES);
         }
         let on_conflict = self.on_conflict();
-        let more = format!("{} {:?}", self.drop_bad_hashes, self.wrap_weak);
+        let more = format!("{} {:?} {rules:?}", self.drop_bad_hashes, self.wrap_weak);
         let told = self.reading.told(normalization, on_conflict, &more);
         let framing = format!("{:?}", recognised.framing);
         let key = source.key(&[recognised.format.name.as_bytes(), framing.as_bytes(), told.as_bytes()]);
         let takes = if self.list.is_some() { Takes::Listed } else { Takes::Users };
-        let hashes =
-            Hashes::new(self.drop_bad_hashes, self.wrap_weak.as_deref(), terms.clone()).map_err(Failure::of)?;
+        let hashes = Hashes::new(self.drop_bad_hashes, self.wrap_weak.as_deref(), terms.clone(), peppers);
+        let hashes = hashes.map_err(Failure::of)?;
         Ok(Plan { recognised, terms, context: Arc::new(context), header, key, on_conflict, takes, hashes })
     }
 
@@ -300,17 +356,15 @@ impl Import {
             return Ok((journal.map_err(|error| Failure::Usage(error.to_string()))?, None));
         };
         let state = State::decode(&saved.state).ok_or_else(|| Failure::stopped(Stopped::BadCheckpoint))?;
-        if state.done {
-            // Nothing more is written down.
-            let journal = Journal::begin(None, None, framing, &plan.header).map_err(Failure::stopped)?;
-            return Ok((journal, Some(state)));
-        }
-        let journal = Journal::go_on(rejects, results, framing, &plan.header, &state);
-        Ok((journal.map_err(Failure::stopped)?, Some(state)))
+        let journal = Journal::go_on(rejects, results, framing, &plan.header, &state).map_err(|error| match error {
+            JournalError::Exists(_) | JournalError::Same(_) => Failure::Usage(error.to_string()),
+            JournalError::Cut(_) | JournalError::Io { .. } => Failure::stopped(error),
+        });
+        Ok((journal?, Some(state)))
     }
 
-    /// Says what became of all rows; a failure if some were rejected.
-    fn summed_up(&self, counts: &Counts, rejects: Option<PathBuf>, terminal: &mut Terminal) -> Ended {
+    /// Says what became of all rows; a failure if some were rejected. `rejects` is where they are, if they were kept.
+    fn summed_up(&self, counts: &Counts, rejects: Option<PathBuf>, format: &Format, terminal: &mut Terminal) -> Ended {
         let rows = [
             ("created", counts.created, "new users"),
             ("updated", counts.updated, "known users, brought up to date"),
@@ -323,17 +377,53 @@ impl Import {
             rows.into_iter().filter(|(word, count, _)| *count > 0 || matches!(*word, "created" | "rejected" | "total"));
         let rows = shown.map(|(word, count, told)| [word.to_owned(), text::count(count), told.to_owned()]);
         terminal.line(text::table(["RESULT", "ROWS", ""], rows))?;
+        self.say_notes(counts, terminal)?;
         if counts.rejected == 0 {
             return Ok(());
         }
-        match rejects.or_else(|| self.rejects.clone()) {
-            Some(path) => terminal.remark(format!(
-                "rejected rows are in {0}, and why in {0}.reasons.jsonl; mend them and import that file",
-                path.display()
+        match (rejects, &self.rejects) {
+            (Some(path), _) => terminal.remark(format!(
+                "rejected rows are in {0}, and why in {0}.reasons.jsonl; mend them and import that file with --format {1} and what \
+                 else was said of this one",
+                path.display(),
+                format.name
             ))?,
-            None => terminal.remark("with --rejects FILE rejected rows are kept, to be mended")?,
+            (None, Some(path)) => {
+                terminal.remark(format!("why rows were rejected is in {}.reasons.jsonl", path.display()))?;
+            }
+            (None, None) => terminal.remark("with --rejects FILE rejected rows are kept, to be mended")?,
         }
         Err(Failure::of(SomeRejected { count: counts.rejected }))
+    }
+}
+
+/// What the store knows of an import of a file that begins like this one.
+enum Before {
+    /// Nothing that matters, or where it was interrupted.
+    GoesOn(Source, Option<SavedCheckpoint>),
+    /// The very same was imported to its end, then.
+    Finished(State, UnixSeconds),
+}
+
+impl Import {
+    /// Says of how many users there is something to know that their records do not carry on.
+    fn say_notes(&self, counts: &Counts, terminal: &mut Terminal) -> std::io::Result<()> {
+        let Noted { second_factor, pending_action, left_with_legacy, dropped } = counts.noted;
+        for (count, told) in [
+            (second_factor, "with a second factor there: nobody asks for it here"),
+            (pending_action, "with something still to be done there"),
+            (left_with_legacy, "without their hash for that, so that legacy goes on asking for the rest"),
+            (dropped, "without their hash, which cannot be used"),
+        ] {
+            if count > 0 {
+                terminal.remark(format!("{} {told}", text::counted(count, "user")))?;
+            }
+        }
+        match (counts.noted == Noted::default(), &self.results) {
+            (true, _) => Ok(()),
+            (false, Some(path)) => terminal.remark(format!("who, is in {} under `notes`", path.display())),
+            (false, None) => terminal.remark("who, --results FILE says, under `notes`"),
+        }
     }
 }
 
@@ -358,13 +448,22 @@ fn say_what_it_is(
     terminal.remark(style.faint(taken))
 }
 
-/// What the work on a record makes of it.
-type Made = Result<Prepared, RowFault>;
+/// What the work on some records makes of them.
+struct Made {
+    rows: Prepared,
+    /// Of those that cannot be taken: which of the records, in order, and why.
+    faults: Vec<(usize, RowFault)>,
+    /// Of those of whose users there is something to know: which of the records, in order, and what.
+    notes: Vec<(usize, Notes)>,
+}
 
 /// Records that go into one commit.
 struct Batch {
+    /// Given back when the batch is dropped.
+    token: Token,
     start: Mark,
-    records: Vec<Record<Made>>,
+    chunks: Vec<Chunk<Made>>,
+    rows: usize,
     /// Of the file.
     bytes: usize,
     /// Of a request.
@@ -372,50 +471,84 @@ struct Batch {
 }
 
 impl Batch {
-    fn of(chunk: Chunk<Made>) -> Self {
-        let mut batch = Self { start: chunk.start, records: Vec::new(), bytes: 0, request: 0 };
+    fn of(chunk: Chunk<Made>, token: Token) -> Self {
+        let mut batch = Self { token, start: chunk.start, chunks: Vec::new(), rows: 0, bytes: 0, request: 0 };
         batch.add(chunk);
         batch
     }
 
     fn add(&mut self, chunk: Chunk<Made>) {
-        self.bytes += bytes_of(&chunk);
-        self.request += request_of(&chunk);
-        self.records.extend(chunk.records);
+        self.rows += chunk.raw.len();
+        self.bytes += chunk.raw.size();
+        self.request += chunk.made.rows.size();
+        self.chunks.push(chunk);
     }
 
     fn has_room_for(&self, chunk: &Chunk<Made>, measure: Measure) -> bool {
-        self.records.len() + chunk.records.len() <= measure.rows
-            && self.bytes + bytes_of(chunk) <= measure.bytes
-            && self.request + request_of(chunk) <= measure.request
+        self.rows + chunk.raw.len() <= measure.rows
+            && self.bytes + chunk.raw.size() <= measure.bytes
+            && self.request + chunk.made.rows.size() <= measure.request
     }
 }
 
-fn bytes_of(chunk: &Chunk<Made>) -> usize {
-    chunk.records.iter().map(|record| record.raw.as_ref().map_or(0, |raw| raw.len())).sum()
+/// The least memory for pages, in bytes, whatever `store.cache` says for the proxy: what a commit changes and does not find room here
+/// is written and read once more before it is done.
+const CACHE: usize = 192 << 20;
+
+/// As many batches are in memory: one that is being taken, and one that waits or is read.
+const BATCHES: usize = 2;
+
+/// Leave to have a batch in memory.
+struct Token(std::sync::mpsc::SyncSender<()>);
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        // There is room for as many as there are.
+        let _nobody_waits = self.0.try_send(());
+    }
 }
 
-fn request_of(chunk: &Chunk<Made>) -> usize {
-    chunk.records.iter().map(|record| record.made.as_ref().map_or(0, Prepared::len)).sum()
-}
-
-/// The work on one record: read, its hash looked at, made ready. On any thread.
-fn made_of(
-    raw: Option<&[u8]>,
-    format: &Format,
-    context: &Context,
+/// The work on records: read, their hashes looked at, made ready. On one thread.
+struct Work {
+    format: &'static Format,
+    context: Arc<Context>,
     takes: Takes,
-    hashes: &mut HashWorker,
-    preparing: Preparing,
-) -> Made {
-    let raw = raw.ok_or_else(|| RowFault::new("record", "it is larger than 1 MiB"))?;
-    let mut user = (format.parse)(raw, context)?;
-    match (takes, user.standing) {
-        (Takes::Users, _) => hashes.look_at(&mut user)?,
-        (Takes::Listed, Standing::Active | Standing::Disabled) => user = user.as_listed(),
-        (Takes::Listed, Standing::Deleted) => return Err(RowFault::new("standing", "a deleted user is on no list")),
+    hashes: HashWorker,
+    preparer: Preparer,
+    /// Whether anybody will want the bytes of rejected rows.
+    keeps_bytes: bool,
+}
+
+impl Work {
+    fn on(&mut self, raw: &mut Raw) -> Made {
+        let (mut faults, mut notes) = (Vec::new(), Vec::new());
+        for (index, record) in raw.records().enumerate() {
+            match self.on_one(record.bytes) {
+                Ok(noted) if noted == Notes::default() => {}
+                Ok(noted) => notes.push((index, noted)),
+                Err(fault) => faults.push((index, fault)),
+            }
+        }
+        if !self.keeps_bytes {
+            raw.forget_bytes();
+        }
+        Made { rows: self.preparer.take(), faults, notes }
     }
-    preparing.prepare(user)
+
+    fn on_one(&mut self, raw: Option<&[u8]>) -> Result<Notes, RowFault> {
+        let raw =
+            raw.ok_or_else(|| RowFault::new("record", "it is larger than 1 MiB, and is not among the rejected rows"))?;
+        let mut user = (self.format.parse)(raw, &self.context)?;
+        match (self.takes, user.standing) {
+            (Takes::Users, _) => self.hashes.look_at(&mut user)?,
+            (Takes::Listed, Standing::Active | Standing::Disabled) => user = user.as_listed(),
+            (Takes::Listed, Standing::Deleted) => {
+                return Err(RowFault::new("standing", "a deleted user is on no list"));
+            }
+        }
+        let notes = user.notes;
+        self.preparer.add(user).map(|()| notes)
+    }
 }
 
 /// An import under way.
@@ -452,55 +585,63 @@ impl Going<'_> {
         let repeated = state.map(|state| (state.rows, results));
         let ended = self.take_all(records, repeated, &mut progress, terminal).await;
         progress.end();
-        let read = ended.map_err(Failure::stopped)?;
-        let rejects = self.journal.finish().map_err(Failure::stopped)?;
+        let (read, rejects) = ended.map_err(|stopped| match stopped {
+            // It holds for the whole file: nothing of it was taken yet, unless it begins with users who have no hash.
+            Stopped::Setting(fault) if self.journal.counts.total() == 0 => Failure::Usage(fault.to_string()),
+            other => Failure::stopped(other),
+        })?;
+        let format = self.plan.recognised.format;
         if let Some(cause) = read.broken {
-            self.import.summed_up(&self.journal.counts, rejects, terminal).or_else(|_rejected| Ok::<_, Failure>(()))?;
+            self.import
+                .summed_up(&self.journal.counts, rejects, format, terminal)
+                .or_else(|_rejected| Ok::<_, Failure>(()))?;
             return Err(Failure::stopped(Stopped::Broken(Unreadable::Broken { path: name, cause })));
         }
         if let Some(rate) = progress.rate(self.journal.counts.total()) {
             let style = terminal.remark_style();
             terminal.remark(style.faint(format!("{} rows a second", text::count(rate))))?;
         }
-        self.import.summed_up(&self.journal.counts, rejects, terminal)
+        self.import.summed_up(&self.journal.counts, rejects, format, terminal)
     }
 
-    /// Takes everything that is left of the file.
+    /// Takes everything that is left of the file; gives where rejected rows are, if there are any.
     async fn take_all(
         &mut self,
         records: Records,
         repeated: Option<(u64, Vec<Imported>)>,
         progress: &mut Progress,
         terminal: &mut Terminal,
-    ) -> Result<ReadThrough, Stopped> {
+    ) -> Result<(ReadThrough, Option<PathBuf>), Stopped> {
         // The rows of the last batch come first; they are taken already, and are only written down.
         let (repeated, results) = repeated.unwrap_or_default();
         let mut results = results.into_iter();
         let (mut batches, reader) = self.read(records, repeated)?;
         let mut rows = 0;
-        while let Some(Batch { start, records, .. }) = batches.recv().await {
-            rows += records.len() as u64;
+        while let Some(batch) = batches.recv().await {
+            let at = batch.start.place.byte;
+            rows += batch.rows as u64;
             if rows <= repeated {
-                for Record { number, line, raw, made } in records {
-                    let outcome = match made {
-                        Ok(_) => Outcome::Store(results.next().ok_or(Stopped::BadCheckpoint)?),
-                        Err(fault) => Outcome::Unreadable(fault),
-                    };
-                    self.journal.row(number, line, raw.as_deref(), &outcome)?;
+                for Chunk { raw, made, .. } in batch.chunks {
+                    self.write_down(&raw, made.faults, made.notes, &mut results).ok_or(Stopped::BadCheckpoint)??;
+                }
+                // Were rows read otherwise now than they were then, each result would be another row's.
+                if rows == repeated && results.next().is_some() {
+                    return Err(Stopped::BadCheckpoint);
                 }
             } else {
-                self.take(start, records).await?;
+                self.take(batch).await?;
             }
-            progress.at(terminal, start.place.byte, self.journal.counts.total())?;
+            progress.at(terminal, at, self.journal.counts.total())?;
         }
         let read = reader.join().map_err(|_panicked| Stopped::Reader)?;
+        // Before it is said that all is done: nobody would come back to end the file.
+        let rejects = self.journal.finish()?;
         if read.broken.is_none() && !self.import.dry_run {
-            self.journal.sync()?;
             let state = State::new(read.end, 0, &self.journal, true);
             let checkpoint = Checkpoint { key: self.plan.key, state: state.encode() };
             self.destination.take(Vec::new(), self.plan.on_conflict, Some(checkpoint)).await?;
         }
-        Ok(read)
+        Ok((read, rejects))
     }
 
     /// Starts to read: batches come in order, one ahead of the one that is being taken, and one of them ends behind the rows that are
@@ -510,31 +651,39 @@ impl Going<'_> {
         records: Records,
         repeated: u64,
     ) -> Result<(mpsc::Receiver<Batch>, JoinHandle<ReadThrough>), Stopped> {
-        let measure = self.destination.measure(self.import.batch.and_then(|rows| usize::try_from(rows).ok()));
+        let rows = self.import.batch.and_then(|rows| usize::try_from(rows).ok());
+        let measure = self.destination.measure(rows, self.import.rejects.is_some());
         let (preparing, takes, hashes) = (self.destination.preparing(), self.plan.takes, self.plan.hashes.clone());
         let (context, format) = (Arc::clone(&self.plan.context), self.plan.recognised.format);
+        let keeps_bytes = self.import.rejects.is_some();
         let (to_taker, batches) = mpsc::channel(1);
         let reader = thread::Builder::new().name("import-read".to_owned()).spawn(move || {
             let worker = || {
-                let mut hashes = hashes.worker();
-                let context = &context;
-                move |raw: Option<&[u8]>| made_of(raw, format, context, takes, &mut hashes, preparing)
+                let (hashes, preparer) = (hashes.worker(), preparing.preparer());
+                let mut work = Work { format, context: Arc::clone(&context), takes, hashes, preparer, keeps_bytes };
+                move |raw: &mut Raw| work.on(raw)
             };
             let workers = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
             let mut batch: Option<Batch> = None;
+            let (give_back, tokens) = std::sync::mpsc::sync_channel(BATCHES);
+            (0..BATCHES).for_each(|_| drop(Token(give_back.clone())));
             let mut rows = 0;
             let send = |batch: &mut Option<Batch>| match batch.take() {
                 Some(batch) => to_taker.blocking_send(batch).map_err(drop),
                 None => Ok(()),
             };
             let read = pipeline::run(records, measure.chunk, repeated, workers, worker, |chunk| {
-                rows += chunk.records.len() as u64;
+                rows += chunk.raw.len() as u64;
                 if batch.as_ref().is_some_and(|batch| !batch.has_room_for(&chunk, measure)) {
                     send(&mut batch)?;
                 }
                 match &mut batch {
                     Some(batch) => batch.add(chunk),
-                    None => batch = Some(Batch::of(chunk)),
+                    None => {
+                        // The sender is in scope here: somebody will give one back.
+                        let _given = tokens.recv();
+                        batch = Some(Batch::of(chunk, Token(give_back.clone())));
+                    }
                 }
                 if rows == repeated { send(&mut batch) } else { Ok(()) }
             });
@@ -546,35 +695,53 @@ impl Going<'_> {
     }
 
     /// Takes one batch, and writes down what became of its rows.
-    async fn take(&mut self, start: Mark, records: Vec<Record<Made>>) -> Result<(), Stopped> {
-        self.journal.sync()?;
-        let mut rows = Vec::with_capacity(records.len());
-        let mut ends: Vec<Record<Option<RowFault>>> = Vec::with_capacity(records.len());
-        for Record { number, line, raw, made } in records {
-            let fault = match made {
-                Ok(row) => {
-                    rows.push(row);
-                    None
-                }
-                Err(fault) => Some(fault),
-            };
-            ends.push(Record { number, line, raw, made: fault });
+    async fn take(&mut self, batch: Batch) -> Result<(), Stopped> {
+        let mut rows = Vec::with_capacity(batch.chunks.len());
+        let mut ends = Vec::with_capacity(batch.chunks.len());
+        for Chunk { raw, mut made, .. } in batch.chunks {
+            if let Some(at) = made.faults.iter().position(|(_, fault)| fault.is_of_a_setting()) {
+                return Err(Stopped::Setting(made.faults.swap_remove(at).1));
+            }
+            rows.push(made.rows);
+            ends.push((raw, made.faults, made.notes));
         }
-        let state = State::new(start, ends.len() as u64, &self.journal, false);
+        self.journal.sync()?;
+        let state = State::new(batch.start, batch.rows as u64, &self.journal, false);
         let checkpoint = Checkpoint { key: self.plan.key, state: state.encode() };
         let checkpoint = (!self.import.dry_run).then_some(checkpoint);
         let results = self.destination.take(rows, self.plan.on_conflict, checkpoint).await?;
+        drop(batch.token);
         if self.import.list.is_some_and(|list| list.missing.is_some()) {
             self.present.extend(results.iter().filter_map(Imported::user));
         }
         let mut results = results.into_iter();
-        for Record { number, line, raw, made: fault } in ends {
-            let outcome = match fault {
-                None => Outcome::Store(results.next().ok_or(destination::NotTaken::Foreign)?),
-                Some(fault) => Outcome::Unreadable(fault),
-            };
-            self.journal.row(number, line, raw.as_deref(), &outcome)?;
+        for (raw, faults, notes) in ends {
+            self.write_down(&raw, faults, notes, &mut results).ok_or(destination::NotTaken::Foreign)??;
         }
         Ok(())
+    }
+
+    /// Writes down what became of some records. None if there are fewer results than rows that were taken.
+    fn write_down(
+        &mut self,
+        raw: &Raw,
+        faults: Vec<(usize, RowFault)>,
+        notes: Vec<(usize, Notes)>,
+        results: &mut impl Iterator<Item = Imported>,
+    ) -> Option<Result<(), JournalError>> {
+        let (mut faults, mut notes) = (faults.into_iter().peekable(), notes.into_iter().peekable());
+        for (index, Record { number, line, bytes }) in raw.records().enumerate() {
+            let outcome = match faults.next_if(|(at, _)| *at == index) {
+                None => {
+                    let noted = notes.next_if(|(at, _)| *at == index).map(|(_, noted)| noted);
+                    Outcome::Store(results.next()?, noted.unwrap_or_default())
+                }
+                Some((_, fault)) => Outcome::Unreadable(fault),
+            };
+            if let Err(error) = self.journal.row(number, line, bytes, &outcome) {
+                return Some(Err(error));
+            }
+        }
+        Some(Ok(()))
     }
 }

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::exchange::{Broken, Place, Splitter};
+use crate::exchange::{Broken, Piece, Place, Splitter};
 
 /// Chunks under way for each worker: read, being worked on, or waiting for one before them.
 const CHUNKS_A_WORKER: usize = 4;
@@ -27,12 +27,82 @@ pub(super) struct ChunkSize {
     pub(super) bytes: usize,
 }
 
-/// Records in a row.
+/// Records as they are in the file, each behind the one before it.
+pub(super) struct Raw {
+    bytes: Vec<u8>,
+    cuts: Vec<Cut>,
+    /// Records before the first.
+    before: u64,
+    /// What [`Raw::forget_bytes`] emptied.
+    spare: Option<Vec<u8>>,
+}
+
+/// Where a record ends in [`Raw::bytes`].
+struct Cut {
+    end: usize,
+    line: u64,
+    /// Not so for one over the limit.
+    is_there: bool,
+}
+
+/// One record of several.
+pub(super) struct Record<'a> {
+    /// Its number, from 1.
+    pub(super) number: u64,
+    /// Its line, from 1.
+    pub(super) line: u64,
+    /// Its bytes; none for one over the limit, or after [`Raw::forget_bytes`].
+    pub(super) bytes: Option<&'a [u8]>,
+}
+
+impl Raw {
+    fn new(bytes: Vec<u8>, size: ChunkSize, before: u64) -> Self {
+        Self { bytes, cuts: Vec::with_capacity(size.records), before, spare: None }
+    }
+
+    fn push(&mut self, piece: &Piece<'_>) {
+        self.bytes.extend_from_slice(piece.bytes.unwrap_or_default());
+        self.cuts.push(Cut { end: self.bytes.len(), line: piece.line, is_there: piece.bytes.is_some() });
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.cuts.len()
+    }
+
+    /// How long they are together, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.cuts.last().map_or(0, |cut| cut.end)
+    }
+
+    /// In order.
+    pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        let mut begin = 0;
+        (self.before + 1..).zip(&self.cuts).map(move |(number, cut)| {
+            let bytes = self.bytes.get(begin..cut.end).filter(|_| cut.is_there);
+            begin = cut.end;
+            Record { number, line: cut.line, bytes }
+        })
+    }
+
+    /// Lets the bytes go, where nobody will want them.
+    pub(super) fn forget_bytes(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        self.spare = Some(bytes);
+        self.cuts.iter_mut().for_each(|cut| cut.is_there = false);
+    }
+}
+
+/// About as long are most records.
+const USUAL_BYTES: usize = 400;
+
+/// Records in a row, and what the work made of them.
 pub(super) struct Chunk<T> {
     /// Where the first begins, and what was before it.
     pub(super) start: Mark,
-    /// In order.
-    pub(super) records: Vec<Record<T>>,
+    pub(super) raw: Raw,
+    pub(super) made: T,
 }
 
 /// A place in a file, and the digest of everything before it.
@@ -47,18 +117,6 @@ impl Mark {
     pub(super) const NOWHERE: Self = Self { place: Place::START, fingerprint: [0; 32] };
 }
 
-/// One record.
-pub(super) struct Record<T> {
-    /// Its number, from 1.
-    pub(super) number: u64,
-    /// Its line, from 1.
-    pub(super) line: u64,
-    /// Its bytes; none for one over the limit.
-    pub(super) raw: Option<Box<[u8]>>,
-    /// What the work made of it.
-    pub(super) made: T,
-}
-
 /// How reading ended.
 pub(super) struct ReadThrough {
     /// Behind the last record.
@@ -69,7 +127,7 @@ pub(super) struct ReadThrough {
 
 /// Reads a stream to its end, or to where it cannot be read on, or until `sink` fails. A chunk ends behind the record of the number
 /// `boundary`, counted from where the stream goes on, if that is not 0. Each thread makes a `worker` of its own.
-pub(super) fn run<R: Read + Send, T: Send, W: FnMut(Option<&[u8]>) -> T, E>(
+pub(super) fn run<R: Read + Send, T: Send, W: FnMut(&mut Raw) -> T, E>(
     splitter: Splitter<R>,
     size: ChunkSize,
     boundary: u64,
@@ -85,16 +143,22 @@ pub(super) fn run<R: Read + Send, T: Send, W: FnMut(Option<&[u8]>) -> T, E>(
         // There is room for exactly so many.
         let _has_room = give_permit.try_send(());
     }
+    // Buffers go back and forth: memory that is new to the process costs more than what is read into it.
+    let (give_back, spares) = sync_channel::<Vec<u8>>(under_way);
     let jobs = Mutex::new(jobs);
     thread::scope(|scope| {
-        let reader = scope.spawn(move || cut(splitter, size, boundary, &to_workers, &permits));
+        let reader = scope.spawn(move || cut(splitter, size, boundary, &to_workers, &permits, &spares));
         let (jobs, worker) = (&jobs, &worker);
         for _ in 0..workers.get() {
-            let to_sink = to_sink.clone();
+            let (to_sink, give_back) = (to_sink.clone(), give_back.clone());
             scope.spawn(move || {
                 let mut work = worker();
                 while let Some((number, chunk)) = next(jobs) {
-                    if to_sink.send((number, worked(chunk, &mut work))).is_err() {
+                    let mut chunk = worked(chunk, &mut work);
+                    if let Some(spare) = chunk.raw.spare.take() {
+                        let _enough_already = give_back.try_send(spare);
+                    }
+                    if to_sink.send((number, chunk)).is_err() {
                         return;
                     }
                 }
@@ -129,24 +193,21 @@ fn cut<R: Read>(
     boundary: u64,
     to_workers: &SyncSender<(u64, Chunk<()>)>,
     permits: &Receiver<()>,
+    spares: &Receiver<Vec<u8>>,
 ) -> ReadThrough {
     let mut number = 0;
     let first = splitter.place().records;
     loop {
         let start = mark(&splitter);
-        let mut records = Vec::with_capacity(size.records);
-        let mut bytes = 0;
+        let buffer = spares.try_recv().unwrap_or_else(|_none| Vec::with_capacity(size.records * USUAL_BYTES));
+        let mut raw = Raw::new(buffer, size, start.place.records);
         let mut ended = None;
-        while records.len() < size.records && bytes < size.bytes {
-            if !records.is_empty() && splitter.place().records == first + boundary {
+        while raw.len() < size.records && raw.size() < size.bytes {
+            if raw.len() > 0 && splitter.place().records == first + boundary {
                 break;
             }
             match splitter.next_piece() {
-                Ok(Some(piece)) => {
-                    bytes += piece.bytes.map_or(0, <[u8]>::len);
-                    let raw = piece.bytes.map(Box::from);
-                    records.push(Record { number: piece.number, line: piece.line, raw, made: () });
-                }
+                Ok(Some(piece)) => raw.push(&piece),
                 Ok(None) => {
                     ended = Some(None);
                     break;
@@ -158,8 +219,8 @@ fn cut<R: Read>(
             }
         }
         let end = mark(&splitter);
-        let handed_on = records.is_empty()
-            || (permits.recv().is_ok() && to_workers.send((number, Chunk { start, records })).is_ok());
+        let handed_on = raw.len() == 0
+            || (permits.recv().is_ok() && to_workers.send((number, Chunk { start, raw, made: () })).is_ok());
         number += 1;
         match ended {
             Some(broken) => return ReadThrough { end, broken },
@@ -177,12 +238,10 @@ fn next<T>(jobs: &Mutex<Receiver<T>>) -> Option<T> {
     jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
-fn worked<T>(chunk: Chunk<()>, work: &mut impl FnMut(Option<&[u8]>) -> T) -> Chunk<T> {
-    let records = chunk.records.into_iter().map(|Record { number, line, raw, made: () }| {
-        let made = work(raw.as_deref());
-        Record { number, line, raw, made }
-    });
-    Chunk { start: chunk.start, records: records.collect() }
+fn worked<T>(chunk: Chunk<()>, work: &mut impl FnMut(&mut Raw) -> T) -> Chunk<T> {
+    let Chunk { start, mut raw, made: () } = chunk;
+    let made = work(&mut raw);
+    Chunk { start, raw, made }
 }
 
 #[cfg(test)]
@@ -202,10 +261,12 @@ mod tests {
         let text = lines(20_000);
         let splitter = Splitter::new(text.as_bytes(), Framing::Lines);
         let mut seen = Vec::new();
-        let worker = || |raw: Option<&[u8]>| String::from_utf8_lossy(raw.unwrap_or_default()).into_owned();
+        let text = |record: Record<'_>| String::from_utf8_lossy(record.bytes.unwrap_or_default()).into_owned();
+        let worker = || |raw: &mut Raw| raw.records().map(text).collect::<Vec<_>>();
         let read = run(splitter, SIZE, 0, WORKERS, worker, |chunk| {
             assert_eq!(chunk.start.place.records, seen.len() as u64);
-            seen.extend(chunk.records.into_iter().map(|record| record.made));
+            assert!(chunk.raw.records().zip(seen.len() as u64 + 1..).all(|(record, line)| record.line == line));
+            seen.extend(chunk.made);
             Ok::<(), ()>(())
         });
         assert!(read.is_ok_and(|read| read.broken.is_none() && read.end.place.records == 20_000));
@@ -222,7 +283,7 @@ mod tests {
             SIZE,
             700,
             WORKERS,
-            || |_| (),
+            || |_: &mut Raw| (),
             |chunk| {
                 starts.push(chunk.start.place.records);
                 Ok::<(), ()>(())
@@ -241,9 +302,9 @@ mod tests {
             SIZE,
             0,
             WORKERS,
-            || |_| (),
+            || |_: &mut Raw| (),
             |chunk| {
-                count += chunk.records.len();
+                count += chunk.raw.len();
                 Ok::<(), ()>(())
             },
         );
@@ -261,7 +322,7 @@ mod tests {
             SIZE,
             0,
             WORKERS,
-            || |_| (),
+            || |_: &mut Raw| (),
             |_| {
                 chunks += 1;
                 if chunks == 3 { Err("full") } else { Ok(()) }

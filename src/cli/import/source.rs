@@ -8,6 +8,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context as Digest, SHA256};
 
 use super::super::failure::Failure;
+use super::pipeline::Mark;
 use crate::domain::import::OnConflict;
 use crate::domain::password::PasswordNormalization;
 use crate::exchange::{
@@ -40,6 +41,15 @@ pub(in crate::cli) struct Reading {
 /// The largest value that `--set NAME=@PATH` reads, in bytes.
 const MAX_SETTING_BYTES: u64 = 64 * 1024;
 
+/// What packed files begin with, and what unpacks them.
+const PACKED: [(&[u8], &str); 5] = [
+    (b"\x1f\x8b", "zcat"),
+    (b"PK\x03\x04", "unzip -p"),
+    (b"\x28\xb5\x2f\xfd", "zstdcat"),
+    (b"BZh", "bzcat"),
+    (b"\xfd7zXZ\x00", "xzcat"),
+];
+
 /// A file whose beginning was read.
 pub(super) struct Source {
     /// None for standard input.
@@ -67,8 +77,10 @@ pub(in crate::cli) enum Unreadable {
     Broken { path: PathBuf, cause: Broken },
     #[error("{}: {why}", path.display())]
     Unrecognised { path: PathBuf, why: Unrecognised },
-    #[error("{0} is compressed; unpack it first, as in `zcat {0} | authferry import -`", path.display())]
-    Compressed { path: PathBuf },
+    #[error("{0} is compressed; unpack it first, as in `{with} {0} | authferry import -`", path.display())]
+    Compressed { path: PathBuf, with: &'static str },
+    #[error("{0} is in UTF-16; make it UTF-8 first, as in `iconv -f UTF-16 -t UTF-8 {0} | authferry import -`", path.display())]
+    Utf16 { path: PathBuf },
     #[error("the header of {}: {fault}", path.display())]
     Header { path: PathBuf, fault: crate::exchange::RowFault },
 }
@@ -89,8 +101,17 @@ impl Source {
         };
         let mut head = Vec::new();
         rest.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(failed)?;
-        if head.starts_with(b"\x1f\x8b") || head.starts_with(b"PK\x03\x04") || head.starts_with(b"\x28\xb5\x2f\xfd") {
-            return Err(Unreadable::Compressed { path: path.to_owned() });
+        if let Some((_, with)) = PACKED.iter().find(|(mark, _)| head.starts_with(mark)) {
+            return Err(Unreadable::Compressed { path: path.to_owned(), with });
+        }
+        // As spreadsheets save "Unicode text"; without a mark too, if it begins as the formats do.
+        let is_utf16 = match head.as_slice() {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
+            [first, second, ..] => (*first == 0) != (*second == 0),
+            [_] | [] => false,
+        };
+        if is_utf16 {
+            return Err(Unreadable::Utf16 { path: path.to_owned() });
         }
         let is_whole = head.len() < HEAD_BYTES;
         let named = path != Path::new("-");
@@ -112,7 +133,20 @@ impl Source {
         recognised.map_err(|why| Unreadable::Unrecognised { path: self.name(), why })
     }
 
-    /// What the import of this file, read in this way, is known by.
+    /// Whether this is, to the byte, what an import came to the end of.
+    pub(super) fn was_read_to(self, recognised: Recognised, end: Mark) -> Result<bool, Unreadable> {
+        if self.length.is_some_and(|length| length != end.place.byte) {
+            return Ok(false);
+        }
+        let path = self.name();
+        match self.records(recognised, Some((end.place, end.fingerprint))) {
+            Ok(mut records) => records.is_at_end().map_err(|cause| Unreadable::Broken { path, cause }),
+            Err(Unreadable::Broken { cause: Broken::Changed(_), .. }) => Ok(false),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// What the import of this file, read in this way, is known by. Files that begin alike share it.
     pub(super) fn key(&self, told: &[&[u8]]) -> ImportKey {
         let mut digest = Digest::new(&SHA256);
         digest.update(b"authferry import 1");

@@ -14,7 +14,7 @@ use super::Plan;
 use super::source::Source;
 use crate::domain::identifier::{IdentifierRules, NormalizedIdentifier, RawIdentifier};
 use crate::domain::password::Password;
-use crate::exchange::PortableUser;
+use crate::exchange::{HashFate, PortableUser};
 use crate::password::trial::{Trial, Verdict};
 
 /// The largest file of known credentials, in bytes.
@@ -42,17 +42,20 @@ struct Known {
     verified: bool,
 }
 
-/// Reads the whole import once, tries every known login that is in it, and fails unless enough verify.
+/// Reads the whole import once, tries every known login that is in it, and fails unless enough verify. Names are compared as those who log
+/// in will be told apart: by the rules of the store that the rows go to.
 pub(super) fn demand(
     credentials: &Path,
     at_least: usize,
     file: &Path,
+    rules: IdentifierRules,
     plan: &Plan,
     terminal: &mut Terminal,
 ) -> Result<(), Failure> {
-    if file == Path::new("-") {
+    // What a shell hands over as `<(zcat …)` is a pipe with a name.
+    if file == Path::new("-") || fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(Failure::Usage(
-            "--verify-credentials reads the file twice, which standard input cannot be".to_owned(),
+            "--verify-credentials reads the file twice, which standard input and pipes cannot be".to_owned(),
         ));
     }
     let mut known = read(credentials)?;
@@ -62,7 +65,6 @@ pub(super) fn demand(
             known.len()
         )));
     }
-    let rules = IdentifierRules::default();
     let mut by_name: HashMap<NormalizedIdentifier, Vec<usize>> = HashMap::new();
     for (index, login) in known.iter().enumerate() {
         if let Ok(raw) = RawIdentifier::new(&login.name) {
@@ -76,8 +78,10 @@ pub(super) fn demand(
         Source::open(file).and_then(|source| source.records(plan.recognised, None)).map_err(Failure::stopped)?;
     // Where the file breaks off, the import itself says so.
     while let Ok(Some(piece)) = records.next_piece() {
-        let Some(Ok(user)) = piece.bytes.map(|raw| (plan.recognised.format.parse)(raw, &plan.context)) else {
-            continue;
+        let user = match piece.bytes.map(|raw| (plan.recognised.format.parse)(raw, &plan.context)) {
+            Some(Ok(user)) => user,
+            Some(Err(fault)) if fault.is_of_a_setting() => return Err(Failure::Usage(fault.to_string())),
+            Some(Err(_)) | None => continue,
         };
         let names = user.names.iter().filter_map(|name| rules.identifier(name.kind, &name.value, None).ok());
         let mut found: Vec<usize> = names.filter_map(|name| by_name.get(&name.normalized)).flatten().copied().collect();
@@ -103,7 +107,12 @@ pub(super) fn demand(
 
 fn try_one(trial: &mut Trial, login: &mut Known, user: &PortableUser) {
     let Some(password) = &user.password else {
-        login.said = Some("has no password in the file".to_owned());
+        let why = match user.notes.hash {
+            HashFate::Taken => "has no password in the file",
+            HashFate::LeftWithLegacy => "is asked for more than a password there, and comes without it",
+            HashFate::Dropped => "has a hash in the file that cannot be used",
+        };
+        login.said = Some(why.to_owned());
         return;
     };
     match trial.explain(&password.encoded, &login.password, password.normalization) {

@@ -272,3 +272,58 @@ fn copy(user: &User) -> User {
         ..row.into_user(user.id, AT)
     }
 }
+
+#[test]
+fn a_name_that_is_only_reserved_for_somebody_leads_nobody_to_him_and_stays_his() {
+    let known = user(1, "a@x.y", Some(1), Origin::Imported);
+    let taken = ImportDecision::Reject(Rejection::NameTaken { kind: IdentifierKind::Email, by: known.id });
+    // "old@x.y" was taken from him by an operator: the store finds him by it, and his record does not list it.
+    let by_name = Bearers { of_names: vec![(IdentifierKind::Email, &known)], ..Bearers::default() };
+    assert_eq!(decided(&row("old@x.y", None, None), &by_name), [taken; 3], "a file without ids");
+    assert_eq!(decided(&row("old@x.y", Some(2), None), &by_name), [taken; 3]);
+    let by_id = Bearers { of_legacy_id: Some(&known), ..by_name };
+    let merged = ImportDecision::Merge(known.id);
+    assert_eq!(decide(&row("old@x.y", Some(1), None), &by_id, OnConflict::Merge), merged, "legacy says that it is his");
+    let by_both = Bearers {
+        of_names: vec![(IdentifierKind::Email, &known), (IdentifierKind::Email, &known)],
+        ..Bearers::default()
+    };
+    let mut both = row("old@x.y", None, None);
+    both.identifiers.extend(row("a@x.y", None, None).identifiers);
+    assert_eq!(decide(&both, &by_both, OnConflict::Merge), merged, "another name of the row is his");
+}
+
+#[test]
+fn who_registered_here_gains_nothing_of_a_row_that_says_no_id() {
+    let mut known = user(1, "a@x.y", None, Origin::Registered);
+    let by_name = Bearers { of_names: vec![(IdentifierKind::Email, &known)], ..Bearers::default() };
+    let skip = ImportDecision::Skip(known.id, Skip::Exists);
+    let without_id = row("a@x.y", None, Some("$2b$04$new"));
+    assert_eq!(decided(&without_id, &by_name), [skip, skip, ImportDecision::Replace(known.id)]);
+    // Out of an export of ours it is he himself.
+    let mut own = row("a@x.y", None, None);
+    own.id = Some(known.id);
+    let by_id = Bearers { of_id: Some(&known), ..Bearers::default() };
+    assert_eq!(decide(&own, &by_id, OnConflict::Merge), ImportDecision::Merge(known.id));
+    known.legacy_vouched_at = Some(AT);
+    let by_name = Bearers { of_names: vec![(IdentifierKind::Email, &known)], ..Bearers::default() };
+    assert_eq!(decide(&without_id, &by_name, OnConflict::Merge), ImportDecision::Merge(known.id));
+}
+
+#[test]
+fn reserved_names_are_brought_into_canonical_form_each_once_and_none_that_is_his() {
+    let user = PortableUser {
+        names: vec![name(IdentifierKind::Email, "A@x.y")],
+        reserved: vec![
+            name(IdentifierKind::Email, "Old@X.y"),
+            name(IdentifierKind::Email, "old@x.y"),
+            name(IdentifierKind::Email, "a@x.y"),
+        ],
+        ..PortableUser::default()
+    };
+    let row = Incoming::new(user, IdentifierRules::default()).expect("a good row");
+    assert_eq!(row.reserved.iter().map(NormalizedIdentifier::text).collect::<Vec<_>>(), ["old@x.y"]);
+    let names = vec![name(IdentifierKind::Email, "a@x.y")];
+    let bad = PortableUser { names, reserved: vec![name(IdentifierKind::Email, " x")], ..PortableUser::default() };
+    assert!(matches!(Incoming::new(bad, IdentifierRules::default()).err(), Some(BadRow::Name { .. })));
+}

@@ -73,7 +73,7 @@ pub(in crate::exchange) fn fields(raw: &[u8]) -> Result<Vec<String>, RowFault> {
     let mut rest = raw;
     loop {
         let (field, after) = field(rest)?;
-        fields.push(String::from_utf8(field).map_err(|_| RowFault::new("record", "it is not UTF-8"))?);
+        fields.push(String::from_utf8(field).map_err(|_| RowFault::NOT_UTF8)?);
         match after {
             Some(after) => rest = after,
             None => return Ok(fields),

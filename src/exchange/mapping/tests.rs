@@ -86,10 +86,28 @@ fn a_bare_hash_becomes_one_text_with_its_salt() {
 
 #[test]
 fn a_password_that_nobody_can_have_is_none() {
-    for marker in ["", "!", "*", "!unusable", "*LK*"] {
+    for marker in ["", "!", "*", "!unusable", "*LK*", "NULL"] {
         let user = read(&Mapping::default(), json!({"email": "a@x.y", "password": marker})).expect("a row");
         assert!(user.password.is_none(), "{marker:?}");
     }
+}
+
+#[test]
+fn the_star_of_mysql_is_no_such_mark() {
+    let row = || json!({"email": "a@x.y", "password": "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"});
+    let encoded = |mapping: &Mapping| {
+        let user = read(mapping, row()).expect("a row");
+        user.password.map(|password| password.encoded.to_string())
+    };
+    assert_eq!(
+        encoded(&mapping(&[], Some(side_by_side()))).as_deref(),
+        Some("$x$$2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19")
+    );
+    assert_eq!(
+        encoded(&Mapping::default()).as_deref(),
+        Some("*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"),
+        "and is found out later"
+    );
 }
 
 #[test]
@@ -110,7 +128,9 @@ fn times_come_in_many_forms() {
         assert_eq!(at, Some(UnixSeconds(1_706_933_106)), "{text}");
     }
     assert_eq!(time("created_at", &json!("2024-02-03")), Ok(Some(UnixSeconds(1_706_918_400))));
-    assert_eq!(time("created_at", &json!("")), Ok(None));
+    for nothing in ["", "0000-00-00 00:00:00", "0001-01-01T00:00:00Z", "NULL"] {
+        assert_eq!(time("created_at", &json!(nothing)), Ok(None), "{nothing:?}");
+    }
     assert!(time("created_at", &json!("03/02/2024")).is_err());
 }
 

@@ -57,6 +57,55 @@ fn read(encoded: &str, terms: &Terms) -> Result<Stored, Unusable> {
     Ok(Stored::new(parsed, tag))
 }
 
+/// Whether this is an Argon2id hash as everybody writes it, without a key and within the bounds, so that [`read`] takes it; of any other
+/// one it says nothing. An import asks this of millions of hashes, and needs nothing else of them.
+pub(super) fn is_as_usual(encoded: &str, terms: &Terms) -> bool {
+    usual(encoded, &terms.bounds).is_some()
+}
+
+fn usual(encoded: &str, bounds: &Bounds) -> Option<()> {
+    let mut fields = encoded.strip_prefix("$argon2id$v=19$m=")?.split('$');
+    let (costs, salt, tag, None) = (fields.next()?, fields.next()?, fields.next()?, fields.next()) else { return None };
+    let mut costs = costs.split(',');
+    let (memory, passes, lanes, None) = (costs.next()?, costs.next()?, costs.next()?, costs.next()) else {
+        return None;
+    };
+    let (memory, passes) = (decimal(memory)?, decimal(passes.strip_prefix("t=")?)?);
+    let lanes = decimal(lanes.strip_prefix("p=")?)?;
+    let is_possible = (1..=0xff).contains(&lanes) && passes >= 1 && memory >= 8 * lanes;
+    let is_bounded = memory <= bounds.memory_kib
+        && u64::from(memory) * u64::from(passes) <= bounds.work_kib
+        && lanes <= bounds.lanes;
+    let are_encoded = (8..=48).contains(&canonical_bytes(salt)?) && (16..=64).contains(&canonical_bytes(tag)?);
+    (is_possible && is_bounded && are_encoded).then_some(())
+}
+
+/// A number without a sign or a zero in front.
+fn decimal(text: &str) -> Option<u32> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    text.parse().ok().filter(|_| is_plain)
+}
+
+/// How many bytes a text in base64 encodes, without padding and without a bit too many.
+fn canonical_bytes(text: &str) -> Option<usize> {
+    let value = |byte: u8| match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    };
+    let spare = match text.len() % 4 {
+        0 => 0,
+        2 => 0b1111,
+        3 => 0b11,
+        _ => return None,
+    };
+    let last = value(*text.as_bytes().last()?)?;
+    (last & spare == 0 && text.bytes().all(|byte| value(byte).is_some())).then_some(text.len() * 3 / 4)
+}
+
 impl Parsed {
     /// One that may be computed, and without a secret.
     pub(super) fn without_key(encoded: &str, terms: &Terms) -> Result<Self, Unusable> {
@@ -165,6 +214,61 @@ pub(super) mod tests {
 
     fn matches(encoded: &str, password: &str) -> Result<bool, NoAnswer> {
         super::super::tests::matches(encoded, password.as_bytes())
+    }
+
+    #[test]
+    fn what_is_told_to_be_as_usual_is_read_and_what_is_not_is_not_told_so() {
+        let terms = Terms::default();
+        let with = |params: &str, salt: &str, tag: &str| format!("$argon2id$v=19${params}${salt}${tag}");
+        let (salt, tag) = ("c29tZXNhbHQ", "CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc");
+        let usual = |encoded: &str| {
+            let told = is_as_usual(encoded, &terms);
+            assert!(!told || read(encoded, &terms).is_ok(), "{encoded}");
+            told
+        };
+        assert!(usual(ARGON2ID) && usual(&with("m=19456,t=2,p=1", salt, tag)));
+        for params in [
+            "m=0,t=1,p=1",
+            "m=7,t=1,p=1",
+            "m=8,t=0,p=1",
+            "m=8,t=1,p=0",
+            "m=08,t=1,p=1",
+            "m=+8,t=1,p=1",
+            "m=8,t=1,p=1,p=1",
+            "m=8,t=1,p=1,keyid=AAAA",
+            "m=8,t=1,p=1,data=AAAA",
+            "t=1,m=8,p=1",
+            "m=4294967295,t=1,p=1",
+            "m=99999,t=99999,p=1",
+            "m=8,t=1",
+            "m=800000,t=1,p=200000",
+            "m=99999999999,t=1,p=1",
+            "",
+        ] {
+            assert!(!usual(&with(params, salt, tag)), "{params}");
+        }
+        for (salt, tag) in [
+            ("", tag),
+            (salt, ""),
+            ("c2FsdA", tag),
+            ("c29tZXNhbHR", tag),
+            (salt, "CTFhFdXPJO1a"),
+            ("c29tZXNhbHQ=", tag),
+            ("c29tZXNhbH-", tag),
+            ("c29tZXNhbHQxx", tag),
+            (salt, "CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc$x"),
+        ] {
+            assert!(!usual(&with("m=64,t=2,p=1", salt, tag)), "{salt} {tag}");
+        }
+        // As far as lengths and costs go, whatever is told is read.
+        for length in (0..=100).filter(|length| length % 4 != 1) {
+            let text = "A".repeat(length);
+            usual(&with("m=64,t=2,p=1", &text, tag));
+            usual(&with("m=64,t=2,p=1", salt, &text));
+        }
+        for costs in ["m=8,t=1,p=1", "m=2040,t=1,p=255", "m=1048576,t=1,p=1", "m=64,t=20000,p=4"] {
+            usual(&with(costs, salt, tag));
+        }
     }
 
     #[test]

@@ -337,6 +337,14 @@ pub fn describe(encoded: &str, terms: &Terms) -> Result<Described, Unusable> {
     Ok(Described { format, parameters: stored.scheme.parameters(), is_weak })
 }
 
+/// Whether a hash that can be used is as weak as [`Described::is_weak`] says; an import asks that of millions, and of nothing else.
+pub fn is_weak(encoded: &str, terms: &Terms) -> Result<bool, Unusable> {
+    if argon2::is_as_usual(encoded, terms) {
+        return Ok(false);
+    }
+    Ok(read(encoded, terms)?.1.scheme.strength().is_weak())
+}
+
 /// Whether an encoded hash is the hash of this password.
 pub(super) fn verify(encoded: &str, password: &[u8], terms: &Terms, arena: &mut Arena) -> Result<bool, NoAnswer> {
     read(encoded, terms)?.1.matches(password, arena)

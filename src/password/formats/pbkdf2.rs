@@ -94,6 +94,8 @@ pub(super) const LDAP: Format = Format {
 pub(super) enum Spelling {
     Passlib,
     Phc,
+    /// The same without the length.
+    PhcShort,
     Django,
     Werkzeug,
     Ldap,
@@ -188,6 +190,10 @@ impl Scheme for Pbkdf2 {
                 let [salt, hash] = pair(&UNPADDED);
                 format!("$pbkdf2-{prf}$i={iterations},l={bytes}${}${}", *salt, *hash)
             }
+            Spelling::PhcShort => {
+                let [salt, hash] = pair(&UNPADDED);
+                format!("$pbkdf2-{prf}$i={iterations}${}${}", *salt, *hash)
+            }
             Spelling::Django => {
                 let hash = text::to_base64(digest, &PADDED);
                 format!("pbkdf2_{prf}${iterations}${}${}", self.text_salt(), *hash)
@@ -238,12 +244,18 @@ fn read_phc(encoded: &str, terms: &Terms) -> Result<Stored, Unusable> {
     let prf =
         name.strip_prefix("pbkdf2-").map_or(Some(Algorithm::Sha1), Algorithm::named).ok_or(Unusable::Malformed)?;
     if cost.starts_with("i=") {
-        let [iterations, bytes] = text::parameters(cost, ["i", "l"]).ok_or(Unusable::Malformed)?;
         let (salt, hash) = both(salt, hash, &UNPADDED)?;
-        if name == "pbkdf2" || hash.len() as u64 != bytes {
+        // Some makers leave the length to the hash.
+        let given = (text::parameters(cost, ["i", "l"]), text::parameters(cost, ["i"]));
+        let (iterations, spelling) = match given {
+            (Some([iterations, bytes]), _) if hash.len() as u64 == bytes => (iterations, Spelling::Phc),
+            (None, Some([iterations])) => (iterations, Spelling::PhcShort),
+            (Some(_) | None, _) => return Err(Unusable::Malformed),
+        };
+        if name == "pbkdf2" {
             return Err(Unusable::Malformed);
         }
-        return Pbkdf2::new(prf, Some(iterations), &salt, Spelling::Phc)?.stored(&hash, terms);
+        return Pbkdf2::new(prf, Some(iterations), &salt, spelling)?.stored(&hash, terms);
     }
     if name == "pbkdf2-sha1" || name == "pbkdf2-sha384" {
         // passlib has no such names.
@@ -286,6 +298,7 @@ mod tests {
         );
         let hash = text::to_base64(&sha256.expect("hex"), &UNPADDED);
         assert_eq!(matches(&format!("$pbkdf2-sha256$i=1,l=64$c2FsdA${}", *hash), b"passwd"), Ok(true));
+        assert_eq!(matches(&format!("$pbkdf2-sha256$i=1$c2FsdA${}", *hash), b"passwd"), Ok(true));
     }
 
     #[test]

@@ -17,11 +17,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use ::redb::{ReadTransaction, ReadableDatabase as _};
-use uuid::Uuid;
 
 use super::copy::{self, CopyFault, Digest, Progress};
 use super::fault::panic_cause;
-use super::file::{MODE, beside, opener, sync_directory};
+use super::file::{MODE, make_for_owner, opener, replace, sync_directory, unnamed};
 use super::medium::Check;
 use super::schema::Ledger;
 use super::slot::Slot;
@@ -233,8 +232,8 @@ impl Work {
     /// One committed state. The slot is held for a moment only: whoever opens the file again does not wait for us.
     fn snapshot(&self) -> Result<ReadTransaction, BackupFault> {
         let place = self.slot.shared();
-        let database = place.as_ref().ok_or_else(|| BackupFault::Store("its file is closed after a failure".into()))?;
-        database.begin_read().map_err(|error| BackupFault::Store(error.into()))
+        let open = place.as_ref().ok_or_else(|| BackupFault::Store("its file is closed after a failure".into()))?;
+        open.database().begin_read().map_err(|error| BackupFault::Store(error.into()))
     }
 }
 
@@ -276,13 +275,20 @@ pub(super) struct Unnamed(PathBuf);
 impl Unnamed {
     /// Makes it, empty and for our eyes alone (R102).
     pub(super) fn beside(path: &Path) -> io::Result<Self> {
-        let unnamed = beside(path, &format!(".{}.new", Uuid::now_v7().simple()));
+        let unnamed = unnamed(path);
         OpenOptions::new().write(true).create_new(true).mode(MODE).open(&unnamed)?;
         Ok(Self(unnamed))
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// The same for what takes the place of a store: it belongs to whom that belongs to.
+    pub(super) fn in_place_of(path: &Path) -> io::Result<Self> {
+        let unnamed = unnamed(path);
+        make_for_owner(&unnamed, path)?;
+        Ok(Self(unnamed))
     }
 
     /// Gives it its name, which nothing else has, and its length.
@@ -302,8 +308,7 @@ impl Unnamed {
 
     /// Puts it in the place of another file.
     pub(super) fn replace(self, path: &Path) -> io::Result<()> {
-        fs::rename(&self.0, path)?;
-        sync_directory(path)
+        replace(&self.0, path)
     }
 }
 

@@ -204,7 +204,7 @@ impl<B: StorageBackend> Checked<B> {
             let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
             if met.len() < MAX_REMEMBERED && met.insert(at) {
                 tracing::error!(%damage, "the store's file is damaged: users whose records lie in this block get 503; \
-                    `authferry store check` names all damage, and a backup brings them back");
+                    `authferry store check` tells what is wrong, and a backup brings them back");
             }
         }
         if ISOLATED.get() && !std::thread::panicking() {

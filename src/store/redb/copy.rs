@@ -313,7 +313,12 @@ mod tests {
     /// A store with so many names.
     fn store(names: u32) -> Database {
         let database = database();
-        let transaction = begin(Some(&database)).expect("a transaction");
+        fill(&database, names);
+        database
+    }
+
+    fn fill(database: &Database, names: u32) {
+        let transaction = begin(Some(database)).expect("a transaction");
         initialise(&transaction).expect("tables");
         {
             let mut aliases = transaction.open_table(ALIASES).expect("a table");
@@ -322,7 +327,6 @@ mod tests {
             }
         }
         transaction.commit().expect("a commit");
-        database
     }
 
     #[test]
@@ -362,6 +366,52 @@ mod tests {
         transaction.commit().expect("a commit");
         let copied = copy(&source.begin_read().expect("a snapshot"), &database(), &Progress::default());
         assert!(matches!(copied, Err(CopyFault::UnknownTable(name)) if name == "of a later version"));
+    }
+
+    #[test]
+    fn r95_a_state_whose_file_is_opened_again_meanwhile_is_not_copied_wrongly() {
+        let disk = Arc::new(InMemoryBackend::new());
+        let open = || Builder::new().set_cache_size(0).create_with_backend(Shared(Arc::clone(&disk))).expect("memory");
+        let source = open();
+        fill(&source, 40_000);
+        let from = source.begin_read().expect("a snapshot");
+        drop(source);
+        // Whoever opens it again knows nothing of the snapshot, and uses its pages.
+        let again = open();
+        for _ in 0..3 {
+            let transaction = again.begin_write().expect("a transaction");
+            transaction.delete_table(ALIASES).expect("a table");
+            transaction.commit().expect("a commit");
+            fill(&again, 40_000);
+        }
+        let copied = copy(&from, &database(), &Progress::default());
+        assert!(matches!(copied, Err(CopyFault::Source(_))), "{copied:?}");
+    }
+
+    /// One disk, opened more than once.
+    #[derive(Debug)]
+    struct Shared(Arc<InMemoryBackend>);
+
+    impl ::redb::StorageBackend for Shared {
+        fn len(&self) -> io::Result<u64> {
+            self.0.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.0.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.0.set_len(len)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.0.write(offset, data)
+        }
     }
 
     #[test]

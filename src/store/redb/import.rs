@@ -1,43 +1,71 @@
-//! Rows of an import, many in one transaction: who is concerned is looked up in the order of the keys, each row is decided by
+//! Rows of an import, many in one transaction: who is concerned is found in the order of the keys, each row is decided by
 //! [`crate::domain::import`], and new users are written table by table, again in the order of the keys, so that each page of the file is
 //! touched once a batch. Called by [`super::operation`]; knows nothing of files and formats.
 //!
 //! ```text
+//! ready   rows made ready ahead, on other threads     keys        their keys, sorted; which rows share one
+//! fill    keys and records into their tables          ids         keys of ours for new users
+//! checkpoint  how far an import came
+//!
 //! rows -> keys, sorted -> bearers of each row -> rows that concern nobody else: decided, new ones written in bulk
 //!                                             -> rows that share a key or a user with another row: one after the other
 //! ```
 //!
 //! The result is that of taking the rows one by one. Rows that share nothing cannot change what becomes of each other, so that
 //! their order does not matter; those that do are left to the end, and there each meets what the one before it wrote.
+//!
+//! Most imports bring users of whom few or none are known. So bearers are looked up for a sample of the rows, and for all of them only
+//! if somebody in it is known. Otherwise whoever is known after all is met when the keys are written: his key is given back to him, what
+//! was written of that row is taken back, and the row is left to the end too.
+
+mod checkpoint;
+mod fill;
+mod ids;
+mod keys;
+mod ready;
 
 use std::collections::HashMap;
-use std::ops::Bound;
 
-use ::redb::{CursorError, ReadableTable, ReadableTableMetadata as _, Table, TableDefinition};
-use uuid::{Timestamp, Uuid};
+use ::redb::{ReadableTable as _, TableDefinition};
+use uuid::Uuid;
 
+pub(super) use self::checkpoint::checkpoint;
+use self::ids::NextIds;
+use self::keys::Keys;
+use self::ready::At;
+pub(super) use self::ready::Ready;
 use super::fault::Fault;
-use super::record::{BadRecord, Decoder, Encoder};
-use super::schema::{IdBytes, Snapshot, find_user, user_of};
-use super::writes::Batch;
+use super::record::BadRecord;
+use super::schema::{IdBytes, find_user, user_of};
+use super::writes::{Batch, copy_of};
 use crate::domain::clock::UnixSeconds;
-use crate::domain::identifier::IdentifierKind;
+use crate::domain::identifier::{IdentifierKind, NormalizedIdentifier};
 use crate::domain::import::{
     self, Bearers, ImportDecision, Imported, Incoming, MAX_NAMES, OnConflict, Rejection, Skip, own_id,
 };
 use crate::domain::roster;
 use crate::domain::user::{Standing, User, UserId};
-use crate::service::ports::{
-    Checkpoint, ImportBatch, ImportKey, MAX_CHECKPOINT_BYTES, MAX_CHECKPOINTS, MAX_IMPORT_ROWS, SavedCheckpoint,
-};
+use crate::service::ports::{ImportBatch, MAX_IMPORT_ROWS};
 
 /// Key of an import -> its checkpoint.
 pub(super) const IMPORTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("imports");
 
 const _: () = assert!(MAX_NAMES == super::writes::MAX_ALIASES, "a row has as many names as a record keeps");
 
-/// A table of names, or of legacy ids.
-type Names<'txn> = Table<'txn, &'static str, &'static IdBytes>;
+/// The rows of a batch.
+pub(super) enum Rows {
+    /// As they came.
+    Plain(Vec<Incoming>),
+    /// Made ready ahead.
+    Ready(Vec<Ready>),
+}
+
+impl Rows {
+    /// Rows that several threads made ready, in their order.
+    pub(super) fn of_ready(ready: Vec<Vec<Ready>>) -> Self {
+        Self::Ready(ready.into_iter().flatten().collect())
+    }
+}
 
 /// Who bears the keys of one row. Most rows have none.
 #[derive(Default)]
@@ -56,52 +84,48 @@ impl Found {
     }
 }
 
-/// A user who is about to be written.
-struct New {
-    user: User,
-    last_login_at: Option<UnixSeconds>,
-}
-
-/// What sorting the keys of a batch shows.
+/// What is known of the rows of a batch before anything is written.
 struct Survey {
-    /// Rows and their names, in the order of the names' keys.
-    names: Vec<(u32, u32)>,
-    /// Rows, in the order of their legacy ids.
-    legacy_ids: Vec<u32>,
-    /// Whoever bears a key of a row.
+    /// Whoever bears a key of a row, where that was looked up.
     found: HashMap<u32, Found>,
-    /// Rows that share a key, or a user, with another.
-    entangled: Vec<bool>,
+    /// Rows that are taken by themselves, in their order, at the end: each shares a key or a user with another, or may do.
+    apart: Vec<bool>,
 }
 
 impl Batch<'_> {
     /// Takes the rows in, and keeps the checkpoint.
-    pub(super) fn import(&mut self, batch: ImportBatch) -> Result<Vec<Imported>, Fault> {
+    pub(super) fn import(&mut self, batch: ImportBatch<Rows>) -> Result<Vec<Imported>, Fault> {
         let ImportBatch { rows, on_conflict, checkpoint, at } = batch;
+        let ready = match rows {
+            Rows::Ready(ready) => ready,
+            Rows::Plain(rows) => Ready::of(rows, self.tables.users.codec(), at),
+        };
+        let mut rows: Vec<At<'_>> = Vec::with_capacity(ready.iter().map(Ready::len).sum());
+        rows.extend(ready.iter().flat_map(Ready::rows));
         if rows.len() > MAX_IMPORT_ROWS {
             return Err(Fault::Refused("a batch of an import has too many rows".into()));
         }
-        let survey = self.survey(&rows)?;
+        let (keys, mut ids) = (Keys::of(&rows), NextIds::default());
+        let Survey { found, mut apart } = self.survey(&rows, &keys)?;
         let mut results: Vec<Option<Imported>> = vec![None; rows.len()];
-        let mut new: Vec<Option<New>> = Vec::with_capacity(rows.len());
-        let mut last: Vec<(usize, Incoming)> = Vec::new();
-        for ((index, row), result) in rows.into_iter().enumerate().zip(&mut results) {
-            let number = u32::try_from(index).unwrap_or(u32::MAX);
-            let mut made = None;
-            match survey.found.get(&number) {
-                _ if survey.entangled.get(index).is_some_and(|entangled| *entangled) => last.push((index, row)),
-                None => made = Some(New { last_login_at: row.last_login_at, user: self.new_record(row, at) }),
-                Some(found) => *result = Some(self.take(row, found, on_conflict, at)?),
+        let mut new: Vec<Option<IdBytes>> = vec![None; rows.len()];
+        for ((number, row), ((result, new), apart)) in
+            (0_u32..).zip(&rows).zip(results.iter_mut().zip(&mut new).zip(&apart))
+        {
+            match found.get(&number) {
+                _ if *apart => {}
+                None => *new = Some(row.given().unwrap_or_else(|| ids.next(&self.workshop.keys, at).0.into_bytes())),
+                Some(found) => {
+                    let row = row.incoming(self.tables.users.codec())?;
+                    *result = Some(self.take(row, found, on_conflict, at)?);
+                }
             }
-            new.push(made);
         }
-        self.write_new(&mut new, &mut results, &survey)?;
-        for (index, row) in last {
+        self.write_new(&rows, &keys, &new, &mut apart, &mut results)?;
+        for ((row, result), _) in rows.iter().zip(&mut results).zip(&apart).filter(|(_, apart)| **apart) {
+            let row = row.incoming(self.tables.users.codec())?;
             let found = self.find_bearers(&row)?;
-            let result = self.take(row, &found, on_conflict, at)?;
-            if let Some(place) = results.get_mut(index) {
-                *place = Some(result);
-            }
+            *result = Some(self.take(row, &found, on_conflict, at)?);
         }
         let results: Vec<Imported> = results.into_iter().flatten().collect();
         if let Some(checkpoint) = checkpoint {
@@ -110,78 +134,98 @@ impl Batch<'_> {
         Ok(results)
     }
 
-    /// Sorts the keys of all rows, looks each up, and finds the rows that concern each other.
-    fn survey(&self, rows: &[Incoming]) -> Result<Survey, Fault> {
-        let mut entangled = vec![false; rows.len()];
+    /// Finds the rows that concern each other, and who is known.
+    fn survey(&self, rows: &[At<'_>], keys: &Keys<'_>) -> Result<Survey, Fault> {
+        let mut apart: Vec<bool> = rows.iter().map(|row| row.facts().is_none()).collect();
+        keys.entangle(&mut apart);
         let mut found: HashMap<u32, Found> = HashMap::new();
-        let mut names: Vec<(&str, u32, u32)> = Vec::with_capacity(rows.len() * 2);
-        let mut legacy_ids: Vec<(&str, u32)> = Vec::with_capacity(rows.len());
-        let mut ids: Vec<(IdBytes, u32)> = Vec::new();
-        for (row, incoming) in (0_u32..).zip(rows) {
-            names.extend((0_u32..).zip(&incoming.identifiers).map(|(at, name)| (name.normalized.as_key(), row, at)));
-            if let Some(id) = &incoming.legacy_id {
-                legacy_ids.push((id.as_key(), row));
-                // It would be this user's public id, and may be another's already.
-                ids.extend(own_id(id.as_key()).map(|id| (id.0.into_bytes(), row)));
+        self.look_up_ids(rows, keys, &mut found)?;
+        if self.is_anybody_known(keys)? {
+            self.look_up_all(rows, keys, &mut found)?;
+            found.retain(|_, found| found.bearers().next().is_some());
+            let mut bearers: Vec<(IdBytes, u32)> =
+                found.iter().flat_map(|(row, found)| found.bearers().map(|id| (id, *row))).collect();
+            bearers.sort_unstable();
+            keys::entangle(&mut apart, bearers.iter().copied());
+        } else {
+            // Whom else they concern is not known.
+            for (row, found) in found.drain() {
+                if let Some(apart) = apart.get_mut(row as usize) {
+                    *apart |= found.bearers().next().is_some();
+                }
             }
-            ids.extend(incoming.id.map(|id| (id.0.into_bytes(), row)));
         }
-        names.sort_unstable();
-        legacy_ids.sort_unstable();
-        ids.sort_unstable();
-        entangle(&mut entangled, names.iter().map(|(key, row, _)| (*key, *row)));
-        entangle(&mut entangled, legacy_ids.iter().copied());
-        entangle(&mut entangled, ids.iter().copied());
+        Ok(Survey { found, apart })
+    }
 
-        let lookup = Lookup::of(&self.tables.aliases)?;
-        let mut known: Vec<(u32, u32, IdBytes)> = Vec::new();
-        for (key, row, at) in &names {
-            known.extend(lookup.get(key)?.map(|id| (*row, *at, id)));
+    fn look_up_ids(&self, rows: &[At<'_>], keys: &Keys<'_>, found: &mut HashMap<u32, Found>) -> Result<(), Fault> {
+        let last = self.tables.users.last()?.map(|(id, _)| *id.value());
+        let last_legacy = self.tables.legacy_ids.last()?.map(|(id, _)| id.value().to_owned());
+        for (id, row) in &keys.ids {
+            let Some(at) = rows.get(*row as usize) else { continue };
+            let may_be_ours = last.is_some_and(|last| *id <= last);
+            let may_be_legacys =
+                || last_legacy.as_deref().is_some_and(|last| Uuid::from_bytes(*id).to_string().as_str() <= last);
+            if may_be_ours || (at.legacy_id().is_none() && may_be_legacys()) {
+                self.find_by_ids(at.given(), at.legacy_id(), id, found.entry(*row).or_default())?;
+            }
         }
-        // In the order of the row's own names: the first that is somebody else's is what it is rejected for.
+        Ok(())
+    }
+
+    /// Looks a sample of the keys up.
+    fn is_anybody_known(&self, keys: &Keys<'_>) -> Result<bool, Fault> {
+        for (table, keys) in [(&self.tables.aliases, &keys.names), (&self.tables.legacy_ids, &keys.legacy_ids)] {
+            let lookup = fill::Lookup::of(table)?;
+            for key in keys.iter().step_by((keys.len() / SAMPLE).max(1)) {
+                if lookup.get(key.text)?.is_some() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn look_up_all(&self, rows: &[At<'_>], keys: &Keys<'_>, found: &mut HashMap<u32, Found>) -> Result<(), Fault> {
+        let lookup = fill::Lookup::of(&self.tables.aliases)?;
+        let mut known: Vec<(u32, usize, IdentifierKind, IdBytes)> = Vec::new();
+        for key in &keys.names {
+            let Some(id) = lookup.get(key.text)? else { continue };
+            // In the order of the row's own names: the first that is somebody else's is what it is rejected for.
+            let place = rows.get(key.row as usize).and_then(|row| row.names().position(|name| name == key.text));
+            let kind = NormalizedIdentifier::from_key(key.text).map_or(IdentifierKind::Username, |name| name.kind());
+            known.push((key.row, place.unwrap_or(usize::MAX), kind, id));
+        }
         known.sort_unstable();
-        for (row, at, id) in known {
-            let name = rows.get(row as usize).and_then(|incoming| incoming.identifiers.get(at as usize));
-            let kind = name.map_or(IdentifierKind::Username, |name| name.normalized.kind());
+        for (row, _, kind, id) in known {
             found.entry(row).or_default().of_names.push((kind, id));
         }
-        let lookup = Lookup::of(&self.tables.legacy_ids)?;
-        for (key, row) in &legacy_ids {
-            if let Some(id) = lookup.get(key)? {
-                found.entry(*row).or_default().of_legacy_id = Some(id);
+        let lookup = fill::Lookup::of(&self.tables.legacy_ids)?;
+        for key in &keys.legacy_ids {
+            if let Some(id) = lookup.get(key.text)? {
+                found.entry(key.row).or_default().of_legacy_id = Some(id);
             }
         }
-        for (id, row) in &ids {
-            let Some(incoming) = rows.get(*row as usize) else { continue };
-            self.find_by_ids(incoming, id, found.entry(*row).or_default())?;
-        }
-        found.retain(|_, found| found.bearers().next().is_some());
-
-        let mut bearers: Vec<(IdBytes, u32)> =
-            found.iter().flat_map(|(row, found)| found.bearers().map(|id| (id, *row))).collect();
-        bearers.sort_unstable();
-        entangle(&mut entangled, bearers.iter().copied());
-        Ok(Survey {
-            names: names.into_iter().map(|(_, row, at)| (row, at)).collect(),
-            legacy_ids: legacy_ids.into_iter().map(|(_, row)| row).collect(),
-            found,
-            entangled,
-        })
+        Ok(())
     }
 
     /// Whoever one of a row's ids, read as our own, leads to.
-    fn find_by_ids(&self, row: &Incoming, id: &IdBytes, found: &mut Found) -> Result<(), Fault> {
-        let own = row.id.is_some_and(|own| own.0.as_bytes() == id);
+    fn find_by_ids(
+        &self,
+        given: Option<IdBytes>,
+        legacy_id: Option<&str>,
+        id: &IdBytes,
+        found: &mut Found,
+    ) -> Result<(), Fault> {
         let known = find_user(&self.tables.users, id)?;
-        if own {
+        if given.is_some_and(|own| own == *id) {
             found.of_id = known.as_ref().map(|user| user.id.0.into_bytes());
-            if row.legacy_id.is_none() {
+            if legacy_id.is_none() {
                 let text = Uuid::from_bytes(*id).to_string();
                 found.of_id_as_legacys = self.tables.legacy_ids.get(text.as_str())?.map(|holder| *holder.value());
             }
         }
-        let as_legacys = row.legacy_id.as_ref().and_then(|legacy| own_id(legacy.as_key()));
-        if as_legacys.is_some_and(|as_legacys| as_legacys.0.as_bytes() == id) {
+        if legacy_id.and_then(own_id).is_some_and(|as_legacys| as_legacys.0.as_bytes() == id) {
             let bearer = known.filter(|user| user.legacy_id.is_none());
             found.of_legacy_id_as_ours = bearer.map(|user| user.id.0.into_bytes());
         }
@@ -191,9 +235,9 @@ impl Batch<'_> {
     /// Whoever bears a key of one row now.
     fn find_bearers(&self, row: &Incoming) -> Result<Found, Fault> {
         let mut found = Found::default();
-        for name in &row.identifiers {
-            if let Some(id) = self.tables.aliases.get(name.normalized.as_key())? {
-                found.of_names.push((name.normalized.kind(), *id.value()));
+        for name in row.identifiers.iter().map(|name| &name.normalized).chain(&row.reserved) {
+            if let Some(id) = self.tables.aliases.get(name.as_key())? {
+                found.of_names.push((name.kind(), *id.value()));
             }
         }
         if let Some(id) = &row.legacy_id {
@@ -201,7 +245,8 @@ impl Batch<'_> {
         }
         let as_ours = row.legacy_id.as_ref().and_then(|id| own_id(id.as_key()));
         for id in row.id.into_iter().chain(as_ours) {
-            self.find_by_ids(row, id.0.as_bytes(), &mut found)?;
+            let legacy_id = row.legacy_id.as_ref().map(|id| id.as_key());
+            self.find_by_ids(row.id.map(|id| id.0.into_bytes()), legacy_id, id.0.as_bytes(), &mut found)?;
         }
         Ok(found)
     }
@@ -209,7 +254,7 @@ impl Batch<'_> {
     /// Decides one row against whoever bears its keys, and writes what follows.
     fn take(
         &mut self,
-        row: Incoming,
+        mut row: Incoming,
         found: &Found,
         on_conflict: OnConflict,
         at: UnixSeconds,
@@ -230,19 +275,21 @@ impl Batch<'_> {
         };
         let decision = import::decide(&row, &bearers, on_conflict);
         let last_login = row.last_login_at;
+        let reserved = self.not_held(std::mem::take(&mut row.reserved))?;
         let known = |id: UserId| users.iter().find(|user| user.id == id);
         let (before, next) = match decision {
             ImportDecision::Reject(rejection) => return Ok(Imported::Rejected(rejection)),
             ImportDecision::Skip(id, why) => return Ok(Imported::Skipped(id, why)),
             ImportDecision::Create => {
-                let user = self.new_record(row, at);
-                (None, user)
+                let id = row.id.unwrap_or_else(|| NextIds::default().next(&self.workshop.keys, at));
+                (None, row.into_user(id, at))
             }
             ImportDecision::Merge(id) => {
                 let known = known(id).ok_or_else(|| Fault::damage("a row was decided for a user who is not there"))?;
                 match import::merged(known, row, at) {
                     Err(rejection) => return Ok(Imported::Rejected(rejection)),
-                    Ok(None) => return Ok(Imported::Skipped(id, Skip::Unchanged)),
+                    Ok(None) if reserved.is_empty() => return Ok(Imported::Skipped(id, Skip::Unchanged)),
+                    Ok(None) => (Some(known), User { updated_at: at, ..copy_of(known) }),
                     Ok(Some(next)) => (Some(known), next),
                 }
             }
@@ -272,6 +319,9 @@ impl Batch<'_> {
         let steps = self.roster.steps();
         let user = self.put(before, next)?;
         self.roster.back_to(steps);
+        for name in &reserved {
+            self.reserve(name, user.id)?;
+        }
         match (last_login, user.standing) {
             (Some(login), Standing::Active | Standing::Disabled) => {
                 let id = user.id.0.into_bytes();
@@ -285,275 +335,17 @@ impl Batch<'_> {
         Ok(result)
     }
 
-    /// The record of a user who is new here, with our own key that he had elsewhere, or the next one.
-    fn new_record(&self, row: Incoming, at: UnixSeconds) -> User {
-        let id = row.id.unwrap_or_else(|| UserId(Uuid::new_v7(Timestamp::from_unix(&self.workshop.keys, at.0, 0))));
-        row.into_user(id, at)
-    }
-
-    /// Writes users who are new and share nothing with each other, table by table.
-    fn write_new(
-        &mut self,
-        new: &mut [Option<New>],
-        results: &mut [Option<Imported>],
-        survey: &Survey,
-    ) -> Result<(), Fault> {
-        let mut ledger = self.ledger;
-        let mut records: Vec<(IdBytes, Vec<u8>)> = Vec::with_capacity(new.len());
-        let mut logins: Vec<(IdBytes, UnixSeconds)> = Vec::new();
-        for (place, result) in new.iter_mut().zip(results) {
-            let Some(New { user, last_login_at }) = place else { continue };
-            user.version = ledger.next_version();
-            match self.tables.users.encode(user) {
-                Ok(bytes) => {
-                    ledger.count_in(user);
-                    let id = user.id.0.into_bytes();
-                    records.push((id, bytes));
-                    logins.extend(last_login_at.filter(|_| user.standing != Standing::Deleted).map(|at| (id, at)));
-                    *result = Some(Imported::Created(user.id));
-                }
-                Err(BadRecord::TooLarge(_)) => {
-                    *result = Some(Imported::Rejected(Rejection::TooLarge));
-                    *place = None;
-                }
-                Err(other) => return Err(other.into()),
-            }
+    /// Those of these names that nobody holds.
+    fn not_held(&self, mut names: Vec<NormalizedIdentifier>) -> Result<Vec<NormalizedIdentifier>, Fault> {
+        let mut held = Vec::with_capacity(names.len());
+        for name in &names {
+            held.push(self.holder_of(name)?.is_some());
         }
-        if records.is_empty() {
-            return Ok(());
-        }
-        self.about_to_write();
-        // Not before: what is noted here is written with the transaction, whatever becomes of this operation.
-        for New { user, last_login_at } in new.iter().flatten() {
-            self.roster.moved(user.id, None, roster::place(user, *last_login_at));
-        }
-        // In order already, but for users who keep the keys that they had elsewhere.
-        records.sort_unstable_by_key(|(id, _)| *id);
-        logins.sort_unstable();
-        insert_records(&mut self.tables.users, &records)?;
-        self.note_logins(&logins)?;
-        let user = |row: u32| new.get(row as usize).and_then(Option::as_ref).map(|new| &new.user);
-        let names = survey.names.iter().filter_map(|(row, at)| {
-            let user = user(*row)?;
-            Some((user.identifiers.get(*at as usize)?.normalized.as_key(), user.id.0.as_bytes()))
-        });
-        insert_names(&mut self.tables.aliases, names)?;
-        let legacy_ids = survey.legacy_ids.iter().filter_map(|row| {
-            let user = user(*row)?;
-            Some((user.legacy_id.as_ref()?.as_key(), user.id.0.as_bytes()))
-        });
-        insert_names(&mut self.tables.legacy_ids, legacy_ids)?;
-        self.ledger = ledger;
-        Ok(())
-    }
-
-    /// Keeps when users last logged in, unless something later is known. In the order of the keys where there are many.
-    fn note_logins(&mut self, logins: &[(IdBytes, UnixSeconds)]) -> Result<(), Fault> {
-        for (id, at) in logins {
-            if self.tables.logins.get(id)?.is_none_or(|known| known.value() < at.0) {
-                self.tables.logins.insert(id, at.0)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn keep_checkpoint(&mut self, checkpoint: &Checkpoint, results: &[Imported], at: UnixSeconds) -> Result<(), Fault> {
-        if checkpoint.state.len() > MAX_CHECKPOINT_BYTES {
-            return Err(Fault::Refused("the checkpoint of an import is too large".into()));
-        }
-        let bytes = encode_checkpoint(checkpoint, results, at);
-        self.about_to_write();
-        let key = checkpoint.key.0.as_slice();
-        if self.tables.imports.get(key)?.is_none() && self.tables.imports.len()? >= MAX_CHECKPOINTS {
-            let mut oldest: Option<(UnixSeconds, Vec<u8>)> = None;
-            for row in self.tables.imports.iter()? {
-                let (key, bytes) = row?;
-                let at = decode_checkpoint(bytes.value()).map(|saved| saved.at)?;
-                if oldest.as_ref().is_none_or(|(earliest, _)| at < *earliest) {
-                    oldest = Some((at, key.value().to_vec()));
-                }
-            }
-            if let Some((_, key)) = oldest {
-                self.tables.imports.remove(key.as_slice())?;
-            }
-        }
-        self.tables.imports.insert(key, bytes.as_slice())?;
-        Ok(())
+        let mut held = held.into_iter();
+        names.retain(|_| !held.next().unwrap_or(true));
+        Ok(names)
     }
 }
 
-/// Marks the rows of neighbours with equal keys, of a sorted list.
-fn entangle<K: PartialEq>(entangled: &mut [bool], keys: impl Iterator<Item = (K, u32)>) {
-    let mut before: Option<(K, u32)> = None;
-    for (key, row) in keys {
-        if let Some((same, other)) = &before
-            && *same == key
-            && *other != row
-        {
-            for row in [*other, row] {
-                if let Some(entangled) = entangled.get_mut(row as usize) {
-                    *entangled = true;
-                }
-            }
-        }
-        before = Some((key, row));
-    }
-}
-
-/// Lookups in one table, without going into it where its last key is smaller: while a store is filled in order, that is all of them.
-struct Lookup<'a, 'txn> {
-    table: &'a Names<'txn>,
-    last: Option<String>,
-}
-
-impl<'a, 'txn> Lookup<'a, 'txn> {
-    fn of(table: &'a Names<'txn>) -> Result<Self, Fault> {
-        let last = table.last()?.map(|(key, _)| key.value().to_owned());
-        Ok(Self { table, last })
-    }
-
-    fn get(&self, key: &str) -> Result<Option<IdBytes>, Fault> {
-        match &self.last {
-            Some(last) if key <= last.as_str() => Ok(self.table.get(key)?.map(|id| *id.value())),
-            Some(_) | None => Ok(None),
-        }
-    }
-}
-
-/// Inserts keys in ascending order that are not in the table. Runs that fall between the same two neighbours are written page by page.
-fn insert_names<'k>(table: &mut Names<'_>, pairs: impl Iterator<Item = (&'k str, &'k IdBytes)>) -> Result<(), Fault> {
-    let mut pairs = pairs.peekable();
-    while let Some((first, _)) = pairs.peek() {
-        let mut cursor = table.lower_bound_mut(Bound::Included(*first))?;
-        let mut inserted = false;
-        while let Some((key, id)) = pairs.peek() {
-            match cursor.insert_before(*key, *id) {
-                Ok(()) => {
-                    inserted = true;
-                    pairs.next();
-                }
-                // It belongs behind the next key that the table has.
-                Err(CursorError::UnorderedKey) if inserted => break,
-                Err(CursorError::UnorderedKey) => {
-                    return Err(Fault::damage("a name is in the table that was not found there"));
-                }
-                Err(CursorError::Storage(error)) => return Err(error.into()),
-                Err(other) => return Err(Fault::Storage(other.into())),
-            }
-        }
-        cursor.close()?;
-    }
-    Ok(())
-}
-
-/// The same for records.
-fn insert_records(
-    table: &mut Table<'_, &'static IdBytes, &'static [u8]>,
-    records: &[(IdBytes, Vec<u8>)],
-) -> Result<(), Fault> {
-    let mut records = records.iter().peekable();
-    while let Some((first, _)) = records.peek() {
-        let mut cursor = table.lower_bound_mut(Bound::Included(first))?;
-        let mut inserted = false;
-        while let Some((key, bytes)) = records.peek() {
-            match cursor.insert_before(key, bytes.as_slice()) {
-                Ok(()) => {
-                    inserted = true;
-                    records.next();
-                }
-                Err(CursorError::UnorderedKey) if inserted => break,
-                Err(CursorError::UnorderedKey) => {
-                    return Err(Fault::damage("a record is in the table that was not found there"));
-                }
-                Err(CursorError::Storage(error)) => return Err(error.into()),
-                Err(other) => return Err(Fault::Storage(other.into())),
-            }
-        }
-        cursor.close()?;
-    }
-    Ok(())
-}
-
-/// How far an import came.
-pub(super) fn checkpoint(snapshot: &Snapshot, key: ImportKey) -> Result<Option<SavedCheckpoint>, Fault> {
-    let bytes = snapshot.imports.get(key.0.as_slice())?;
-    bytes.map(|bytes| decode_checkpoint(bytes.value()).map_err(Fault::from)).transpose()
-}
-
-const FORMAT: u8 = 1;
-
-fn encode_checkpoint(checkpoint: &Checkpoint, results: &[Imported], at: UnixSeconds) -> Vec<u8> {
-    let mut out = Encoder(Vec::with_capacity(64 + checkpoint.state.len() + results.len() * 17));
-    out.byte(FORMAT);
-    out.number(at.0);
-    out.number(checkpoint.state.len() as u64);
-    out.0.extend_from_slice(&checkpoint.state);
-    out.number(results.len() as u64);
-    for result in results {
-        let (code, id) = match result {
-            Imported::Created(id) => (0, Some(id)),
-            Imported::Updated(id) => (1, Some(id)),
-            Imported::Skipped(id, Skip::Exists) => (2, Some(id)),
-            Imported::Skipped(id, Skip::Unchanged) => (3, Some(id)),
-            Imported::Rejected(Rejection::NameTaken { kind: IdentifierKind::Email, by }) => (4, Some(by)),
-            Imported::Rejected(Rejection::NameTaken { kind: IdentifierKind::Username, by }) => (5, Some(by)),
-            Imported::Rejected(Rejection::NameTaken { kind: IdentifierKind::Phone, by }) => (6, Some(by)),
-            Imported::Rejected(Rejection::LegacyIdTaken { by }) => (7, Some(by)),
-            Imported::Rejected(Rejection::IdTaken { by }) => (8, Some(by)),
-            Imported::Rejected(Rejection::Tombstone { by }) => (9, Some(by)),
-            Imported::Rejected(Rejection::TooManyNames { of }) => (10, Some(of)),
-            Imported::Rejected(Rejection::TooLarge) => (11, None),
-        };
-        out.byte(code);
-        if let Some(id) = id {
-            out.0.extend_from_slice(id.0.as_bytes());
-        }
-    }
-    out.0
-}
-
-fn decode_checkpoint(bytes: &[u8]) -> Result<SavedCheckpoint, BadRecord> {
-    let mut input = Decoder(bytes);
-    match input.byte("format")? {
-        FORMAT => {}
-        other => return Err(BadRecord::UnknownFormat(other)),
-    }
-    let at = UnixSeconds(input.number("time")?);
-    let length = usize::try_from(input.number("state")?).map_err(|_| BadRecord::Length("state"))?;
-    let (state, rest) = input.0.split_at_checked(length).ok_or(BadRecord::Length("state"))?;
-    input.0 = rest;
-    let count = input.number("number of results")?;
-    let mut results = Vec::new();
-    for _ in 0..count {
-        results.push(decode_result(&mut input)?);
-    }
-    if !input.0.is_empty() {
-        return Err(BadRecord::Length("end"));
-    }
-    Ok(SavedCheckpoint { state: state.to_vec(), results, at })
-}
-
-fn decode_result(input: &mut Decoder<'_>) -> Result<Imported, BadRecord> {
-    let code = input.byte("result")?;
-    if code == 11 {
-        return Ok(Imported::Rejected(Rejection::TooLarge));
-    }
-    let (id, rest) = input.0.split_first_chunk::<16>().ok_or(BadRecord::Length("result"))?;
-    input.0 = rest;
-    let id = UserId(Uuid::from_bytes(*id));
-    let taken = |kind| Imported::Rejected(Rejection::NameTaken { kind, by: id });
-    Ok(match code {
-        0 => Imported::Created(id),
-        1 => Imported::Updated(id),
-        2 => Imported::Skipped(id, Skip::Exists),
-        3 => Imported::Skipped(id, Skip::Unchanged),
-        4 => taken(IdentifierKind::Email),
-        5 => taken(IdentifierKind::Username),
-        6 => taken(IdentifierKind::Phone),
-        7 => Imported::Rejected(Rejection::LegacyIdTaken { by: id }),
-        8 => Imported::Rejected(Rejection::IdTaken { by: id }),
-        9 => Imported::Rejected(Rejection::Tombstone { by: id }),
-        10 => Imported::Rejected(Rejection::TooManyNames { of: id }),
-        _ => return Err(BadRecord::Value("result")),
-    })
-}
+/// As many keys of each kind are looked up to tell whether anybody is known.
+const SAMPLE: usize = 256;

@@ -5,8 +5,9 @@
 //! asked for, by `store check` and after a copy was made.
 
 use std::cmp::Ordering;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use super::fault::{Fault, panic_cause};
 use super::hurry::Hurry;
 use super::overlay::Overlay;
 use super::record::Codec;
-use super::schema::{Ledger, OLDEST_SCHEMA, SCHEMA, Snapshot, View as _, initialise, schema_of, upgrade};
+use super::schema::{Ledger, META, OLDEST_SCHEMA, SCHEMA, Snapshot, View as _, initialise, schema_of, upgrade};
 use super::writer::begin;
 use crate::service::ports::Cause;
 use crate::telemetry::Metrics;
@@ -31,6 +32,11 @@ pub trait Medium: Send + 'static {
 
     /// Opens it for reading and writing. It exists.
     fn open(&self) -> std::io::Result<Self::Backend>;
+
+    /// Which of all files its name leads to, where it is a file: device and number.
+    fn identity(&self) -> std::io::Result<Option<(u64, u64)>> {
+        Ok(None)
+    }
 
     /// Whether what it opens never makes a read wait within a hurried read (`super::hurry`).
     fn can_be_hurried(&self) -> bool {
@@ -48,6 +54,11 @@ pub(super) struct FileMedium(pub(super) PathBuf);
 
 impl Medium for FileMedium {
     type Backend = Hurry<FileBackend>;
+
+    fn identity(&self) -> std::io::Result<Option<(u64, u64)>> {
+        let metadata = fs::metadata(&self.0)?;
+        Ok(Some((metadata.dev(), metadata.ino())))
+    }
 
     fn can_be_hurried(&self) -> bool {
         true
@@ -152,12 +163,26 @@ pub(super) struct Opener<M> {
 impl<M: Medium> Opener<M> {
     /// Opens what must be one of our databases.
     pub(super) fn open(&self, check: Check) -> Result<(Database, Ledger), Unopened> {
-        self.ours(self.checked(self.medium.open()?)?, check)
+        let before = self.medium.identity()?;
+        let opened = self.ours(self.checked(self.medium.open()?)?, check)?;
+        // It was locked a moment after it was opened. A file that lost its name in between would be written to, and gone with the process.
+        if self.medium.identity()? != before {
+            return Err(Unopened::Locked);
+        }
+        Ok(opened)
     }
 
-    /// Opens it again after a failure in this process.
+    /// Opens it again after a failure in this process. It is not said to be well before a commit of it was on disk: what fails for want
+    /// of room, or for a disk that takes no more writes, is not healed by being opened.
     pub(super) fn reopen(&self) -> Result<(Database, Ledger), Cause> {
-        self.open(Check::Header).map_err(Cause::from)
+        let opened = caught(|| {
+            let (database, ledger) = self.open(Check::Header)?;
+            let proof = begin(Some(&database))?;
+            ledger.store(&mut proof.open_table(META).map_err(Fault::from)?)?;
+            proof.commit().map_err(Fault::from)?;
+            Ok((database, ledger))
+        });
+        opened.map_err(Cause::from)
     }
 
     /// Opens it for reading, with every write kept in memory.
@@ -231,5 +256,109 @@ impl<M: Medium> Opener<M> {
         let mut builder = Builder::new();
         builder.set_cache_size(cache_bytes).set_check_integrity_on_open(check == Check::EveryPage);
         builder
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use ::redb::backends::InMemoryBackend;
+
+    use super::super::checked::BLOCK;
+    use super::*;
+
+    /// A file that another one takes the place of when it has been opened and is not locked yet.
+    struct Replaced(FileMedium, PathBuf);
+
+    impl Medium for Replaced {
+        type Backend = Hurry<FileBackend>;
+
+        fn open(&self) -> std::io::Result<Self::Backend> {
+            let opened = self.0.open()?;
+            if self.1.exists() {
+                fs::rename(&self.1, &self.0.0)?;
+            }
+            Ok(opened)
+        }
+
+        fn identity(&self) -> std::io::Result<Option<(u64, u64)>> {
+            self.0.identity()
+        }
+    }
+
+    fn opener<M: Medium>(medium: M) -> Opener<M> {
+        Opener { medium, cache_bytes: 1 << 20, metrics: Arc::new(Metrics::new()) }
+    }
+
+    fn store(path: &Path) {
+        File::create_new(path).expect("a file");
+        opener(FileMedium(path.to_owned())).create().expect("a store");
+    }
+
+    /// A disk in memory that takes no more than its header while it is full.
+    #[derive(Debug, Clone, Default)]
+    struct Small(Arc<(InMemoryBackend, AtomicBool)>);
+
+    impl StorageBackend for Small {
+        fn len(&self) -> std::io::Result<u64> {
+            self.0.0.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+            self.0.0.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> std::io::Result<()> {
+            self.0.0.set_len(len)
+        }
+
+        fn sync_data(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+            let is_header = offset < 3 * BLOCK as u64;
+            if !is_header && self.0.1.load(Relaxed) {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            self.0.0.write(offset, data)
+        }
+    }
+
+    impl Medium for Small {
+        type Backend = Self;
+
+        fn open(&self) -> std::io::Result<Self> {
+            Ok(self.clone())
+        }
+    }
+
+    #[test]
+    fn r103_a_full_disk_is_not_well_for_having_been_opened_again() {
+        let disk = Small::default();
+        let opener = opener(disk.clone());
+        opener.create().expect("a store");
+        drop(opener.reopen().expect("there is room"));
+        disk.0.1.store(true, Relaxed);
+        drop(opener.open(Check::Header).expect("opening alone writes no more than the header"));
+        assert!(opener.reopen().is_err(), "it takes no commit");
+        let (view, _ledger) = opener.open_view(Check::Header).expect("it is still read");
+        drop(view);
+        disk.0.1.store(false, Relaxed);
+        opener.reopen().expect("there is room again");
+    }
+
+    #[test]
+    fn r98_a_file_that_loses_its_name_before_it_is_locked_is_not_served() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, other) = (folder.path().join("users.redb"), folder.path().join("restored"));
+        store(&path);
+        store(&other);
+        let opener = opener(Replaced(FileMedium(path), other));
+        assert!(matches!(opener.open(Check::Header), Err(Unopened::Locked)));
+        opener.open(Check::Header).expect("the one of this name");
     }
 }

@@ -1,7 +1,8 @@
 //! The store on one file, by redb: a handle over one thread that writes and a few that read.
 //!
 //! ```text
-//! file      making and finding the file            medium, overlay  opening the database on it
+//! file      making and finding the file; claim: who may
+//! medium, overlay  opening the database on it
 //! writer    group commit, recovery                 operation        a write and its answer
 //! writes    what each write does                   readers, reads   what each read does; hurry: without waiting
 //! schema    tables and counts                      record, conflicts, activity, keys, renew, fault
@@ -17,6 +18,7 @@
 mod activity;
 mod backup;
 mod checked;
+mod claim;
 mod conflicts;
 mod copy;
 mod fault;
@@ -97,6 +99,8 @@ use uuid::ContextV7;
 
 use self::activity::{Activity, Noted};
 use self::backup::Backups;
+use self::claim::Claim;
+use self::import::{Ready, Rows};
 use self::medium::{Check, Opener};
 use self::operation::{Operation, Reply};
 use self::readers::Readers;
@@ -110,15 +114,15 @@ use super::{OpenError, StoreSettings};
 use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::conflict::{Conflict, Resolution};
 use crate::domain::identifier::{Candidates, NormalizedIdentifier};
-use crate::domain::import::Imported;
+use crate::domain::import::{Imported, Incoming};
 use crate::domain::mode::Mode;
 use crate::domain::roster::RosterCounts;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::backup::{BackupName, BackupStart, BackupView};
 use crate::service::ports::{
-    ConflictQuery, ImportBatch, ImportKey, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Resolved, Saved,
-    SavedCheckpoint, StoreError, StoreHealth, StragglerQuery, Updated, UserChange, UserCounts, UserPage, UserQuery,
-    UserStore,
+    ConflictQuery, ImportBatch, ImportKey, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Readier, ReadyRows,
+    Resolved, Saved, SavedCheckpoint, StoreError, StoreHealth, StragglerQuery, Updated, UserChange, UserCounts,
+    UserPage, UserQuery, UserStore,
 };
 use crate::telemetry::Metrics;
 
@@ -142,12 +146,14 @@ pub struct RedbStore {
     readers: Option<Readers>,
     queue: Option<SyncSender<Operation>>,
     writer: Option<JoinHandle<()>>,
+    /// Given back once the file is closed. None on a medium that is no file.
+    claim: Option<Claim>,
 }
 
 impl RedbStore {
     /// Opens the file of the settings, making it at the first start; see [`super::open`].
     pub fn open(settings: &StoreSettings, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let (opener, database, ledger) = file::open(settings, &metrics)?;
+        let file::Opened { opener, database, ledger, claim } = file::open(settings, &metrics)?;
         keys::admit(&database, &settings.keys).map_err(|refused| file::not_admitted(&settings.path, refused))?;
         let codec = Codec::new(settings.keys.sealing.clone());
         let place = backup::Place {
@@ -161,6 +167,7 @@ impl RedbStore {
             cause: cause.into(),
         })?;
         store.backups = Some(Backups::new(place, Arc::clone(&store.slot), metrics, clock));
+        store.claim = claim;
         Ok(store)
     }
 
@@ -250,17 +257,19 @@ impl RedbStore {
         // If the queue is full, the writer is about to find the same.
         let reopen = move |generation| drop(nudge.try_send(Operation::Reopen(generation)));
         let readers = Readers::start(&slot, may_hurry, reopen);
-        let mut store = Self { slot, logins, backups: None, readers: None, queue: Some(queue), writer: Some(writer) };
+        let (queue, writer) = (Some(queue), Some(writer));
+        let mut store = Self { slot, logins, backups: None, readers: None, queue, writer, claim: None };
         store.readers = Some(readers?);
         Ok(store)
     }
 
-    async fn look_up<T: Send + 'static>(
-        &self,
-        work: impl Fn(&schema::Lookups) -> Result<T, fault::Fault> + Send + 'static,
-    ) -> Result<T, StoreError> {
+    async fn look_up<A, T>(&self, about: &A, work: readers::Lookup<A, T>) -> Result<T, StoreError>
+    where
+        A: ToOwned<Owned: Send + 'static> + ?Sized + 'static,
+        T: Send + 'static,
+    {
         match &self.readers {
-            Some(readers) => readers.look_up(work).await,
+            Some(readers) => readers.look_up(about, work).await,
             None => Err(StoreError::Unavailable("the store is being closed".into())),
         }
     }
@@ -297,17 +306,15 @@ impl RedbStore {
 
 impl UserStore for RedbStore {
     fn find<'a>(&'a self, candidates: &'a Candidates) -> BoxFuture<'a, Result<Lookup, StoreError>> {
-        let candidates = candidates.clone();
-        Box::pin(self.look_up(move |tables| reads::find(tables, &candidates)))
+        Box::pin(self.look_up(candidates, reads::find))
     }
 
     fn find_public<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<User>, StoreError>> {
-        let id = id.to_owned();
-        Box::pin(self.look_up(move |tables| reads::find_public(tables, &id)))
+        Box::pin(self.look_up(id, reads::find_public))
     }
 
     fn user(&self, id: UserId) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
-        Box::pin(self.look_up(move |tables| schema::find_user(&tables.users, id.0.as_bytes())))
+        Box::pin(async move { self.look_up(&id, reads::user).await })
     }
 
     fn save_proven(&self, proven: ProvenUser) -> BoxFuture<'_, Result<Saved, StoreError>> {
@@ -330,6 +337,10 @@ impl UserStore for RedbStore {
         Box::pin(self.read(move |snapshot| reads::holders(snapshot, &names)))
     }
 
+    fn reserved(&self) -> BoxFuture<'_, Result<Vec<(UserId, NormalizedIdentifier)>, StoreError>> {
+        Box::pin(self.read(people::reserved))
+    }
+
     fn conflicts(&self, query: ConflictQuery) -> BoxFuture<'_, Result<Vec<Conflict>, StoreError>> {
         Box::pin(self.read(move |snapshot| conflicts::list(snapshot, &query)))
     }
@@ -343,7 +354,22 @@ impl UserStore for RedbStore {
     }
 
     fn import(&self, batch: ImportBatch) -> BoxFuture<'_, Result<Vec<Imported>, StoreError>> {
-        Box::pin(self.write(move |reply| Operation::Import(Box::new(batch), reply)))
+        Box::pin(self.write(move |reply| Operation::Import(Box::new(batch.map(Rows::Plain)), reply)))
+    }
+
+    fn readier(&self, at: UnixSeconds) -> Box<dyn Readier> {
+        Box::new(MakesReady { ready: Vec::new(), codec: self.slot.codec().clone(), at })
+    }
+
+    fn import_ready(&self, batch: ImportBatch<Vec<ReadyRows>>) -> BoxFuture<'_, Result<Vec<Imported>, StoreError>> {
+        match batch.unpacked::<Vec<Ready>>() {
+            Some(batch) => {
+                Box::pin(self.write(move |reply| Operation::Import(Box::new(batch.map(Rows::of_ready)), reply)))
+            }
+            None => {
+                Box::pin(async { Err(StoreError::Unavailable("the rows were made ready for another store".into())) })
+            }
+        }
     }
 
     fn import_checkpoint(&self, key: ImportKey) -> BoxFuture<'_, Result<Option<SavedCheckpoint>, StoreError>> {
@@ -420,6 +446,26 @@ impl UserStore for RedbStore {
     }
 }
 
+/// Makes rows ready with the keys of one store.
+struct MakesReady {
+    ready: Vec<Ready>,
+    codec: Codec,
+    at: UnixSeconds,
+}
+
+impl Readier for MakesReady {
+    fn push(&mut self, row: Incoming) {
+        Ready::push_to(&mut self.ready, row, &self.codec, self.at);
+    }
+
+    fn take(&mut self) -> ReadyRows {
+        // Chunks of one file are about as large as each other; to grow is to copy, and to hold twice what is needed.
+        let next = self.ready.first().map(Ready::with_room_for);
+        let ready = std::mem::replace(&mut self.ready, next.into_iter().collect());
+        ReadyRows::new(ready.iter().map(Ready::len).sum(), ready)
+    }
+}
+
 impl Drop for RedbStore {
     fn drop(&mut self) {
         drop(self.backups.take());
@@ -429,5 +475,6 @@ impl Drop for RedbStore {
             // It catches its own panics; what it could not close is found by the next start.
             let _panicked = writer.join();
         }
+        drop(self.claim.take());
     }
 }

@@ -15,9 +15,10 @@ use std::time::Duration;
 use ::redb::{Database, ReadableDatabase as _, StorageBackend as _};
 
 use super::backup::{Unnamed, verify_copy, write_copy};
+use super::claim::claim;
 use super::copy::{self, CopyFault, Progress};
 use super::fault::{Fault, panic_cause};
-use super::file::{at, keep, mark, marker, not_admitted, opener, sync_directory};
+use super::file::{Opened, at, behind_links, keep, mark, marker, not_admitted, opener, sync_directory};
 use super::inspect::{Inspection, inspect};
 use super::keys;
 use super::medium::{Check, FileMedium, Medium as _, Unopened};
@@ -124,11 +125,11 @@ pub fn check(path: &Path, settings: &StoreSettings, watch: Watch<'_>) -> Result<
 
 /// Brings a store back to the size that its users need. There has to be room for the new file beside it.
 pub fn compact(settings: &StoreSettings, watch: Watch<'_>) -> Result<Compacted, OfflineError> {
-    let path = &settings.path;
-    length(path)?;
+    length(&settings.path)?;
     let metrics = Arc::new(Metrics::new());
     // Held open, and so locked, until the new file has its name.
-    let (_, database, _) = super::file::open(settings, &metrics)?;
+    let Opened { opener: _, database, ledger: _, claim: _claimed } = super::file::open(settings, &metrics)?;
+    let path = &behind_links(&settings.path);
     let before = length(path)?;
     let transaction = database.begin_read().map_err(|error| failed(path, "compacted", error))?;
     let compacting = |fault| failed(path, "compacted", fault);
@@ -146,8 +147,10 @@ pub fn restore(
     replace: Replace,
     watch: Watch<'_>,
 ) -> Result<Restored, OfflineError> {
-    let path = &settings.path;
     length(backup)?;
+    // No proxy serves under this name, wherever its file may have gone.
+    let _claimed = claim(&settings.path)?;
+    let path = &behind_links(&settings.path);
     let exists = path.try_exists().map_err(|error| failed(path, "restored", error))?;
     if exists && same_file(backup, path) {
         return Err(OfflineError::Itself(path.clone()));
@@ -191,8 +194,8 @@ pub fn restore(
             None
         }
     };
-    if !marker(path).exists() {
-        mark(path).map_err(failing)?;
+    if !marker(&settings.path).exists() {
+        mark(&settings.path).map_err(failing)?;
     }
     Ok(Restored { inspection, kept })
 }
@@ -228,7 +231,7 @@ fn copied(
 ) -> Result<Unnamed, CopyFault> {
     let progress = Progress::default();
     progress.total.store(copy::count(from)?.saturating_mul(2), Ordering::Relaxed);
-    let unnamed = Unnamed::beside(path)?;
+    let unnamed = Unnamed::in_place_of(path)?;
     // The copy runs on a thread of its own, so that this one can tell how far it is.
     std::thread::scope(|scope| {
         let (ended, end) = sync_channel::<()>(1);
@@ -248,10 +251,14 @@ fn copied(
 
 /// The file of a store that may be damaged, with its lock.
 fn locked(path: &Path) -> Result<impl ::redb::StorageBackend + use<>, OfflineError> {
-    let file = FileMedium(path.to_owned()).open().map_err(|error| at(path, "opened", error.into()))?;
+    let medium = FileMedium(path.to_owned());
+    let failing = |error: io::Error| at(path, "opened", error.into());
+    let before = medium.identity().map_err(failing)?;
+    let file = medium.open().map_err(failing)?;
     match file.try_lock_range(Bound::Unbounded, Bound::Unbounded) {
-        Ok(true) => Ok(file),
-        Ok(false) => Err(OpenError::Locked(path.to_owned()).into()),
+        // Another may have been given its name before it was locked.
+        Ok(true) if medium.identity().map_err(failing)? == before => Ok(file),
+        Ok(true | false) => Err(OpenError::Locked(path.to_owned()).into()),
         Err(error) => Err(failed(path, "locked", error)),
     }
 }
@@ -270,4 +277,103 @@ fn same_file(one: &Path, other: &Path) -> bool {
 
 fn failed(path: &Path, action: &'static str, cause: impl Into<Cause>) -> OfflineError {
     OfflineError::Copy { path: path.to_owned(), action, cause: cause.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RedbStore;
+    use super::super::file::testing::failing;
+    use super::*;
+    use crate::domain::clock::SystemClock;
+    use crate::domain::mode::Mode;
+    use crate::service::ports::UserStore as _;
+
+    struct Place(tempfile::TempDir);
+
+    impl Place {
+        fn new() -> Self {
+            Self(tempfile::tempdir().expect("a folder"))
+        }
+
+        fn settings(&self, name: &str) -> StoreSettings {
+            StoreSettings::without_keys(self.0.path().join(name), 1 << 20)
+        }
+
+        /// A store that is known by the mode that it keeps.
+        fn store(&self, name: &str, mode: Mode) -> StoreSettings {
+            let settings = self.settings(name);
+            wait_for(open(&settings).set_mode(mode)).expect("written");
+            settings
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(self.0.path()).expect("a folder");
+            let mut names: Vec<_> =
+                entries.map(|entry| entry.expect("one").file_name().to_string_lossy().into_owned()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    fn open(settings: &StoreSettings) -> RedbStore {
+        RedbStore::open(settings, Arc::new(Metrics::new()), Arc::new(SystemClock)).expect("a store")
+    }
+
+    fn wait_for<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+    }
+
+    fn mode(settings: &StoreSettings) -> Option<Mode> {
+        let checked = check(&settings.path, settings, &mut |_, _| {}).expect("it can be read");
+        assert!(checked.inspection.is_clean(), "{:?}", checked.inspection);
+        wait_for(open(settings).mode()).expect("a mode")
+    }
+
+    #[test]
+    fn a_compaction_that_fails_at_giving_a_name_leaves_the_store_and_nothing_else() {
+        let place = Place::new();
+        let settings = place.store("users.redb", Mode::Observe);
+        for fails in ["rename", "sync", "nothing"] {
+            let ended = failing(fails, || compact(&settings, &mut |_, _| {}));
+            assert_eq!(ended.is_ok(), fails == "nothing", "{fails}: {ended:?}");
+            assert_eq!(mode(&settings), Some(Mode::Observe), "{fails}");
+            assert_eq!(place.names(), ["users.redb", "users.redb-init"], "{fails}");
+        }
+    }
+
+    #[test]
+    fn r99_a_restore_that_fails_at_giving_a_name_leaves_the_old_store_or_the_new_one() {
+        for (fails, replaced, kept) in
+            [("rename", false, true), ("sync", true, true), ("link", true, true), ("nothing", true, true)]
+        {
+            let place = Place::new();
+            let backup = place.store("backup", Mode::Retired);
+            let settings = place.store("users.redb", Mode::Observe);
+            let again = || restore(&backup.path, &settings, Replace::KeepAside, &mut |_, _| {});
+            let ended = failing(fails, again);
+            assert_eq!(ended.is_ok(), matches!(fails, "link" | "nothing"), "{fails}: {ended:?}");
+            let now = if replaced { Mode::Retired } else { Mode::Observe };
+            assert_eq!(mode(&settings), Some(now), "{fails}");
+            let aside = place.names().contains(&"users.redb-replaced".to_owned());
+            assert_eq!(aside, kept, "{fails}: {:?}", place.names());
+            assert!(place.names().iter().all(|name| !name.ends_with(".new")), "{fails}: {:?}", place.names());
+            let kept = place.settings("users.redb-replaced");
+            let checked = check(&kept.path, &kept, &mut |_, _| {}).expect("it can be read");
+            assert!(checked.inspection.is_clean(), "{fails}");
+            again().expect("nothing fails now");
+            assert_eq!(mode(&settings), Some(Mode::Retired), "{fails}");
+        }
+    }
+
+    #[test]
+    fn r99_a_store_that_is_gone_is_restored_by_the_name_alone() {
+        for fails in ["sync", "nothing"] {
+            let place = Place::new();
+            let (backup, settings) = (place.store("backup", Mode::Retired), place.settings("users.redb"));
+            let ended = failing(fails, || restore(&backup.path, &settings, Replace::Refuse, &mut |_, _| {}));
+            assert_eq!(ended.is_ok(), fails == "nothing", "{fails}: {ended:?}");
+            assert_eq!(mode(&settings), Some(Mode::Retired), "{fails}");
+            assert_eq!(place.names(), ["backup", "backup-init", "users.redb", "users.redb-init"], "{fails}");
+        }
+    }
 }

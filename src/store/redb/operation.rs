@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::activity::{self, Activity};
 use super::fault::{Fault, SharedCause};
+use super::import::Rows;
 use super::people::ResolveWritten;
 use super::renew::Renewed;
 use super::slot::Generation;
@@ -31,7 +32,7 @@ pub(super) enum Operation {
     Update(UserId, Version, UserChange, Reply<Updated>),
     Resolve(u64, Resolution, Reply<Resolved>),
     ForgetListed(Vec<(UserId, Version)>, Reply<u64>),
-    Import(Box<ImportBatch>, Reply<Vec<Imported>>),
+    Import(Box<ImportBatch<Rows>>, Reply<Vec<Imported>>),
     SetMode(Mode, Reply<()>),
     /// Writes records anew, some of those after this one.
     Renew(Option<UserId>, Reply<Renewed>),

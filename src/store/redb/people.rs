@@ -5,10 +5,11 @@
 //! it: it finds nobody, and whatever else looks for a free name finds it taken.
 
 use ::redb::ReadableTable;
+use uuid::Uuid;
 
 use super::conflicts;
 use super::fault::Fault;
-use super::schema::{find_user, user_of};
+use super::schema::{Snapshot, find_user, user_of};
 use super::writes::{Batch, MAX_ALIASES, copy_of};
 use crate::domain::conflict::{Conflict, Decision, Resolution};
 use crate::domain::identifier::{Identifier, NormalizedIdentifier};
@@ -96,17 +97,20 @@ impl Batch<'_> {
     /// Brings the table of names in line with what an operator said of a name; after the record was put.
     pub(super) fn settle_row(&mut self, user: &User, row: &Row) -> Result<(), Fault> {
         match row.then {
-            AfterRemoval::Reserved => {
-                self.tables.aliases.insert(row.name.as_key(), user.id.0.as_bytes())?;
-                self.tables.reserved.insert(reserved_key(user.id, row.name.as_key()).as_slice(), ())?;
-                Ok(())
-            }
+            AfterRemoval::Reserved => self.reserve(&row.name, user.id),
             AfterRemoval::Free => {
                 self.tables.aliases.remove(row.name.as_key())?;
                 self.tables.reserved.remove(reserved_key(user.id, row.name.as_key()).as_slice())?;
                 conflicts::remove_moot(&mut self.tables, &mut self.ledger, user, std::slice::from_ref(&row.name))
             }
         }
+    }
+
+    /// Keeps a name from others for a user whose record does not list it.
+    pub(super) fn reserve(&mut self, name: &NormalizedIdentifier, user: UserId) -> Result<(), Fault> {
+        self.tables.aliases.insert(name.as_key(), user.0.as_bytes())?;
+        self.tables.reserved.insert(reserved_key(user, name.as_key()).as_slice(), ())?;
+        Ok(())
     }
 
     /// Frees the names that are kept from others for somebody who is about to be forgotten. Rows of names that he has borne again since, or
@@ -220,6 +224,23 @@ impl Batch<'_> {
         let user = find_user(&self.tables.users, &id)?;
         Ok(user.filter(|user| user.standing != Standing::Deleted && user.id != conflict.with))
     }
+}
+
+/// Every name that is kept from others for a user who does not bear it, in the order of the users.
+pub(super) fn reserved(snapshot: &Snapshot) -> Result<Vec<(UserId, NormalizedIdentifier)>, Fault> {
+    let mut reserved = Vec::new();
+    for row in snapshot.reserved.iter()? {
+        let (key, _unit) = row?;
+        let bad = || Fault::damage("a reserved name is none that was ever written");
+        let (id, name) = key.value().split_first_chunk::<16>().ok_or_else(bad)?;
+        let name = str::from_utf8(name).ok().and_then(NormalizedIdentifier::from_key).ok_or_else(bad)?;
+        // He may bear it again since, or it may have gone to somebody else.
+        let is_held = snapshot.aliases.get(name.as_key())?.is_some_and(|holder| holder.value() == id);
+        if is_held && !user_of(&snapshot.users, id)?.bears(&name) {
+            reserved.push((UserId(Uuid::from_bytes(*id)), name));
+        }
+    }
+    Ok(reserved)
 }
 
 fn reserved_key(user: UserId, name: &str) -> Vec<u8> {

@@ -6,6 +6,7 @@
 //! anything (see [`super::hurry`]), and what cannot be done so hops to a few threads with a bounded queue, as everything longer
 //! does from the start.
 
+use std::borrow::Borrow as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -13,15 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ::redb::{Database, ReadableDatabase};
+use ::redb::ReadableDatabase as _;
 use tokio::sync::oneshot;
 
 use super::checked::isolated;
 use super::fault::{Fault, panic_cause};
 use super::hurry::{Waits, hurried};
-use super::record::Codec;
-use super::schema::{Lookups, Snapshot, View};
-use super::slot::{Generation, Slot};
+use super::schema::{Lookups, Snapshot, View as _};
+use super::slot::{Generation, Open, Slot};
 use crate::service::ports::StoreError;
 
 /// How many threads read. Cached reads are far shorter than the hash that follows them; two keep one slow page from holding up
@@ -36,7 +36,10 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// One read, ready to run. Answers its caller, unless it says that it would rather be run again; and says whether the file has to be
 /// opened again.
-type Job = Box<dyn FnMut(Option<&Database>, Turn) -> Aftermath + Send>;
+type Job = Box<dyn FnMut(Option<&Open>, Turn) -> Aftermath + Send>;
+
+/// What looks at a few rows about something.
+pub(super) type Lookup<A, T> = fn(&Lookups, &A) -> Result<T, Fault>;
 
 /// Whether a read may ask to be run again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +63,6 @@ pub(super) struct Readers {
     /// Whether it can be told what is in memory.
     may_hurry: AtomicBool,
     queue: Option<SyncSender<Job>>,
-    codec: Codec,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -79,7 +81,6 @@ impl Readers {
             slot: Arc::clone(slot),
             may_hurry: AtomicBool::new(may_hurry),
             queue: Some(queue),
-            codec: slot.codec().clone(),
             threads: Vec::with_capacity(READERS),
         };
         for number in 0..READERS {
@@ -112,16 +113,18 @@ impl Readers {
         Ok(pool)
     }
 
-    /// Runs `work`, which looks at a few rows, in one snapshot of the store: on this thread if it need not wait for anything,
-    /// otherwise on one of its own.
-    pub(super) async fn look_up<T: Send + 'static>(
-        &self,
-        work: impl Fn(&Lookups) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        match self.at_once(&work) {
-            Some(result) => Ok(result),
-            None => self.hop(work).await,
+    /// Runs `work`, which looks at a few rows about something, in the last committed state of the store: on this thread if it need
+    /// not wait for anything, otherwise on one of its own.
+    pub(super) async fn look_up<A, T>(&self, about: &A, work: Lookup<A, T>) -> Result<T, StoreError>
+    where
+        A: ToOwned<Owned: Send + 'static> + ?Sized + 'static,
+        T: Send + 'static,
+    {
+        if let Some(result) = self.at_once(&|lookups| work(lookups, about)) {
+            return Ok(result);
         }
+        let about = about.to_owned();
+        self.hop(move |open| work(&*open.lookups()?, about.borrow())).await
     }
 
     /// Only success counts: whatever goes wrong goes wrong again where there is time, and is dealt with there.
@@ -130,8 +133,8 @@ impl Readers {
             return None;
         }
         let place = self.slot.try_shared()?;
-        let database = place.as_ref()?;
-        let read = || work(&Lookups::of(&database.begin_read()?, &self.codec)?);
+        let open = place.as_ref()?;
+        let read = || work(&*open.lookups()?);
         match hurried(|| isolated(read)) {
             Ok(result) => result.ok()?.ok(),
             Err(Waits::ForTheDisk) => None,
@@ -147,21 +150,21 @@ impl Readers {
         &self,
         work: impl Fn(&Snapshot) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.hop(work).await
+        let codec = self.slot.codec().clone();
+        self.hop(move |open| work(&Snapshot::of(&open.database().begin_read()?, &codec)?)).await
     }
 
-    async fn hop<V: View, T: Send + 'static>(
+    async fn hop<T: Send + 'static>(
         &self,
-        work: impl Fn(&V) -> Result<T, Fault> + Send + 'static,
+        work: impl Fn(&Open) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let codec = self.codec.clone();
         let mut reply = Some(reply);
-        let job: Job = Box::new(move |database, turn| {
-            let result = run(database, &codec, &work);
+        let job: Job = Box::new(move |open, turn| {
+            let result = run(open, &work);
             let aftermath = match &result {
                 Err(fault) if fault.is_of_another_call() && turn == Turn::First => return Aftermath::RunAgain,
-                Err(fault) if fault.needs_reopening() && database.is_some() => Aftermath::ReopenFile,
+                Err(fault) if fault.needs_reopening() && open.is_some() => Aftermath::ReopenFile,
                 Ok(_) | Err(_) => Aftermath::Fine,
             };
             if let Some(reply) = reply.take() {
@@ -187,15 +190,11 @@ fn next(jobs: &Mutex<Receiver<Job>>) -> Option<Job> {
     jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
-fn run<V: View, T>(
-    database: Option<&Database>,
-    codec: &Codec,
-    work: &impl Fn(&V) -> Result<T, Fault>,
-) -> Result<T, Fault> {
-    let Some(database) = database else {
+fn run<T>(open: Option<&Open>, work: &impl Fn(&Open) -> Result<T, Fault>) -> Result<T, Fault> {
+    let Some(open) = open else {
         return Err(Fault::Storage("the store's file is closed after a failure".into()));
     };
-    let read = || work(&V::of(&database.begin_read()?, codec)?);
+    let read = || work(open);
     // A panic is a bug, and may have left locks of redb's poisoned. Damage of one block is neither.
     match catch_unwind(AssertUnwindSafe(|| isolated(read))) {
         Ok(Ok(result)) => result,

@@ -6,7 +6,7 @@ use ::redb::Range;
 use uuid::Uuid;
 
 use super::fault::Fault;
-use super::schema::{IdBytes, Ledger, Lookups, Snapshot, find_user, own_id, user_of};
+use super::schema::{IdBytes, Lookups, Snapshot, find_user, own_id, user_of};
 use crate::domain::identifier::{Candidates, IdentifierKind, NormalizedIdentifier};
 use crate::domain::user::{User, UserId};
 use crate::service::ports::{Found, Lookup, NameHolder, UserPage, UserQuery};
@@ -40,7 +40,7 @@ pub(super) fn find(snapshot: &Lookups, candidates: &Candidates) -> Result<Lookup
         (Some(only), true) => Found::One(Box::new(only)),
         (Some(_), false) => Found::Ambiguous,
     };
-    Ok(Lookup { found, revision: Ledger::revision(&snapshot.meta)? })
+    Ok(Lookup { found, revision: snapshot.revision })
 }
 
 pub(super) fn find_public(snapshot: &Lookups, id: &str) -> Result<Option<User>, Fault> {
@@ -51,6 +51,10 @@ pub(super) fn find_public(snapshot: &Lookups, id: &str) -> Result<Option<User>, 
         Some(id) => find_user(&snapshot.users, &id),
         None => Ok(None),
     }
+}
+
+pub(super) fn user(snapshot: &Lookups, id: &UserId) -> Result<Option<User>, Fault> {
+    find_user(&snapshot.users, id.0.as_bytes())
 }
 
 pub(super) fn holders(snapshot: &Snapshot, names: &[NormalizedIdentifier]) -> Result<Vec<Option<NameHolder>>, Fault> {

@@ -32,7 +32,7 @@ use crate::domain::json;
 use crate::domain::password::PasswordNormalization;
 use crate::domain::portable::PortableRoster;
 use crate::domain::user::{LegacyId, Origin, Standing, User, UserId, Version};
-use crate::store::sealing::{NONCE_BYTES, SealingKeys, TAG_BYTES};
+use crate::store::sealing::{NONCE_BYTES, Sealer, SealingKeys, TAG_BYTES};
 
 pub(super) use self::wire::{BadRecord, Decoder, Encoder, MAX_RECORD_BYTES};
 
@@ -67,18 +67,53 @@ impl Codec {
     pub(super) fn encode(&self, user: &User) -> Result<Vec<u8>, BadRecord> {
         let sealer = self.sealing.as_deref().and_then(SealingKeys::sealer);
         let mut out = Encoder(Vec::with_capacity(320));
-        encode_head(&mut out, user, sealer.is_some());
+        encode_head(&mut out, user, sealer.is_some(), user.version);
         let Some(sealer) = sealer else {
             encode_personal(&mut out, user);
             return within_limit(out.0);
         };
         let mut personal = Encoder(Vec::with_capacity(320));
         encode_personal(&mut personal, user);
-        let sealed = sealer.seal(Zeroizing::new(personal.0), &about(user.id)).map_err(|_| BadRecord::NotSealed)?;
-        out.text(sealer.id().as_str());
-        out.0.extend_from_slice(&sealed.nonce);
-        out.0.extend_from_slice(&sealed.bytes);
+        encode_sealed(&mut out, sealer, Zeroizing::new(personal.0), user.id)?;
         within_limit(out.0)
+    }
+
+    /// The same without what is known only when it is written - the id and the version - so that it can be made ahead, on any thread.
+    /// Appends it, and gives where what is personal begins in `out`; [`Self::finish`] makes the record of both parts.
+    pub(super) fn draft(&self, user: &User, out: &mut Vec<u8>) -> usize {
+        let sealed = self.sealing.as_deref().and_then(SealingKeys::sealer).is_some();
+        let mut encoder = Encoder(std::mem::take(out));
+        encode_head(&mut encoder, user, sealed, Version(0));
+        let personal = encoder.0.len();
+        encode_personal(&mut encoder, user);
+        *out = encoder.0;
+        personal
+    }
+
+    /// Puts into `out`, instead of what is there, the record of a user whose parts [`Self::draft`] made with these keys.
+    pub(super) fn finish(
+        &self,
+        (head, personal): (&[u8], &[u8]),
+        id: UserId,
+        version: Version,
+        out: &mut Vec<u8>,
+    ) -> Result<(), BadRecord> {
+        let (flags, rest) = head.split_at_checked(VERSION_AT).ok_or(BadRecord::Length("version"))?;
+        let (_no_version, rest) = rest.split_first().ok_or(BadRecord::Length("version"))?;
+        out.clear();
+        let mut encoder = Encoder(std::mem::take(out));
+        encoder.0.extend_from_slice(flags);
+        encoder.number(version.0);
+        encoder.0.extend_from_slice(rest);
+        match self.sealing.as_deref().and_then(SealingKeys::sealer) {
+            None => encoder.0.extend_from_slice(personal),
+            Some(sealer) => {
+                let personal = Zeroizing::new(personal.to_vec());
+                encode_sealed(&mut encoder, sealer, personal, id)?;
+            }
+        }
+        *out = encoder.0;
+        if out.len() > MAX_RECORD_BYTES { Err(BadRecord::TooLarge(out.len())) } else { Ok(()) }
     }
 
     /// Reads back what [`Self::encode`] gave, or the first release wrote.
@@ -201,7 +236,10 @@ fn standing(flags: u8) -> Result<Standing, BadRecord> {
 
 // -------------------------------------------------------------------------------------------------------------- writing
 
-fn encode_head(out: &mut Encoder, user: &User, sealed: bool) {
+/// The format and three bytes of flags come before the version.
+const VERSION_AT: usize = 4;
+
+fn encode_head(out: &mut Encoder, user: &User, sealed: bool, version: Version) {
     let standing = match user.standing {
         Standing::Active => 0,
         Standing::Disabled => 1,
@@ -248,7 +286,7 @@ fn encode_head(out: &mut Encoder, user: &User, sealed: bool) {
             | flag(value.is_some(), ROSTER_VALUE),
     );
     out.byte(flag(parts.is_some(), HASH_IN_PARTS) | flag(sealed, SEALED));
-    out.number(user.version.0);
+    out.number(version.0);
     out.number(user.normalization_version.into());
     out.number(user.created_at.0);
     if !updated_when_created {
@@ -302,11 +340,25 @@ fn is_written_otherwise(alias: &Identifier) -> bool {
     *alias.value != *alias.normalized.text()
 }
 
+fn encode_sealed(
+    out: &mut Encoder,
+    sealer: Sealer<'_>,
+    personal: Zeroizing<Vec<u8>>,
+    id: UserId,
+) -> Result<(), BadRecord> {
+    let sealed = sealer.seal(personal, &about(id)).map_err(|_| BadRecord::NotSealed)?;
+    out.text(sealer.id().as_str());
+    out.0.extend_from_slice(&sealed.nonce);
+    out.0.extend_from_slice(&sealed.bytes);
+    Ok(())
+}
+
 fn encode_personal(out: &mut Encoder, user: &User) {
     for alias in user.identifiers.iter().filter(|alias| is_written_otherwise(alias)) {
         out.text(&alias.value);
     }
-    out.0.extend_from_slice(user.profile.to_string().as_bytes());
+    // A value has string keys only, and a buffer takes everything.
+    let _never_fails = serde_json::to_writer(&mut out.0, &user.profile);
 }
 
 // -------------------------------------------------------------------------------------------------------------- reading
@@ -438,7 +490,7 @@ fn decode_credential(input: &mut Decoder<'_>, flags: u8, in_parts: bool) -> Resu
     };
     let mut hash = || {
         if in_parts {
-            return Ok(StoredHash::new(std::mem::take(&mut *Parts::decode(input)?.text()), normalization));
+            return Ok(StoredHash::new(std::mem::take(&mut *Parts::decode(input)?), normalization));
         }
         let text = input.text("hash")?;
         // Such a text is kept in parts.

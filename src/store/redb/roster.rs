@@ -420,8 +420,7 @@ mod tests {
             origin: if number.is_multiple_of(3) { Origin::Roster } else { Origin::Migrated },
             created_at: UnixSeconds(1_700_000_000),
             updated_at: UnixSeconds(1_700_000_000),
-            legacy_vouched_at: (number.is_multiple_of(5))
-                .then_some(UnixSeconds(1_700_000_000 + 86_400 * number as u64)),
+            legacy_vouched_at: number.is_multiple_of(5).then_some(UnixSeconds(1_700_000_000 + 86_400 * number as u64)),
             roster: None,
             normalization_version: 1,
             version: Version(number as u64),

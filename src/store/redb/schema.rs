@@ -75,6 +75,11 @@ impl<T> Users<T> {
         Self { rows, codec: codec.clone() }
     }
 
+    /// What reads and writes its records.
+    pub(super) fn codec(&self) -> &Codec {
+        &self.codec
+    }
+
     /// Reads a record.
     pub(super) fn decode(&self, id: UserId, bytes: &[u8]) -> Result<User, BadRecord> {
         self.codec.decode(id, bytes)
@@ -112,6 +117,7 @@ pub(super) struct Snapshot {
     pub(super) legacy_ids: ReadOnlyTable<&'static str, &'static IdBytes>,
     pub(super) logins: ReadOnlyTable<&'static IdBytes, u64>,
     pub(super) conflicts: ReadOnlyTable<u64, &'static [u8]>,
+    pub(super) reserved: ReadOnlyTable<&'static [u8], ()>,
     pub(super) imports: ReadOnlyTable<&'static [u8], &'static [u8]>,
     pub(super) meta: ReadOnlyTable<&'static str, u64>,
     pub(super) roster: roster::View,
@@ -128,7 +134,8 @@ pub(super) struct Lookups {
     pub(super) users: Users<ReadOnlyTable<&'static IdBytes, &'static [u8]>>,
     pub(super) aliases: ReadOnlyTable<&'static str, &'static IdBytes>,
     pub(super) legacy_ids: ReadOnlyTable<&'static str, &'static IdBytes>,
-    pub(super) meta: ReadOnlyTable<&'static str, u64>,
+    /// Of that state: what a save after a lookup is held to.
+    pub(super) revision: Version,
 }
 
 impl View for Lookups {
@@ -137,7 +144,7 @@ impl View for Lookups {
             users: Users::new(transaction.open_table(USERS)?, codec),
             aliases: transaction.open_table(ALIASES)?,
             legacy_ids: transaction.open_table(LEGACY_IDS)?,
-            meta: transaction.open_table(META)?,
+            revision: Ledger::revision(&transaction.open_table(META)?)?,
         })
     }
 }
@@ -150,6 +157,7 @@ impl View for Snapshot {
             legacy_ids: transaction.open_table(LEGACY_IDS)?,
             logins: transaction.open_table(LOGINS)?,
             conflicts: transaction.open_table(CONFLICTS)?,
+            reserved: transaction.open_table(RESERVED)?,
             imports: transaction.open_table(IMPORTS)?,
             meta: transaction.open_table(META)?,
             roster: roster::View::of(transaction)?,
@@ -216,6 +224,24 @@ pub(super) fn schema_of(transaction: &ReadTransaction) -> Result<Option<u64>, Fa
     }
 }
 
+/// What a record counts as.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counted {
+    standing: Standing,
+    origin: Origin,
+    without_password: bool,
+}
+
+impl Counted {
+    pub(super) fn of(user: &User) -> Self {
+        let without_password = match user.credential {
+            Credential::Absent(_) => true,
+            Credential::Argon2id(_) | Credential::Imported(_) => false,
+        };
+        Self { standing: user.standing, origin: user.origin, without_password }
+    }
+}
+
 /// What each commit keeps up to date beside the records, so that it never has to be counted by walking.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Ledger {
@@ -274,35 +300,37 @@ impl Ledger {
 
     /// Takes a record into the counts.
     pub(super) fn count_in(&mut self, user: &User) {
-        for number in self.numbers_of(user).into_iter().flatten() {
+        self.count_in_as(Counted::of(user));
+    }
+
+    /// The same, of a record that is not at hand.
+    pub(super) fn count_in_as(&mut self, counted: Counted) {
+        for number in self.numbers_of(counted).into_iter().flatten() {
             *number += 1;
         }
     }
 
     /// Takes a record, as it was, out of the counts.
     pub(super) fn count_out(&mut self, user: &User) {
-        for number in self.numbers_of(user).into_iter().flatten() {
+        for number in self.numbers_of(Counted::of(user)).into_iter().flatten() {
             *number = number.saturating_sub(1);
         }
     }
 
     /// The counts that a record is in.
-    fn numbers_of(&mut self, user: &User) -> [Option<&mut u64>; 3] {
+    fn numbers_of(&mut self, counted: Counted) -> [Option<&mut u64>; 3] {
         let counts = &mut self.counts;
-        if user.standing == Standing::Deleted {
+        if counted.standing == Standing::Deleted {
             return [Some(&mut counts.deleted), None, None];
         }
-        let origin = match user.origin {
+        let origin = match counted.origin {
             Origin::Migrated => &mut counts.migrated,
             Origin::Registered => &mut counts.registered,
             Origin::Imported => &mut counts.imported,
             Origin::Roster => &mut counts.roster,
         };
-        let disabled = (user.standing == Standing::Disabled).then_some(&mut counts.disabled);
-        let without_password = match user.credential {
-            Credential::Absent(_) => Some(&mut counts.without_password),
-            Credential::Argon2id(_) | Credential::Imported(_) => None,
-        };
+        let disabled = (counted.standing == Standing::Disabled).then_some(&mut counts.disabled);
+        let without_password = counted.without_password.then_some(&mut counts.without_password);
         [Some(origin), disabled, without_password]
     }
 }

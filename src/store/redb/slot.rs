@@ -1,26 +1,77 @@
-//! The open database, and whether it can be used: what the writer and the readers share.
+//! The open database, whether it can be used, and the state of it that lookups see: what the writer and the readers share.
+//!
+//! To begin a read, open the tables and read the revision costs as much as a lookup does. So one [`Lookups`] is made after each commit,
+//! before anybody is told of that commit, and shared by all lookups until the next one. Since it is of the last commit, it keeps no pages
+//! from being used anew but those that the next commit replaces, and only until that commit is done.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::Duration;
 
-use ::redb::Database;
+use ::redb::{Database, ReadableDatabase as _};
 
+use super::checked::isolated;
+use super::fault::Fault;
 use super::record::Codec;
+use super::schema::{Lookups, View as _};
 use crate::service::ports::StoreHealth;
 use crate::telemetry::Metrics;
 
 /// Readers hold the lock for one read, the writer for one batch; it is taken alone to open the file again, so that nobody reads
 /// what a failed commit left in memory, and whoever comes meanwhile waits for it.
 pub(super) struct Slot {
-    database: RwLock<Option<Database>>,
+    open: RwLock<Option<Open>>,
     health: AtomicU8,
     generation: AtomicU64,
     /// Told when a generation begins.
     begun: (Mutex<()>, Condvar),
     metrics: Arc<Metrics>,
     codec: Codec,
+}
+
+/// An open database.
+pub(super) struct Open {
+    // It goes first: it reads from the database.
+    latest: RwLock<Option<Arc<Lookups>>>,
+    database: Database,
+    codec: Codec,
+}
+
+impl Open {
+    fn new(database: Database, codec: &Codec) -> Self {
+        let open = Self { latest: RwLock::default(), database, codec: codec.clone() };
+        open.show_last_commit();
+        open
+    }
+
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Lets lookups see the last commit. Called by the writer alone, before whoever wrote is told; where it cannot be read, lookups meet
+    /// that themselves.
+    pub(super) fn show_last_commit(&self) {
+        let made = isolated(|| self.begin());
+        let made = made.ok().and_then(Result::ok);
+        // What was there is dropped after the lock is let go.
+        let _before = std::mem::replace(&mut *self.latest.write().unwrap_or_else(PoisonError::into_inner), made);
+    }
+
+    /// The last commit, as lookups see it.
+    pub(super) fn lookups(&self) -> Result<Arc<Lookups>, Fault> {
+        let latest = match self.latest.try_read() {
+            Ok(latest) => latest.clone(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().clone(),
+            // It is being replaced.
+            Err(TryLockError::WouldBlock) => None,
+        };
+        latest.map_or_else(|| self.begin(), Ok)
+    }
+
+    fn begin(&self) -> Result<Arc<Lookups>, Fault> {
+        Ok(Arc::new(Lookups::of(&self.database.begin_read()?, &self.codec)?))
+    }
 }
 
 /// How often the file was opened: a failure that was met in an earlier generation asks for nothing.
@@ -35,7 +86,7 @@ impl Slot {
     pub(super) fn new(database: Database, metrics: Arc<Metrics>, codec: Codec) -> Self {
         metrics.store_ready(true);
         Self {
-            database: RwLock::new(Some(database)),
+            open: RwLock::new(Some(Open::new(database, &codec))),
             health: AtomicU8::new(READY),
             generation: AtomicU64::new(0),
             begun: (Mutex::default(), Condvar::new()),
@@ -69,13 +120,13 @@ impl Slot {
 
     /// The database, for as long as the guard lives. A panic of another holder has left the database itself sound or made it
     /// refuse to work on; either way the lock's own poison says nothing more.
-    pub(super) fn shared(&self) -> RwLockReadGuard<'_, Option<Database>> {
-        self.database.read().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn shared(&self) -> RwLockReadGuard<'_, Option<Open>> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same, unless it would have to be waited for.
-    pub(super) fn try_shared(&self) -> Option<RwLockReadGuard<'_, Option<Database>>> {
-        match self.database.try_read() {
+    pub(super) fn try_shared(&self) -> Option<RwLockReadGuard<'_, Option<Open>>> {
+        match self.open.try_read() {
             Ok(place) => Some(place),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
@@ -88,8 +139,8 @@ impl Slot {
     }
 
     /// The place of the database, once nobody uses it; begins a new generation.
-    pub(super) fn exclusive(&self) -> RwLockWriteGuard<'_, Option<Database>> {
-        let place = self.database.write().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn exclusive(&self) -> RwLockWriteGuard<'_, Option<Open>> {
+        let place = self.open.write().unwrap_or_else(PoisonError::into_inner);
         let (turn, begun) = &self.begun;
         let held = turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.generation.fetch_add(1, Ordering::AcqRel);
@@ -106,11 +157,102 @@ impl Slot {
         drop(begun.wait_timeout_while(held, at_most, |()| self.generation() == generation));
     }
 
+    /// Puts a database into its place.
+    pub(super) fn fill(&self, place: &mut Option<Open>, database: Database) {
+        *place = Some(Open::new(database, &self.codec));
+    }
+
     /// Closes what is in the place. Closing writes, and a file that is damaged enough makes that panic.
-    pub(super) fn close(place: &mut Option<Database>) {
-        let database = place.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(database))).is_err() {
+    pub(super) fn close(place: &mut Option<Open>) {
+        let open = place.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(open))).is_err() {
             tracing::error!("closing the store's file panicked; it is checked when it is opened again");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::redb::backends::InMemoryBackend;
+    use ::redb::{Builder, WriteTransaction};
+
+    use super::super::schema::{Ledger, Tables, initialise};
+    use super::super::writer::begin;
+    use super::*;
+
+    fn open() -> Open {
+        let database = Builder::new().create_with_backend(InMemoryBackend::new()).expect("a database");
+        let transaction = begin(Some(&database)).expect("a transaction");
+        initialise(&transaction).expect("made");
+        transaction.commit().expect("committed");
+        Open::new(database, &Codec::default())
+    }
+
+    /// A commit of this revision, and a thousand names written anew.
+    fn write(open: &Open, revision: u64) -> WriteTransaction {
+        let transaction = begin(Some(open.database())).expect("a transaction");
+        let mut tables = Tables::of(&transaction, &Codec::default()).expect("tables");
+        for name in 0..1_000 {
+            let id = (u128::from(revision) << 64 | name).to_be_bytes();
+            tables.aliases.insert(format!("e:{name}").as_str(), &id).expect("written");
+        }
+        Ledger { revision, ..Ledger::default() }.store(&mut tables.meta).expect("written");
+        drop(tables);
+        transaction
+    }
+
+    fn seen(open: &Open) -> u64 {
+        open.lookups().expect("tables").revision.0
+    }
+
+    #[test]
+    fn lookups_share_one_state_and_see_the_next_once_it_is_shown() {
+        let open = open();
+        let before = open.lookups().expect("tables");
+        assert!(Arc::ptr_eq(&before, &open.lookups().expect("tables")));
+        write(&open, 1).commit().expect("committed");
+        assert_eq!(seen(&open), 0);
+        open.show_last_commit();
+        assert_eq!(seen(&open), 1);
+        let id = |lookups: &Lookups| {
+            lookups.aliases.get("e:7").expect("readable").map(|id| u128::from_be_bytes(*id.value()) >> 64)
+        };
+        assert_eq!(id(&before), None, "who looks at one state sees nothing of the next");
+        assert_eq!(id(&open.lookups().expect("tables")), Some(1));
+        write(&open, 2).abort().expect("given up");
+        assert_eq!(seen(&open), 1);
+    }
+
+    #[test]
+    fn while_the_shared_state_is_replaced_a_lookup_makes_its_own() {
+        let open = open();
+        let replacing = open.latest.write().expect("nobody else");
+        write(&open, 1).commit().expect("committed");
+        assert_eq!(seen(&open), 1);
+        drop(replacing);
+    }
+
+    #[test]
+    fn the_shared_state_keeps_the_pages_of_one_commit_and_no_more() {
+        let (open, mut allocated) = (open(), Vec::new());
+        for revision in 1..=40 {
+            let transaction = write(&open, revision);
+            allocated.push(transaction.stats().expect("counted").allocated_pages());
+            transaction.commit().expect("committed");
+            open.show_last_commit();
+        }
+        assert!(allocated.iter().skip(5).max() <= allocated.iter().take(5).max(), "{allocated:?}");
+    }
+
+    #[test]
+    fn closing_lets_go_of_the_shared_state() {
+        let slot = Slot::new(open().database, Arc::new(Metrics::new()), Codec::default());
+        let latest = {
+            let place = slot.shared();
+            Arc::downgrade(&place.as_ref().expect("open").lookups().expect("tables"))
+        };
+        assert!(latest.upgrade().is_some());
+        Slot::close(&mut slot.exclusive());
+        assert!(latest.upgrade().is_none() && slot.shared().is_none());
     }
 }

@@ -1,24 +1,23 @@
 //! A store of the first layout, a plain redb file, is brought to today's layout at the first start with it (R101).
 //!
 //! ```text
-//! lock, check every page -> copy into <file>-upgrading, sync, check every page -> keep the old one as <file>-schema1 -> rename
+//! lock -> copy into <file>-upgrading, sync, check every page -> keep the old one as <file>-schema1 -> rename
 //! ```
 //!
-//! The old file is only read. Until the rename it is the store, from then on the new one is, and a crash in between leaves a file
+//! The old file is only read, but for what redb itself has to finish after a crash. Until the rename it is the store, from then on the new one is, and a crash in between leaves a file
 //! that the next upgrade overwrites. Called by [`super::file`] alone, before anything else opens the file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::ops::Bound;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::redb::{Builder, ReadableDatabase as _, StorageBackend};
 
 use super::checked::{Checked, HEADER_ROOM, Kind, kind_of, shares};
 use super::fault::Fault;
-use super::file::{MODE, beside, keep, opener, sync_directory};
+use super::file::{beside, keep, make_for_owner, opener, replace};
 use super::medium::{Check, Unopened, caught, file_backend};
 use super::schema::{SCHEMA, schema_of};
 use crate::telemetry::Metrics;
@@ -35,34 +34,55 @@ pub(super) fn is_due(path: &Path) -> io::Result<bool> {
 
 /// Brings a file of the first layout to today's.
 pub(super) fn run(path: &Path, cache_bytes: usize, metrics: &Arc<Metrics>) -> Result<(), Unopened> {
-    tracing::info!(store = %path.display(), "the store has the layout of an older version; it is checked whole and copied");
+    tracing::info!(store = %path.display(), "the store has the layout of an older version; it is copied and checked whole");
     check(path, cache_bytes)?;
     let old = locked(path)?;
     let new_path = beside(path, "-upgrading");
-    let new = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(MODE).open(&new_path)?;
-    let (_, sum_blocks) = shares(cache_bytes);
-    let copy = Checked::create(file_backend(new.try_clone()?)?, sum_blocks, Arc::clone(metrics))?;
-    copy_blocks(&old, &copy)?;
-    new.sync_all()?;
-    drop((copy, new));
-    // From the root down, as whoever opens it will read it.
-    let (database, _ledger) = opener(&new_path, cache_bytes, metrics).open(Check::EveryPage)?;
-    database.close()?;
-    let kept = keep(path, "-schema1")?;
-    fs::rename(&new_path, path)?;
-    sync_directory(path)?;
+    let upgraded = replaced_by_copy(path, &old, &new_path, cache_bytes, metrics);
+    if upgraded.is_err() {
+        // The room that it takes may be what was missing.
+        let _nothing_there = fs::remove_file(&new_path);
+    }
+    let kept = upgraded?;
     old.close()?;
     tracing::info!(store = %path.display(), old = %kept.display(), "the store has today's layout; the old file was kept, and can \
         be removed");
     Ok(())
 }
 
-/// Has redb verify every page of the old file, and finish or undo what a crash interrupted.
+/// Makes the new file and puts it in the place of the old one. Gives where the old one is now.
+fn replaced_by_copy(
+    path: &Path,
+    old: &impl StorageBackend,
+    new_path: &Path,
+    cache_bytes: usize,
+    metrics: &Arc<Metrics>,
+) -> Result<PathBuf, Unopened> {
+    // What a crash left; whatever else bears this name is not followed.
+    match fs::remove_file(new_path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        Ok(()) | Err(_) => {}
+    }
+    let new = make_for_owner(new_path, path)?;
+    let (_, sum_blocks) = shares(cache_bytes);
+    let copy = Checked::create(file_backend(new.try_clone()?)?, sum_blocks, Arc::clone(metrics))?;
+    copy_blocks(old, &copy)?;
+    new.sync_all()?;
+    drop((copy, new));
+    // From the root down, as whoever opens it will read it: what was damaged in the old file is found here.
+    let (database, _ledger) = opener(new_path, cache_bytes, metrics).open(Check::EveryPage)?;
+    database.close()?;
+    let kept = keep(path, "-schema1")?;
+    replace(new_path, path)?;
+    Ok(kept)
+}
+
+/// Has redb finish or undo what a crash interrupted in the old file, and tell whose it is.
 fn check(path: &Path, cache_bytes: usize) -> Result<(), Unopened> {
     caught(|| {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let mut builder = Builder::new();
-        builder.set_cache_size(cache_bytes).set_check_integrity_on_open(true);
+        builder.set_cache_size(cache_bytes);
         let database = builder.create_with_backend(file_backend(file)?)?;
         let transaction = database.begin_read().map_err(Fault::from)?;
         let schema = schema_of(&transaction)?.ok_or(Unopened::Foreign("a redb file of another program"))?;
@@ -111,7 +131,40 @@ mod tests {
     use ::redb::TableDefinition;
     use ::redb::backends::InMemoryBackend;
 
+    use super::super::file::testing::failing;
     use super::*;
+
+    const SCHEMA1: &[u8] = include_bytes!("../../../tests/it/fixtures/store/schema1.redb");
+
+    #[test]
+    fn r101_a_failure_to_give_names_leaves_a_whole_store_and_the_next_start_goes_on() {
+        for (fails, old_stays) in [("rename", true), ("sync", false), ("link", false)] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("users.redb");
+            fs::write(&path, SCHEMA1).expect("a file");
+            // Somebody else's file of that name is not followed, and not written to.
+            let other = folder.path().join("other");
+            fs::write(&other, "other").expect("a file");
+            std::os::unix::fs::symlink(&other, beside(&path, "-upgrading")).expect("a link");
+            let metrics = Arc::new(Metrics::new());
+            let ended = failing(fails, || run(&path, 1 << 20, &metrics));
+            // Without links the old file is copied.
+            assert_eq!(ended.is_ok(), fails == "link", "{fails}: {ended:?}");
+            assert_eq!(is_due(&path).expect("a file"), old_stays, "{fails}");
+            assert!(!beside(&path, "-upgrading").exists(), "{fails}");
+            assert_eq!(fs::read(beside(&path, "-schema1")).expect("kept").len(), SCHEMA1.len(), "{fails}");
+            assert_eq!(fs::read_to_string(&other).expect("a file"), "other");
+            if old_stays {
+                run(&path, 1 << 20, &metrics).expect("nothing fails now");
+            }
+            let (_database, ledger) = opener(&path, 1 << 20, &metrics).open(Check::EveryPage).expect("the store");
+            assert_eq!(ledger.counts.migrated, 12, "{fails}");
+            let mut names: Vec<_> =
+                fs::read_dir(&folder).expect("a folder").map(|e| e.expect("one").file_name()).collect();
+            names.sort();
+            assert_eq!(names, ["other", "users.redb", "users.redb-schema1"], "{fails}");
+        }
+    }
 
     const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
 

@@ -23,7 +23,7 @@ use super::fault::{Fault, SharedCause, panic_cause};
 use super::medium::{Check, Medium, Opener};
 use super::operation::{Applied, Fate, OnDisk, Operation, Outcome};
 use super::schema::{Ledger, Tables};
-use super::slot::Slot;
+use super::slot::{Open, Slot};
 use super::writes::{Batch, Workshop};
 use crate::domain::user::Origin;
 use crate::service::ports::{Cause, StoreHealth};
@@ -149,7 +149,7 @@ impl<M: Medium> Writer<M> {
     }
 
     fn write_logins(&self) -> Operation {
-        let taken = self.logins.take(self.slot.shared().as_ref());
+        let taken = self.logins.take(self.slot.shared().as_ref().map(Open::database));
         Operation::WriteLogins(Arc::clone(&self.logins), taken)
     }
 
@@ -158,8 +158,8 @@ impl<M: Medium> Writer<M> {
         let mut waiting = Vec::with_capacity(operations.len());
         let result = {
             let place = self.slot.shared();
-            let database = place.as_ref();
-            catch_unwind(AssertUnwindSafe(|| self.apply_and_commit(database, operations, &mut waiting)))
+            let open = place.as_ref();
+            catch_unwind(AssertUnwindSafe(|| self.apply_and_commit(open, operations, &mut waiting)))
         };
         // A panic is a bug in an operation, or damage that redb met; it may have struck in the middle of the commit.
         let result = result.unwrap_or_else(|panic| Err(Interrupted::Unknown(panic_cause(panic).into())));
@@ -181,7 +181,7 @@ impl<M: Medium> Writer<M> {
 
     fn apply_and_commit(
         &self,
-        database: Option<&Database>,
+        open: Option<&Open>,
         operations: Vec<Operation>,
         waiting: &mut Vec<Applied>,
     ) -> Result<Committed, Interrupted> {
@@ -190,7 +190,7 @@ impl<M: Medium> Writer<M> {
             operations.for_each(|operation| operation.refuse(&cause));
             Interrupted::NotWritten(cause)
         };
-        let transaction = match begin(database) {
+        let transaction = match begin(open.map(Open::database)) {
             Ok(transaction) => transaction,
             Err(fault) => return Err(refuse_rest(operations, fault.shared().1)),
         };
@@ -219,6 +219,7 @@ impl<M: Medium> Writer<M> {
         let ledger = batch.finish().map_err(|fault| Interrupted::NotWritten(fault.shared().1))?;
         let started = self.workshop.clock.monotonic();
         transaction.commit().map_err(|error| Interrupted::Unknown(Fault::from(error).shared().1))?;
+        open.inspect(|open| open.show_last_commit());
         self.metrics.store_commit(self.workshop.clock.monotonic().saturating_duration_since(started));
         show_counts(&self.metrics, &ledger);
         Ok(Committed::Something)
@@ -277,13 +278,15 @@ impl<M: Medium> Writer<M> {
             Ok((database, ledger)) => {
                 show_counts(&self.metrics, &ledger);
                 self.slot.set_health(StoreHealth::ReadOnly);
-                *place = Some(database);
+                self.slot.fill(&mut place, database);
                 Ok(())
             }
             Err(cause) => {
                 let view = self.opener.open_view(Check::Header).map(|(database, _ledger)| database);
                 self.slot.set_health(if view.is_ok() { StoreHealth::ReadOnly } else { StoreHealth::Down });
-                *place = view.ok();
+                if let Ok(view) = view {
+                    self.slot.fill(&mut place, view);
+                }
                 Err(cause.into())
             }
         }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::support::process::{Finished, run};
 
-fn folder() -> TempDir {
+pub(super) fn folder() -> TempDir {
     let folder = TempDir::new().expect("a folder");
     let config = "[[listener]]\nbind = \"127.0.0.1:0\"\n[upstream]\nurl = \"http://127.0.0.1:9\"\n[store]\npath = \"users.redb\"\n\
                   [admin]\nbind = \"127.0.0.1:0\"\ntoken = { value = \"a-token-that-opens-nothing-anywhere\" }\n";
@@ -113,6 +113,9 @@ fn a_migration_from_auth0_to_keycloak_and_kratos_loses_nothing() {
     runs(&first, &["export", "--to", "own.jsonl"]);
     fs::copy(first.path().join("own.jsonl"), second.path().join("own.jsonl")).expect("a copy");
     runs(&second, &["import", "own.jsonl"]);
+    runs(&second, &["export", "--to", "again.jsonl"]);
+    let text = |folder: &TempDir, name: &str| fs::read(folder.path().join(name)).expect("a file");
+    assert!(text(&first, "own.jsonl") == text(&second, "again.jsonl"), "our own file loses nothing");
     runs(&second, &["export", "--format", "keycloak", "--to", "keycloak.json", "--set", "realm=people"]);
     runs(&second, &["export", "--format", "kratos", "--split", "--to", "kratos.json"]);
     let (keycloak, kratos) = (exported(&second, "keycloak", "users"), exported(&second, "kratos", "identities"));

@@ -43,6 +43,14 @@ fn every_hasher_of_django_verifies() {
 }
 
 #[test]
+fn the_unsalted_md5_of_its_first_years_verifies() {
+    // hashlib.md5(b"correct horse battery staple").hexdigest(), which is what UnsaltedMD5PasswordHasher stored.
+    let record = json!({"model": "auth.user", "pk": 1, "fields": {"username": "ann", "password": "9cc2ae8a1ba7a93da39b46fc1019c481"}});
+    let user = parse("django", ARRAY, &record.to_string(), &[]).expect("a user");
+    assert_passwords_verify(&[user]);
+}
+
+#[test]
 fn groups_are_kept_where_they_are_dumped() {
     let users = read("django/dumpdata.json", "django", ARRAY, &[]);
     assert_eq!(users[0].profile["groups"], json!([1]));
@@ -79,8 +87,10 @@ fn what_is_wrong_with_a_record_is_said_by_field() {
     assert_eq!(with(json!({"username": "ann", "password": 5})), "password: must be a text");
     assert_eq!(
         with(json!({"username": "ann", "password": "whirlpool$salt$hash"})),
-        "password: the hasher `whirlpool` is not supported"
+        "password: is of no hasher of Django's own"
     );
+    let plain = with(json!({"username": "ann", "password": "Hunter2$9"}));
+    assert!(!plain.contains("Hunter2"), "what may be the beginning of a password is not shown: {plain}");
     assert_eq!(
         with(json!({"username": "ann", "password": "secret"})),
         "password: is no password as Django stores them"

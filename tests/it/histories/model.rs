@@ -651,6 +651,7 @@ impl Row {
             id: self.id,
             legacy_id: self.legacy_id.clone(),
             identifiers: self.names.clone(),
+            reserved: Vec::new(),
             profile: self.profile.clone(),
             credential: self.secret.credential(),
             standing: self.standing,

@@ -455,13 +455,13 @@ impl State {
         results
     }
 
-    fn import_row(&mut self, row: Incoming, on_conflict: OnConflict, at: UnixSeconds) -> Imported {
+    fn import_row(&mut self, mut row: Incoming, on_conflict: OnConflict, at: UnixSeconds) -> Imported {
         let known = |id: Option<&UserId>| id.and_then(|id| self.users.get(id));
         let legacy = row.legacy_id.as_ref().map(|id| id.as_key().to_owned());
         let as_ours = legacy.as_deref().and_then(import::own_id);
-        let names = row.identifiers.iter().filter_map(|alias| {
-            let holder = known(self.taken.get(alias.normalized.as_key()))?;
-            Some((alias.normalized.kind(), holder))
+        let names = row.identifiers.iter().map(|alias| &alias.normalized).chain(&row.reserved).filter_map(|name| {
+            let holder = known(self.taken.get(name.as_key()))?;
+            Some((name.kind(), holder))
         });
         let bearers = Bearers {
             of_legacy_id: known(legacy.as_ref().and_then(|id| self.by_legacy_id.get(id))),
@@ -473,7 +473,10 @@ impl State {
                 .and_then(|id| self.by_legacy_id.get(&id.to_string()).copied()),
             of_names: names.collect(),
         };
-        let next = match import::decide(&row, &bearers, on_conflict) {
+        let decision = import::decide(&row, &bearers, on_conflict);
+        let mut reserved = std::mem::take(&mut row.reserved);
+        reserved.retain(|name| !self.taken.contains_key(name.as_key()));
+        let next = match decision {
             ImportDecision::Reject(rejection) => return Imported::Rejected(rejection),
             ImportDecision::Skip(id, why) => return Imported::Skipped(id, why),
             ImportDecision::Create => {
@@ -482,7 +485,8 @@ impl State {
             }
             ImportDecision::Merge(id) => match import::merged(&self.users[&id], row, at) {
                 Err(rejection) => return Imported::Rejected(rejection),
-                Ok(None) => return Imported::Skipped(id, Skip::Unchanged),
+                Ok(None) if reserved.is_empty() => return Imported::Skipped(id, Skip::Unchanged),
+                Ok(None) => User { updated_at: at, ..copy(&self.users[&id]) },
                 Ok(Some(next)) => next,
             },
             ImportDecision::List(id) => match import::listed(&self.users[&id], row, at) {
@@ -502,6 +506,7 @@ impl State {
         let pace = self.pace.clone();
         self.keep(User { version, ..next });
         self.pace = if pace.is_empty() { self.pace.keys().map(|day| (*day, Pace::default())).collect() } else { pace };
+        self.taken.extend(reserved.into_iter().map(|name| (name.as_key().to_owned(), id)));
         if is_new { Imported::Created(id) } else { Imported::Updated(id) }
     }
 
@@ -610,6 +615,14 @@ impl UserStore for MemoryStore {
                 Some(NameHolder { id, bears: state.users[&id].bears(name) })
             };
             names.iter().map(holder).collect()
+        };
+        async move { self.read(look) }.boxed()
+    }
+
+    fn reserved(&self) -> BoxFuture<'_, Result<Vec<(UserId, NormalizedIdentifier)>, StoreError>> {
+        let look = |state: &State| {
+            let names = state.taken.iter().filter_map(|(key, id)| Some((*id, NormalizedIdentifier::from_key(key)?)));
+            names.filter(|(id, name)| !state.users[id].bears(name)).collect()
         };
         async move { self.read(look) }.boxed()
     }

@@ -15,6 +15,7 @@ use authferry::domain::mode::{LocalShare, Mode};
 use authferry::domain::password::{PasswordNormalization, PasswordPolicy};
 use authferry::limits::Limits;
 use authferry::limits::settings::{Backoff, CountedAttempts, LimitSettings, Quota};
+use authferry::password::formats::PrehashKeys;
 use authferry::password::settings::PasswordSettings;
 use authferry::password::{HashPool, Peppers};
 use authferry::service::explain::{Explainer, LoginRoute, Running, SessionBy};
@@ -94,7 +95,10 @@ pub(crate) fn password_settings() -> PasswordSettings {
         queue_deadline: Duration::from_secs(20),
         normalization: PasswordNormalization::None,
         peppers: Peppers::default(),
-        prehash_keys: Default::default(),
+        // Flask-Security's own test key, which the hashes in `fixtures/passwords.json` were made with.
+        prehash_keys: PrehashKeys::new(
+            [("flask".to_owned(), Zeroizing::new(b"146585145368132386173505678016728509634".to_vec()))].into(),
+        ),
     }
 }
 

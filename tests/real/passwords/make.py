@@ -335,12 +335,90 @@ const passwords = JSON.parse(require('fs').readFileSync(0, 'utf8'));
         row("firebase-scrypt", f"firebase-scrypt {number} (npm)", password, hash)
 
 
+def phc():
+    """PBKDF2 in a PHC string as a package of npm writes it: without the length."""
+    script = """
+const pbkdf2 = require('@phc/pbkdf2');
+const passwords = JSON.parse(require('fs').readFileSync(0, 'utf8'));
+(async () => {
+  const rows = [];
+  for (const password of passwords) {
+    for (const digest of ['sha1', 'sha256', 'sha512']) {
+      rows.push([password, await pbkdf2.hash(password, { digest, iterations: 1000 })]);
+    }
+  }
+  console.log(JSON.stringify(rows));
+})();
+"""
+    env = {**os.environ, "NODE_PATH": f"{DIR}/node/node_modules"}
+    number = json.load(open(f"{DIR}/node/node_modules/@phc/pbkdf2/package.json"))["version"]
+    for password, hash in json.loads(run(["node", "-e", script], json.dumps(list(PASSWORDS.values())).encode(), env)):
+        row("pbkdf2", f"@phc/pbkdf2 {number} (npm)", password, hash)
+
+
+def symfony():
+    """Its digests as it made them by default until version 5.3, and as older applications asked for them."""
+    script = """<?php
+    $in = json_decode(file_get_contents('php://stdin'), true);
+    $hasher = $in['root'] . '/usr/share/php/Symfony/Component/PasswordHasher';
+    foreach (['PasswordHasherInterface', 'LegacyPasswordHasherInterface', 'Hasher/CheckPasswordLengthTrait', 'Hasher/MessageDigestPasswordHasher'] as $file) {
+        require "$hasher/$file.php";
+    }
+    use Symfony\\Component\\PasswordHasher\\Hasher\\MessageDigestPasswordHasher;
+    $rows = [];
+    foreach ($in['passwords'] as $name => $password) {
+        $salt = "salt of $name";
+        $made = (new MessageDigestPasswordHasher())->hash($password, $salt);
+        $rows[] = [$password, "$made:$salt", 'symfony'];
+        foreach (['md5', 'sha1', 'sha256', 'sha512'] as $algorithm) {
+            $made = (new MessageDigestPasswordHasher($algorithm, false, 1))->hash($password, $salt);
+            $rows[] = [$password, "$made:$salt", "$algorithm:{PASSWORD}{{SALT}}"];
+        }
+        $made = (new MessageDigestPasswordHasher('sha256', true, 10))->hash($password, $salt);
+        $first = base64_encode('{PASSWORD}{{SALT}}');
+        $again = base64_encode('{DIGEST}{PASSWORD}{{SALT}}');
+        $rows[] = [$password, "\$sha256\$pf=$first,it=10,rt=$again\$" . base64_encode($salt) . "\$$made", null];
+    }
+    echo json_encode($rows);
+    """
+    given = json.dumps({"root": f"{DIR}/deb/root", "passwords": PASSWORDS})
+    with tempfile.NamedTemporaryFile("w", suffix=".php") as file:
+        file.write(script)
+        file.flush()
+        made = json.loads(run(["php", file.name], given.encode()))
+    by = "Symfony " + run(["dpkg-deb", "-f", next_deb("php-symfony-password-hasher"), "Version"])
+    for password, hash, template in made:
+        more = {"template": template} if template else {}
+        row("digest", f"{by}'s MessageDigestPasswordHasher", password, hash, **more)
+
+
+def werkzeug_before():
+    """Before 2.3 werkzeug made a plain HMAC, if it was asked for a digest."""
+    script = """
+import importlib.metadata, json, sys
+from werkzeug.security import generate_password_hash
+rows = []
+for password in json.load(open(sys.argv[1])):
+    for method in ("sha224", "sha256", "sha384", "sha512"):
+        rows.append([password, generate_password_hash(password, method)])
+print(json.dumps([importlib.metadata.version("Werkzeug"), rows]))
+"""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(list(PASSWORDS.values()), file)
+        file.flush()
+        number, made = json.loads(run([f"{DIR}/werkzeug/bin/python", "-W", "ignore", "-c", script, file.name]))
+    for password, hash in made:
+        row("werkzeug-hmac", f"Werkzeug {number}", password, hash)
+
+
 def published():
     """Vectors that the makers, or hashcat, published; each says where."""
     rows.extend(json.load(open(f"{HERE}/published.json")))
 
 
-for maker in (django, passlib, werkzeug, python, flask, php, crypt, openssl, apache, openldap, firebase, published):
+for maker in (
+    django, passlib, werkzeug, werkzeug_before, python, flask, php, symfony, crypt, openssl, apache, openldap, firebase, phc, published
+):
     maker()
 lines = ",\n".join(json.dumps(row) for row in rows)
 print(f"[\n{lines}\n]")

@@ -15,17 +15,18 @@ const MAX_PART_BYTES: usize = 64;
 
 /// An Argon2id hash, taken apart.
 pub(super) struct Parts {
-    memory_kib: u32,
-    iterations: u32,
-    lanes: u32,
+    numbers: Numbers,
     /// Empty where no key was used.
     key_id: Vec<u8>,
     salt: Vec<u8>,
     tag: Zeroizing<Vec<u8>>,
 }
 
+/// What such a hash took: memory in KiB, iterations, lanes.
+type Numbers = [u32; 3];
+
 impl Parts {
-    /// Takes a text apart that [`Self::text`] puts together again, to the byte; no other one.
+    /// Takes a text apart that [`text_of`] puts together again, to the byte; no other one.
     pub(super) fn of(encoded: &str) -> Option<Self> {
         let mut fields = encoded.strip_prefix(PREFIX)?.split('$');
         let (params, salt, tag) = (fields.next()?, fields.next()?, fields.next()?);
@@ -38,54 +39,54 @@ impl Parts {
             Some(key_id) => B64.decode(key_id.strip_prefix("keyid=")?).ok()?,
         };
         let (salt, tag) = (B64.decode(salt).ok()?, Zeroizing::new(B64.decode(tag).ok()?));
-        let parts = Self { memory_kib, iterations, lanes, key_id, salt, tag };
+        let parts = Self { numbers: [memory_kib, iterations, lanes], key_id, salt, tag };
         // Whatever else may be odd about the text - a zero in front, a field too many - is seen here.
-        (parts.fit() && *parts.text() == encoded).then_some(parts)
-    }
-
-    /// The PHC string.
-    pub(super) fn text(&self) -> Zeroizing<String> {
-        // More than it can come to, so that no copy is left behind by growing.
-        let mut text = Zeroizing::new(String::with_capacity(64 + 4 * MAX_PART_BYTES));
-        text.push_str(PREFIX);
-        for (number, name) in [(self.memory_kib, ",t="), (self.iterations, ",p="), (self.lanes, "")] {
-            text.push_str(&number.to_string());
-            text.push_str(name);
-        }
-        if !self.key_id.is_empty() {
-            text.push_str(",keyid=");
-            B64.encode_string(&self.key_id, &mut text);
-        }
-        for part in [&self.salt, &*self.tag] {
-            text.push('$');
-            B64.encode_string(part, &mut text);
-        }
-        text
+        (*text_of(parts.numbers, &parts.key_id, &parts.salt, &parts.tag)? == encoded).then_some(parts)
     }
 
     pub(super) fn encode(&self, out: &mut Encoder) {
-        out.number(self.memory_kib.into());
-        out.number(self.iterations.into());
-        out.number(self.lanes.into());
+        self.numbers.iter().for_each(|number| out.number((*number).into()));
         out.bytes(&self.key_id);
         out.bytes(&self.salt);
         out.bytes(&self.tag);
     }
 
-    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Self, BadRecord> {
-        let parts = Self {
-            memory_kib: input.narrow("hash")?,
-            iterations: input.narrow("hash")?,
-            lanes: input.narrow("hash")?,
-            key_id: input.bytes("hash")?.to_vec(),
-            salt: input.bytes("hash")?.to_vec(),
-            tag: Zeroizing::new(input.bytes("hash")?.to_vec()),
-        };
-        if parts.fit() { Ok(parts) } else { Err(BadRecord::Value("hash")) }
+    /// Reads the PHC string of what [`Self::encode`] wrote. Each lookup of a user does: nothing is copied but into the text.
+    pub(super) fn decode(input: &mut Decoder<'_>) -> Result<Zeroizing<String>, BadRecord> {
+        let numbers = [input.narrow("hash")?, input.narrow("hash")?, input.narrow("hash")?];
+        let (key_id, salt, tag) = (input.bytes("hash")?, input.bytes("hash")?, input.bytes("hash")?);
+        text_of(numbers, key_id, salt, tag).ok_or(BadRecord::Value("hash"))
     }
+}
 
-    fn fit(&self) -> bool {
-        [&self.key_id, &self.salt, &*self.tag].iter().all(|part| part.len() <= MAX_PART_BYTES)
+/// The PHC string; none if a part is too long to be kept as bytes.
+fn text_of(numbers: Numbers, key_id: &[u8], salt: &[u8], tag: &[u8]) -> Option<Zeroizing<String>> {
+    let encoded = [key_id, salt, tag].map(|part| part.len().div_ceil(3) * 4);
+    if [key_id, salt, tag].iter().any(|part| part.len() > MAX_PART_BYTES) {
+        return None;
+    }
+    // A little more than it comes to, so that no copy is left behind by growing; all of it is cleared when it goes.
+    let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + 48 + encoded.iter().sum::<usize>()));
+    text.push_str(PREFIX);
+    for (number, name) in numbers.into_iter().zip([",t=", ",p=", ""]) {
+        push_number(&mut text, number);
+        text.push_str(name);
+    }
+    if !key_id.is_empty() {
+        text.push_str(",keyid=");
+        B64.encode_string(key_id, &mut text);
+    }
+    for part in [salt, tag] {
+        text.push('$');
+        B64.encode_string(part, &mut text);
+    }
+    Some(text)
+}
+
+fn push_number(text: &mut String, number: u32) {
+    let digits = number.checked_ilog10().unwrap_or(0);
+    for place in (0..=digits).rev() {
+        text.push(char::from(b'0' + (number / 10_u32.pow(place) % 10) as u8));
     }
 }
 
@@ -116,7 +117,8 @@ mod tests {
             let bytes = bytes(&parts);
             assert!(bytes.len() <= 60, "{} bytes", bytes.len());
             let again = Parts::decode(&mut Decoder(&bytes)).expect("what was written");
-            assert_eq!(*again.text(), text);
+            assert_eq!(*again, text);
+            assert!(again.capacity() <= text.len() + 48, "{} bytes are cleared", again.capacity());
         }
         assert_eq!(key_id_of(OURS), None);
         assert_eq!(key_id_of(&OURS.replace("p=1$", "p=1,keyid=MjAyNg$")).as_deref(), Some("2026"));
@@ -149,9 +151,9 @@ mod tests {
         #[test]
         fn whatever_is_read_is_written_alike(bytes_in in proptest::collection::vec(any::<u8>(), 0..120)) {
             let mut input = Decoder(&bytes_in);
-            if let Ok(parts) = Parts::decode(&mut input) {
+            if let Ok(text) = Parts::decode(&mut input) {
                 let read = &bytes_in[..bytes_in.len() - input.0.len()];
-                let again = Parts::of(&parts.text()).expect("its own text");
+                let again = Parts::of(&text).expect("its own text");
                 prop_assert_eq!(bytes(&again), read);
             }
         }
@@ -167,7 +169,7 @@ mod tests {
             let parts = Parts::of(&text);
             prop_assert_eq!(parts.is_some(), fits);
             if let Some(parts) = parts {
-                prop_assert_eq!(&*parts.text(), &text);
+                prop_assert_eq!(&*text_of(parts.numbers, &parts.key_id, &parts.salt, &parts.tag).expect("it fits"), &text);
             }
         }
     }
