@@ -210,7 +210,7 @@ impl Import {
                         "this file was imported already, until {at} UTC; --restart imports it again"
                     ))?;
                     let rejects = self.rejects.clone().filter(|path| path.exists());
-                    return self.summed_up(&state.counts, rejects, recognised.format, terminal);
+                    return self.summed_up(&state.counts, &[], rejects, recognised.format, terminal);
                 }
             },
         };
@@ -364,7 +364,14 @@ impl Import {
     }
 
     /// Says what became of all rows; a failure if some were rejected. `rejects` is where they are, if they were kept.
-    fn summed_up(&self, counts: &Counts, rejects: Option<PathBuf>, format: &Format, terminal: &mut Terminal) -> Ended {
+    fn summed_up(
+        &self,
+        counts: &Counts,
+        first_reasons: &[String],
+        rejects: Option<PathBuf>,
+        format: &Format,
+        terminal: &mut Terminal,
+    ) -> Ended {
         let rows = [
             ("created", counts.created, "new users"),
             ("updated", counts.updated, "known users, brought up to date"),
@@ -380,6 +387,12 @@ impl Import {
         self.say_notes(counts, terminal)?;
         if counts.rejected == 0 {
             return Ok(());
+        }
+        for reason in first_reasons {
+            terminal.remark(reason)?;
+        }
+        if !first_reasons.is_empty() && counts.rejected > first_reasons.len() as u64 {
+            terminal.remark(format!("and {} more", text::count(counts.rejected - first_reasons.len() as u64)))?;
         }
         match (rejects, &self.rejects) {
             (Some(path), _) => terminal.remark(format!(
@@ -593,7 +606,7 @@ impl Going<'_> {
         let format = self.plan.recognised.format;
         if let Some(cause) = read.broken {
             self.import
-                .summed_up(&self.journal.counts, rejects, format, terminal)
+                .summed_up(&self.journal.counts, self.journal.first_reasons(), rejects, format, terminal)
                 .or_else(|_rejected| Ok::<_, Failure>(()))?;
             return Err(Failure::stopped(Stopped::Broken(Unreadable::Broken { path: name, cause })));
         }
@@ -601,7 +614,7 @@ impl Going<'_> {
             let style = terminal.remark_style();
             terminal.remark(style.faint(format!("{} rows a second", text::count(rate))))?;
         }
-        self.import.summed_up(&self.journal.counts, rejects, format, terminal)
+        self.import.summed_up(&self.journal.counts, self.journal.first_reasons(), rejects, format, terminal)
     }
 
     /// Takes everything that is left of the file; gives where rejected rows are, if there are any.
