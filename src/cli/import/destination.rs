@@ -165,7 +165,8 @@ impl Destination {
             Self::Store { .. } => {
                 // The larger a commit, the fewer times each page of the tables by name is written: names come in no order.
                 let rows = rows.unwrap_or(250_000).min(MAX_IMPORT_ROWS);
-                let bytes = if keeps_bytes { 48 << 20 } else { 96 << 20 };
+                // Lines are seldom longer. Who asks for more rows than usual has the memory for it.
+                let bytes = if keeps_bytes { 48 << 20 } else { (96 << 20).max(rows * 400) };
                 let chunk = ChunkSize { records: rows.clamp(1, 512), bytes: 512 * 1024 };
                 Measure { rows, bytes, request: usize::MAX, chunk }
             }

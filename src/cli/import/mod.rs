@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! source       the file and what it is           pipeline     records on several threads, in order
+//! batch        the work on them, and how many go into one commit
 //! destination  the store, or the running proxy   journal      rejects, results, and where to go on
 //! hashes       looked at, dropped, wrapped       verify       known passwords first
 //! list         `roster import`: the same for a list of users      missing   who is on no list any more
@@ -10,6 +11,7 @@
 //! One batch is one durable commit, and the place in the file is part of it: killed at any point and run again, the command goes on
 //! where it was, and each row is taken once.
 
+mod batch;
 mod destination;
 mod hashes;
 mod journal;
@@ -26,8 +28,9 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::mpsc;
 
-use self::destination::{Destination, Measure, Prepared, Preparer};
-use self::hashes::{HashWorker, Hashes};
+use self::batch::{BATCHES, Batch, Token, Work};
+use self::destination::Destination;
+use self::hashes::Hashes;
 use self::journal::{Counts, Journal, JournalError, Noted, Outcome, State};
 use self::list::List;
 use self::pipeline::{Chunk, Mark, Raw, ReadThrough, Record};
@@ -44,7 +47,7 @@ use crate::domain::clock::{Clock, SystemClock, UnixSeconds};
 use crate::domain::identifier::IdentifierRules;
 use crate::domain::import::{Imported, OnConflict};
 use crate::domain::password::PasswordNormalization;
-use crate::domain::user::{Standing, UserId};
+use crate::domain::user::UserId;
 use crate::exchange::{Context, DROP_UNUSABLE_HASHES, Format, Notes, Recognised, RowFault};
 use crate::password::formats::Terms;
 use crate::password::{PasswordSettings, Peppers};
@@ -461,108 +464,9 @@ fn say_what_it_is(
     terminal.remark(style.faint(taken))
 }
 
-/// What the work on some records makes of them.
-struct Made {
-    rows: Prepared,
-    /// Of those that cannot be taken: which of the records, in order, and why.
-    faults: Vec<(usize, RowFault)>,
-    /// Of those of whose users there is something to know: which of the records, in order, and what.
-    notes: Vec<(usize, Notes)>,
-}
-
-/// Records that go into one commit.
-struct Batch {
-    /// Given back when the batch is dropped.
-    token: Token,
-    start: Mark,
-    chunks: Vec<Chunk<Made>>,
-    rows: usize,
-    /// Of the file.
-    bytes: usize,
-    /// Of a request.
-    request: usize,
-}
-
-impl Batch {
-    fn of(chunk: Chunk<Made>, token: Token) -> Self {
-        let mut batch = Self { token, start: chunk.start, chunks: Vec::new(), rows: 0, bytes: 0, request: 0 };
-        batch.add(chunk);
-        batch
-    }
-
-    fn add(&mut self, chunk: Chunk<Made>) {
-        self.rows += chunk.raw.len();
-        self.bytes += chunk.raw.size();
-        self.request += chunk.made.rows.size();
-        self.chunks.push(chunk);
-    }
-
-    fn has_room_for(&self, chunk: &Chunk<Made>, measure: Measure) -> bool {
-        self.rows + chunk.raw.len() <= measure.rows
-            && self.bytes + chunk.raw.size() <= measure.bytes
-            && self.request + chunk.made.rows.size() <= measure.request
-    }
-}
-
 /// The least memory for pages, in bytes, whatever `store.cache` says for the proxy: what a commit changes and does not find room here
 /// is written and read once more before it is done.
 const CACHE: usize = 192 << 20;
-
-/// As many batches are in memory: one that is being taken, and one that waits or is read.
-const BATCHES: usize = 2;
-
-/// Leave to have a batch in memory.
-struct Token(std::sync::mpsc::SyncSender<()>);
-
-impl Drop for Token {
-    fn drop(&mut self) {
-        // There is room for as many as there are.
-        let _nobody_waits = self.0.try_send(());
-    }
-}
-
-/// The work on records: read, their hashes looked at, made ready. On one thread.
-struct Work {
-    format: &'static Format,
-    context: Arc<Context>,
-    takes: Takes,
-    hashes: HashWorker,
-    preparer: Preparer,
-    /// Whether anybody will want the bytes of rejected rows.
-    keeps_bytes: bool,
-}
-
-impl Work {
-    fn on(&mut self, raw: &mut Raw) -> Made {
-        let (mut faults, mut notes) = (Vec::new(), Vec::new());
-        for (index, record) in raw.records().enumerate() {
-            match self.on_one(record.bytes) {
-                Ok(noted) if noted == Notes::default() => {}
-                Ok(noted) => notes.push((index, noted)),
-                Err(fault) => faults.push((index, fault)),
-            }
-        }
-        if !self.keeps_bytes {
-            raw.forget_bytes();
-        }
-        Made { rows: self.preparer.take(), faults, notes }
-    }
-
-    fn on_one(&mut self, raw: Option<&[u8]>) -> Result<Notes, RowFault> {
-        let raw =
-            raw.ok_or_else(|| RowFault::new("record", "it is larger than 1 MiB, and is not among the rejected rows"))?;
-        let mut user = (self.format.parse)(raw, &self.context)?;
-        match (self.takes, user.standing) {
-            (Takes::Users, _) => self.hashes.look_at(&mut user)?,
-            (Takes::Listed, Standing::Active | Standing::Disabled) => user = user.as_listed(),
-            (Takes::Listed, Standing::Deleted) => {
-                return Err(RowFault::new("standing", "a deleted user is on no list"));
-            }
-        }
-        let notes = user.notes;
-        self.preparer.add(user).map(|()| notes)
-    }
-}
 
 /// An import under way.
 struct Going<'a> {

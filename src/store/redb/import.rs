@@ -105,6 +105,7 @@ impl Batch<'_> {
         if rows.len() > MAX_IMPORT_ROWS {
             return Err(Fault::Refused("a batch of an import has too many rows".into()));
         }
+        self.is_large |= rows.len() >= MANY;
         let (keys, mut ids) = (Keys::of(&rows), NextIds::default());
         let Survey { found, mut apart } = self.survey(&rows, &keys)?;
         let mut results: Vec<Option<Imported>> = vec![None; rows.len()];
@@ -346,6 +347,9 @@ impl Batch<'_> {
         Ok(names)
     }
 }
+
+/// As many rows change pages all over the file.
+const MANY: usize = 10_000;
 
 /// As many keys of each kind are looked up to tell whether anybody is known.
 const SAMPLE: usize = 256;

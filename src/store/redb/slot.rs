@@ -58,6 +58,12 @@ impl Open {
         let _before = std::mem::replace(&mut *self.latest.write().unwrap_or_else(PoisonError::into_inner), made);
     }
 
+    /// Lets go of what [`Self::show_last_commit`] shows, before a commit that replaces a large part of the file: what that commit frees
+    /// can be used by the next one, and the file is smaller by as much. Lookups begin a read of their own until it is done.
+    pub(super) fn let_go(&self) {
+        let _before = self.latest.write().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     /// The last commit, as lookups see it.
     pub(super) fn lookups(&self) -> Result<Arc<Lookups>, Fault> {
         let latest = match self.latest.try_read() {

@@ -221,6 +221,9 @@ impl<M: Medium> Writer<M> {
             // Answers that wrote nothing rest on what is on disk already.
             return Ok(Committed::Nothing);
         }
+        if batch.is_large {
+            open.inspect(|open| open.let_go());
+        }
         let ledger = batch.finish().map_err(|fault| Interrupted::NotWritten(fault.shared().1))?;
         let started = self.workshop.clock.monotonic();
         transaction.commit().map_err(|error| Interrupted::Unknown(Fault::from(error).shared().1))?;

@@ -67,6 +67,8 @@ pub(super) struct Batch<'txn> {
     pub(super) ledger: Ledger,
     pub(super) roster: Pending,
     pub(super) workshop: &'txn Workshop,
+    /// Whether it replaces a large part of the file.
+    pub(super) is_large: bool,
     changed: bool,
     operation_wrote: bool,
 }
@@ -74,7 +76,8 @@ pub(super) struct Batch<'txn> {
 impl<'txn> Batch<'txn> {
     pub(super) fn new(tables: Tables<'txn>, workshop: &'txn Workshop) -> Result<Self, Fault> {
         let ledger = Ledger::load(&tables.meta)?;
-        Ok(Self { tables, ledger, roster: Pending::default(), workshop, changed: false, operation_wrote: false })
+        let roster = Pending::default();
+        Ok(Self { tables, ledger, roster, workshop, is_large: false, changed: false, operation_wrote: false })
     }
 
     /// Whether there is anything to commit.
