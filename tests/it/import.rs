@@ -170,6 +170,8 @@ fn each_row_that_cannot_be_taken_is_rejected_with_its_reason_and_can_be_mended()
     write(&folder, "users.jsonl", &rows.join("\n"));
     let done = import(&folder, &["users.jsonl", "--rejects", "bad.jsonl", "--results", "all.jsonl"]);
     assert_ends(&done, 1, &["created", "rejected", "bad.jsonl", "bad.jsonl.reasons.jsonl"]);
+    // The first few are told at once.
+    assert_ends(&done, 1, &["line 2: email: the email belongs to another user", "line 6: record: the JSON ends"]);
     let told = results(&read(&folder, "all.jsonl"));
     assert_eq!(told.len(), 8);
     for (number, said) in [

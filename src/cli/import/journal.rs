@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::super::terminal::inert;
 use super::pipeline::Mark;
 use crate::domain::import::{Imported, Rejection, Skip};
 use crate::domain::user::UserId;
@@ -157,7 +158,12 @@ pub(super) struct Journal {
     reasons: Option<SideFile>,
     results: Option<SideFile>,
     wrapping: Wrapping,
+    /// Why the first rows were rejected that this process read, a line each.
+    first_reasons: Vec<String>,
 }
+
+/// As many reasons are shown at the end; all of them go beside `--rejects`.
+const REASONS_SHOWN: usize = 5;
 
 /// What stands around records in a file of their framing.
 struct Wrapping {
@@ -252,6 +258,7 @@ impl Journal {
             reasons: open(reasons, reasons_length)?,
             results: open(results, results_length)?,
             wrapping: Wrapping::of(framing, header),
+            first_reasons: Vec::new(),
         })
     }
 
@@ -272,11 +279,15 @@ impl Journal {
         if let Some(results) = &mut self.results {
             results.line(&told(number, line, outcome))?;
         }
-        let rejected = match outcome {
-            Outcome::Store(Imported::Rejected(_), _) | Outcome::Unreadable(_) => true,
-            Outcome::Store(Imported::Created(_) | Imported::Updated(_) | Imported::Skipped(..), _) => false,
+        let reason = match outcome {
+            Outcome::Store(Imported::Rejected(rejection), _) => Some(format!("{}: {rejection}", field_of(rejection))),
+            Outcome::Unreadable(fault) => Some(fault.to_string()),
+            Outcome::Store(Imported::Created(_) | Imported::Updated(_) | Imported::Skipped(..), _) => None,
         };
-        if rejected {
+        if let Some(reason) = reason {
+            if self.first_reasons.len() < REASONS_SHOWN {
+                self.first_reasons.push(format!("line {line}: {}", inert(&reason)));
+            }
             if let Some(reasons) = &mut self.reasons {
                 reasons.line(&told(number, line, outcome))?;
             }
@@ -287,6 +298,11 @@ impl Journal {
             }
         }
         Ok(())
+    }
+
+    /// Why rows were rejected: of the first few that this process read. Never what is in them.
+    pub(super) fn first_reasons(&self) -> &[String] {
+        &self.first_reasons
     }
 
     /// Has everything on disk: what a checkpoint says of these files must hold after a power failure too.

@@ -213,7 +213,7 @@ impl Import {
                         "this file was imported already, until {at} UTC; --restart imports it again"
                     ))?;
                     let rejects = self.rejects.clone().filter(|path| path.exists());
-                    return self.summed_up(&state.counts, rejects, recognised.format, terminal);
+                    return self.summed_up(&state.counts, &[], rejects, recognised.format, terminal);
                 }
             },
         };
@@ -256,7 +256,7 @@ impl Import {
         }
         let end = state.mark().ok_or_else(bad)?;
         if source.length.is_some() {
-            let same = Source::open(&self.file).and_then(|again| again.is_what_was_read(recognised, end));
+            let same = Source::open(&self.file).and_then(|again| again.was_read_to(recognised, end));
             return match same.map_err(Failure::stopped)? {
                 true => Ok(Before::Finished(state, saved.at)),
                 false => Ok(Before::GoesOn(source, None)),
@@ -264,7 +264,7 @@ impl Import {
         }
         // What comes through a pipe can be looked at only once.
         let name = source.name();
-        match source.is_what_was_read(recognised, end).map_err(Failure::stopped)? {
+        match source.was_read_to(recognised, end).map_err(Failure::stopped)? {
             true => Ok(Before::Finished(state, saved.at)),
             false => Err(Failure::stopped(Stopped::BeginsAlike(name))),
         }
@@ -367,7 +367,14 @@ impl Import {
     }
 
     /// Says what became of all rows; a failure if some were rejected. `rejects` is where they are, if they were kept.
-    fn summed_up(&self, counts: &Counts, rejects: Option<PathBuf>, format: &Format, terminal: &mut Terminal) -> Ended {
+    fn summed_up(
+        &self,
+        counts: &Counts,
+        first_reasons: &[String],
+        rejects: Option<PathBuf>,
+        format: &Format,
+        terminal: &mut Terminal,
+    ) -> Ended {
         let rows = [
             ("created", counts.created, "new users"),
             ("updated", counts.updated, "known users, brought up to date"),
@@ -383,6 +390,12 @@ impl Import {
         self.say_notes(counts, terminal)?;
         if counts.rejected == 0 {
             return Ok(());
+        }
+        for reason in first_reasons {
+            terminal.remark(reason)?;
+        }
+        if !first_reasons.is_empty() && counts.rejected > first_reasons.len() as u64 {
+            terminal.remark(format!("and {} more", text::count(counts.rejected - first_reasons.len() as u64)))?;
         }
         match (rejects, &self.rejects) {
             (Some(path), _) => terminal.remark(format!(
@@ -497,7 +510,7 @@ impl Going<'_> {
         let format = self.plan.recognised.format;
         if let Some(cause) = read.broken {
             self.import
-                .summed_up(&self.journal.counts, rejects, format, terminal)
+                .summed_up(&self.journal.counts, self.journal.first_reasons(), rejects, format, terminal)
                 .or_else(|_rejected| Ok::<_, Failure>(()))?;
             return Err(Failure::stopped(Stopped::Broken(Unreadable::Broken { path: name, cause })));
         }
@@ -505,7 +518,7 @@ impl Going<'_> {
             let style = terminal.remark_style();
             terminal.remark(style.faint(format!("{} rows a second", text::count(rate))))?;
         }
-        self.import.summed_up(&self.journal.counts, rejects, format, terminal)
+        self.import.summed_up(&self.journal.counts, self.journal.first_reasons(), rejects, format, terminal)
     }
 
     /// Takes everything that is left of the file; gives where rejected rows are, if there are any.

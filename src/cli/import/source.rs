@@ -134,7 +134,7 @@ impl Source {
     }
 
     /// Whether this is, to the byte, what an import came to the end of.
-    pub(super) fn is_what_was_read(self, recognised: Recognised, end: Mark) -> Result<bool, Unreadable> {
+    pub(super) fn was_read_to(self, recognised: Recognised, end: Mark) -> Result<bool, Unreadable> {
         if self.length.is_some_and(|length| length != end.place.byte) {
             return Ok(false);
         }

@@ -174,10 +174,14 @@ impl Board {
 
     /// Where no list of legacy's users was read: that "of all" means "of those whom we happen to know", and how to change that.
     fn denominator(&mut self, status: &Status) {
-        let listed = status.roster.as_ref().map(|roster| roster.listed);
-        match (listed, status.mode) {
-            (Some(0), Mode::Passthrough | Mode::Observe | Mode::Migrate) => self.wrapped("of all", NO_LIST, PLAIN),
-            (Some(_) | None, _) => {}
+        let is_known = status.roster.as_ref().is_none_or(|roster| roster.listed > 0);
+        // Whoever is not over by then does not come any more.
+        let is_over = match status.mode {
+            Mode::Retired => true,
+            Mode::Passthrough | Mode::Observe | Mode::Migrate => false,
+        };
+        if !is_known && !is_over {
+            self.wrapped("of all", NO_LIST, PLAIN);
         }
     }
 

@@ -95,8 +95,9 @@ pub(super) enum Outcome {
     Applied(Applied),
     /// It alone failed and wrote nothing; its caller has been told.
     FailedAlone,
-    /// It failed halfway, or the file did: the transaction must not be committed. Its caller has been told.
-    Spoiled(SharedCause),
+    /// It failed halfway, or the file did: the transaction must not be committed. Its caller is told once the store is no longer said to
+    /// be well; nobody waits for some.
+    Spoiled(SharedCause, Option<Applied>),
     /// The file is to be opened again, if it is still this one.
     Reopen(Generation),
 }
@@ -165,7 +166,7 @@ impl Operation {
                 Err(fault) => {
                     logins.postpone();
                     let spoils = batch.operation_wrote() || fault.needs_reopening();
-                    if spoils { Outcome::Spoiled(fault.shared().1) } else { Outcome::FailedAlone }
+                    if spoils { Outcome::Spoiled(fault.shared().1, None) } else { Outcome::FailedAlone }
                 }
             },
             Self::Probe(reply) => finish(batch, reply, Ok(()), |(), _on_disk| ()),
@@ -202,8 +203,12 @@ fn finish<W: Send + 'static, T: Send + 'static>(
         Err(fault) => {
             let spoils = batch.operation_wrote() || fault.needs_reopening();
             let (fault, cause) = fault.shared();
-            let _gone = reply.send(Err(fault.into()));
-            if spoils { Outcome::Spoiled(cause) } else { Outcome::FailedAlone }
+            let tell = move || drop(reply.send(Err(fault.into())));
+            if spoils {
+                return Outcome::Spoiled(cause, Some(Applied(Box::new(move |_fate| tell()))));
+            }
+            tell();
+            Outcome::FailedAlone
         }
     }
 }

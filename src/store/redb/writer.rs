@@ -187,6 +187,8 @@ impl<M: Medium> Writer<M> {
     ) -> Result<Committed, Interrupted> {
         let mut operations = operations.into_iter();
         let refuse_rest = |operations: std::vec::IntoIter<Operation>, cause: SharedCause| {
+            // Before they are told, as below.
+            self.slot.set_health(StoreHealth::ReadOnly);
             operations.for_each(|operation| operation.refuse(&cause));
             Interrupted::NotWritten(cause)
         };
@@ -203,7 +205,10 @@ impl<M: Medium> Writer<M> {
             match operation.apply(&mut batch) {
                 Outcome::Applied(applied) => waiting.push(applied),
                 Outcome::FailedAlone => {}
-                Outcome::Spoiled(cause) => return Err(refuse_rest(operations, cause)),
+                Outcome::Spoiled(cause, failed) => {
+                    waiting.extend(failed);
+                    return Err(refuse_rest(operations, cause));
+                }
                 Outcome::Reopen(generation) if generation != self.slot.generation() => {}
                 Outcome::Reopen(_) => {
                     let cause = Cause::from("the store's file is being opened again").into();
