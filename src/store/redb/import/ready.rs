@@ -3,7 +3,7 @@
 //! do.
 //!
 //! A row from which nothing can be made ahead is kept whole, and taken by itself. Any other can be had back as it was, for whoever has to
-//! decide about it: see [`Ready::incoming`].
+//! decide about it: see [`At::incoming`].
 
 use uuid::Uuid;
 
