@@ -70,6 +70,9 @@ pub enum BadRow {
         /// What is wrong with it.
         problem: InvalidIdentifier,
     },
+    /// What is said to be an email address would be looked up by no login.
+    #[error("email: it has no `@`, so that no login would find its user by it")]
+    NoEmail,
     /// It has more than [`MAX_NAMES`].
     #[error("names: there are {0}, and a user keeps {MAX_NAMES}")]
     TooManyNames(usize),
@@ -81,6 +84,14 @@ impl Incoming {
     pub fn new(user: PortableUser, rules: IdentifierRules) -> Result<Self, BadRow> {
         let mut identifiers: Vec<Identifier> = Vec::with_capacity(user.names.len());
         for name in &user.names {
+            // What is in a store of ours comes back as it was.
+            if user.id.is_none()
+                && name.kind == IdentifierKind::Email
+                && !name.value.is_empty()
+                && !name.value.contains('@')
+            {
+                return Err(BadRow::NoEmail);
+            }
             let identifier = rules
                 .identifier(name.kind, &name.value, name.verified)
                 .map_err(|problem| BadRow::Name { kind: name.kind, problem })?;
@@ -131,6 +142,15 @@ impl Incoming {
             last_login_at: user.last_login_at,
             roster: user.roster,
         })
+    }
+
+    /// Whether nobody could log in as whoever is made of it. Those who come out of a store of ours may have lost their names there.
+    #[must_use]
+    pub fn is_nameless(&self) -> bool {
+        match self.standing {
+            Standing::Active | Standing::Disabled => self.identifiers.is_empty() && self.id.is_none(),
+            Standing::Deleted => false,
+        }
     }
 
     /// The same once more. No `Clone`, since a row carries a hash: whoever copies one says so.
@@ -252,6 +272,8 @@ pub enum Imported {
     Created(UserId),
     /// A known one was brought up to date.
     Updated(UserId),
+    /// The same, but for the row's hash: legacy asks him for more than a password, see [`leaves_hash`].
+    UpdatedWithoutHash(UserId),
     /// A known one stays as he is.
     Skipped(UserId, Skip),
     /// Nothing was written.
@@ -263,9 +285,21 @@ impl Imported {
     #[must_use]
     pub fn user(&self) -> Option<UserId> {
         match self {
-            Self::Created(id) | Self::Updated(id) | Self::Skipped(id, _) => Some(*id),
+            Self::Created(id) | Self::Updated(id) | Self::UpdatedWithoutHash(id) | Self::Skipped(id, _) => Some(*id),
             Self::Rejected(_) => None,
         }
+    }
+
+    /// Of a known user who was brought up to date, by whether the row's hash was left with legacy.
+    #[must_use]
+    pub fn updated(id: UserId, leaves_hash: bool) -> Self {
+        if leaves_hash { Self::UpdatedWithoutHash(id) } else { Self::Updated(id) }
+    }
+
+    /// Of a known user who lacked nothing of a row, by whether its hash was left with legacy.
+    #[must_use]
+    pub fn unchanged(id: UserId, leaves_hash: bool) -> Self {
+        Self::Skipped(id, if leaves_hash { Skip::HashLeft } else { Skip::Unchanged })
     }
 }
 
@@ -276,6 +310,8 @@ pub enum Skip {
     Exists,
     /// The row says nothing that he lacks.
     Unchanged,
+    /// The row says nothing that he lacks but a hash, and that stays with legacy, see [`leaves_hash`].
+    HashLeft,
 }
 
 /// Why a row was rejected by the store.
@@ -307,6 +343,9 @@ pub enum Rejection {
         /// Who.
         by: UserId,
     },
+    /// The user would be new, and have no name.
+    #[error("there is no name in it that its user could log in with, and nobody is known by its id")]
+    Nameless,
     /// The record would be larger than a store takes.
     #[error("the record would be too large")]
     TooLarge,
@@ -364,7 +403,14 @@ pub fn decide(row: &Incoming, bearers: &Bearers<'_>, on_conflict: OnConflict) ->
     if let Some(by) = bearers.of_id_as_legacys.filter(other) {
         return ImportDecision::Reject(Rejection::IdTaken { by });
     }
-    let Some(known) = same else { return ImportDecision::Create };
+    let Some(known) = same else {
+        // Whom a list names by an id alone legacy's answer to his login finds by it.
+        return if row.is_nameless() && on_conflict != OnConflict::List {
+            ImportDecision::Reject(Rejection::Nameless)
+        } else {
+            ImportDecision::Create
+        };
+    };
     match (known.standing, row.standing, on_conflict) {
         // Legacy may well go on listing whom we were told to delete: a tombstone stays one, and that is no fault of the list.
         (Standing::Deleted, _, OnConflict::List) => ImportDecision::Skip(known.id, Skip::Exists),
@@ -451,25 +497,14 @@ fn may_be_one(row: &Incoming, known: &User) -> bool {
 /// | --- | --- |
 /// | names | both; his own first. A verified flag is filled in where there was none |
 /// | legacy id | his; the row's where he has none |
-/// | password | his if it was proven or set here, or dropped by a reset; else the row's, where it has one |
-/// | profile | his if legacy vouched for him here or he registered here; else the row's |
+/// | password | his if it was proven or set here, dropped by a reset, or left with legacy; else the row's, where it has one. A row that leaves it with legacy takes an imported one away |
+/// | profile | his if legacy vouched for him here or he registered here, or the row has none; else the row's |
 /// | standing | disabled if either says so |
 /// | times | the earlier creation, the later word of legacy |
 /// | roster | the row's where it has one |
 pub fn merged(known: &User, row: Incoming, at: UnixSeconds) -> Result<Option<User>, Rejection> {
     let proven = is_proven(known);
-    let (credential, gained_hash) = match (&known.credential, row.credential) {
-        (Credential::Argon2id(_) | Credential::Absent(AbsentBecause::ResetAtLegacy), _)
-        | (Credential::Imported(_) | Credential::Absent(AbsentBecause::Roster), Credential::Absent(_)) => {
-            (copy_of(&known.credential), false)
-        }
-        (Credential::Imported(old), Credential::Imported(new) | Credential::Argon2id(new))
-            if old.expose() == new.expose() && old.normalization() == new.normalization() =>
-        {
-            (copy_of(&known.credential), false)
-        }
-        (Credential::Imported(_) | Credential::Absent(AbsentBecause::Roster), new) => (new, true),
-    };
+    let (credential, password) = merged_password(&known.credential, row.credential);
     let profile_is_empty = |profile: &Value| match profile {
         Value::Null => true,
         Value::Object(fields) => fields.is_empty(),
@@ -487,9 +522,10 @@ pub fn merged(known: &User, row: Incoming, at: UnixSeconds) -> Result<Option<Use
         profile: if keeps_profile { known.profile.clone() } else { row.profile },
         credential,
         standing,
-        origin: match (known.origin, gained_hash) {
-            (Origin::Roster, true) => Origin::Imported,
-            (origin, _) => origin,
+        origin: match (known.origin, password) {
+            (Origin::Roster, Password::Gained) => Origin::Imported,
+            (origin, Password::Left) => without_hash(origin),
+            (origin, Password::Kept | Password::Gained) => origin,
         },
         created_at: row.created_at.map_or(known.created_at, |at| at.min(known.created_at)),
         updated_at: at,
@@ -501,7 +537,7 @@ pub fn merged(known: &User, row: Incoming, at: UnixSeconds) -> Result<Option<Use
     if next.identifiers.len() > MAX_NAMES {
         return Err(Rejection::TooManyNames { of: known.id });
     }
-    let changed = gained_hash
+    let changed = password != Password::Kept
         || next.legacy_id.is_some() != known.legacy_id.is_some()
         || next.identifiers != known.identifiers
         || next.profile != known.profile
@@ -510,6 +546,65 @@ pub fn merged(known: &User, row: Incoming, at: UnixSeconds) -> Result<Option<Use
         || next.legacy_vouched_at != known.legacy_vouched_at
         || next.roster != known.roster;
     Ok(changed.then_some(next))
+}
+
+/// What becomes of a password when a row is merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Password {
+    Kept,
+    /// The row's hash is his now.
+    Gained,
+    /// He has none any more, or it is known now why: legacy asks for more.
+    Left,
+}
+
+fn merged_password(known: &Credential, row: Credential) -> (Credential, Password) {
+    match (known, row) {
+        (Credential::Imported(old), Credential::Imported(new) | Credential::Argon2id(new))
+            if old.expose() == new.expose() && old.normalization() == new.normalization() =>
+        {
+            (copy_of(known), Password::Kept)
+        }
+        (
+            Credential::Imported(_) | Credential::Absent(AbsentBecause::Roster),
+            new @ (Credential::Imported(_) | Credential::Argon2id(_)),
+        ) => (new, Password::Gained),
+        (
+            Credential::Imported(_) | Credential::Absent(AbsentBecause::Roster),
+            left @ Credential::Absent(AbsentBecause::LeftWithLegacy),
+        ) => (left, Password::Left),
+        (
+            Credential::Imported(_) | Credential::Absent(AbsentBecause::Roster),
+            Credential::Absent(AbsentBecause::Roster | AbsentBecause::ResetAtLegacy),
+        )
+        | (
+            Credential::Argon2id(_) | Credential::Absent(AbsentBecause::ResetAtLegacy | AbsentBecause::LeftWithLegacy),
+            _,
+        ) => (copy_of(known), Password::Kept),
+    }
+}
+
+/// Where a user comes from whose imported hash is taken away: as if he had been imported without it.
+fn without_hash(origin: Origin) -> Origin {
+    match origin {
+        Origin::Imported => Origin::Roster,
+        Origin::Migrated | Origin::Registered | Origin::Roster => origin,
+    }
+}
+
+/// Whether merging a row leaves its hash out because legacy asks this user for more than a password. Who has left him with legacy once
+/// says `replace` to take it.
+#[must_use]
+pub fn leaves_hash(known: &User, row: &Incoming) -> bool {
+    match (&known.credential, &row.credential) {
+        (Credential::Absent(AbsentBecause::LeftWithLegacy), Credential::Argon2id(_) | Credential::Imported(_)) => true,
+        (
+            Credential::Argon2id(_)
+            | Credential::Imported(_)
+            | Credential::Absent(AbsentBecause::Roster | AbsentBecause::ResetAtLegacy | AbsentBecause::LeftWithLegacy),
+            _,
+        ) => false,
+    }
 }
 
 /// A known user with what a list of legacy's users says of him; none if that is nothing new. Who is known from lists only is merged with
@@ -544,20 +639,24 @@ pub fn listed(known: &User, row: Incoming, at: UnixSeconds) -> Result<Option<Use
 }
 
 /// A known user as a row says he is. He keeps his key, his former names, which stay reserved, and what the row is silent about: his
-/// password where it brings none, his times, his legacy id.
+/// password where it brings none, his profile, his times, his legacy id. A row that leaves his hash with legacy takes an imported one away.
 pub fn replaced(known: &User, row: Incoming, at: UnixSeconds) -> Result<User, Rejection> {
-    let brings_hash = match row.credential {
-        Credential::Argon2id(_) | Credential::Imported(_) => true,
-        Credential::Absent(_) => false,
+    let (credential, origin) = match (row.credential, &known.credential) {
+        (hash @ (Credential::Argon2id(_) | Credential::Imported(_)), _) => (hash, row.origin),
+        (
+            left @ Credential::Absent(AbsentBecause::LeftWithLegacy),
+            Credential::Imported(_) | Credential::Absent(AbsentBecause::Roster),
+        ) => (left, without_hash(known.origin)),
+        (Credential::Absent(_), kept) => (copy_of(kept), known.origin),
     };
     let mut next = User {
         id: known.id,
         legacy_id: row.legacy_id.or_else(|| known.legacy_id.clone()),
         identifiers: both(&row.identifiers, &known.identifiers),
-        profile: row.profile,
-        credential: if brings_hash { row.credential } else { copy_of(&known.credential) },
+        profile: if row.profile.is_null() { known.profile.clone() } else { row.profile },
+        credential,
         standing: row.standing,
-        origin: if brings_hash { row.origin } else { known.origin },
+        origin,
         created_at: row.created_at.unwrap_or(known.created_at),
         updated_at: at,
         legacy_vouched_at: known.legacy_vouched_at.max(row.legacy_vouched_at),
@@ -579,7 +678,7 @@ pub fn replaced(known: &User, row: Incoming, at: UnixSeconds) -> Result<User, Re
 fn is_proven(known: &User) -> bool {
     let by_password = match known.credential {
         Credential::Argon2id(_) | Credential::Absent(AbsentBecause::ResetAtLegacy) => true,
-        Credential::Imported(_) | Credential::Absent(AbsentBecause::Roster) => false,
+        Credential::Imported(_) | Credential::Absent(AbsentBecause::Roster | AbsentBecause::LeftWithLegacy) => false,
     };
     by_password || known.legacy_vouched_at.is_some()
 }
