@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::domain::password::PasswordNormalization;
+use crate::domain::roster::is_only_listed;
 
 const AT: UnixSeconds = UnixSeconds(1_790_000_000);
 

@@ -445,10 +445,8 @@ impl Model {
                 .collect(),
         };
         let decision = import::decide(&row.incoming(), &bearers, on_conflict);
-        let leaves_hash = match decision {
-            ImportDecision::Merge(id) => import::leaves_hash(&users[&id], &row.incoming()),
-            _ => false,
-        };
+        let leaves_hash =
+            matches!(decision, ImportDecision::Merge(id) if import::leaves_hash(&users[&id], &row.incoming()));
         let next = match decision {
             ImportDecision::Reject(why) => return Imported::Rejected(why),
             ImportDecision::Skip(id, why) => return Imported::Skipped(id, why),

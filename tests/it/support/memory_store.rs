@@ -476,10 +476,7 @@ impl State {
         let decision = import::decide(&row, &bearers, on_conflict);
         let mut reserved = std::mem::take(&mut row.reserved);
         reserved.retain(|name| !self.taken.contains_key(name.as_key()));
-        let leaves_hash = match decision {
-            ImportDecision::Merge(id) => import::leaves_hash(&self.users[&id], &row),
-            _ => false,
-        };
+        let leaves_hash = matches!(decision, ImportDecision::Merge(id) if import::leaves_hash(&self.users[&id], &row));
         let next = match decision {
             ImportDecision::Reject(rejection) => return Imported::Rejected(rejection),
             ImportDecision::Skip(id, why) => return Imported::Skipped(id, why),
