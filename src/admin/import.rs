@@ -80,6 +80,11 @@ pub enum RowResult {
         /// Our id.
         id: UserId,
     },
+    /// The same, without the row's hash: legacy asks him for more than a password.
+    UpdatedWithoutHash {
+        /// Our id.
+        id: UserId,
+    },
     /// A known one, left alone.
     Exists {
         /// Our id.
@@ -87,6 +92,11 @@ pub enum RowResult {
     },
     /// A known one who lacks nothing of what the row says.
     Unchanged {
+        /// Our id.
+        id: UserId,
+    },
+    /// The same, but for a hash: legacy asks him for more than a password.
+    UnchangedWithoutHash {
         /// Our id.
         id: UserId,
     },
@@ -116,6 +126,8 @@ pub enum Why {
     IdTaken,
     /// See [`Rejection::Tombstone`].
     Tombstone,
+    /// See [`Rejection::Nameless`].
+    Nameless,
     /// See [`Rejection::TooLarge`].
     TooLarge,
     /// See [`Rejection::TooManyNames`].
@@ -128,8 +140,10 @@ impl From<Imported> for RowResult {
         match imported {
             Imported::Created(id) => Self::Created { id },
             Imported::Updated(id) => Self::Updated { id },
+            Imported::UpdatedWithoutHash(id) => Self::UpdatedWithoutHash { id },
             Imported::Skipped(id, Skip::Exists) => Self::Exists { id },
             Imported::Skipped(id, Skip::Unchanged) => Self::Unchanged { id },
+            Imported::Skipped(id, Skip::HashLeft) => Self::UnchangedWithoutHash { id },
             Imported::Rejected(Rejection::NameTaken { kind: IdentifierKind::Email, by }) => {
                 rejected(Why::EmailTaken, by)
             }
@@ -143,6 +157,7 @@ impl From<Imported> for RowResult {
             Imported::Rejected(Rejection::IdTaken { by }) => rejected(Why::IdTaken, by),
             Imported::Rejected(Rejection::Tombstone { by }) => rejected(Why::Tombstone, by),
             Imported::Rejected(Rejection::TooManyNames { of }) => rejected(Why::TooManyNames, of),
+            Imported::Rejected(Rejection::Nameless) => Self::Rejected { why: Why::Nameless, by: None },
             Imported::Rejected(Rejection::TooLarge) => Self::Rejected { why: Why::TooLarge, by: None },
         }
     }
@@ -156,8 +171,10 @@ impl RowResult {
         Some(match self {
             Self::Created { id } => Imported::Created(id),
             Self::Updated { id } => Imported::Updated(id),
+            Self::UpdatedWithoutHash { id } => Imported::UpdatedWithoutHash(id),
             Self::Exists { id } => Imported::Skipped(id, Skip::Exists),
             Self::Unchanged { id } => Imported::Skipped(id, Skip::Unchanged),
+            Self::UnchangedWithoutHash { id } => Imported::Skipped(id, Skip::HashLeft),
             Self::Rejected { why, by } => Imported::Rejected(match why {
                 Why::EmailTaken => taken(IdentifierKind::Email, by)?,
                 Why::UsernameTaken => taken(IdentifierKind::Username, by)?,
@@ -166,6 +183,7 @@ impl RowResult {
                 Why::IdTaken => Rejection::IdTaken { by: by? },
                 Why::Tombstone => Rejection::Tombstone { by: by? },
                 Why::TooManyNames => Rejection::TooManyNames { of: by? },
+                Why::Nameless => Rejection::Nameless,
                 Why::TooLarge => Rejection::TooLarge,
             }),
         })
@@ -314,8 +332,11 @@ mod tests {
         for imported in [
             Imported::Created(id),
             Imported::Updated(id),
+            Imported::UpdatedWithoutHash(id),
             Imported::Skipped(id, Skip::Exists),
             Imported::Skipped(id, Skip::Unchanged),
+            Imported::Skipped(id, Skip::HashLeft),
+            Imported::Rejected(Rejection::Nameless),
             Imported::Rejected(Rejection::NameTaken { kind: IdentifierKind::Email, by: id }),
             Imported::Rejected(Rejection::NameTaken { kind: IdentifierKind::Username, by: id }),
             Imported::Rejected(Rejection::NameTaken { kind: IdentifierKind::Phone, by: id }),

@@ -359,6 +359,8 @@ pub enum CredentialView {
     NoneRoster,
     /// None: reset at legacy.
     NoneReset,
+    /// None: known from a list only, and legacy asks for more than a password.
+    NoneLeft,
 }
 
 impl CredentialView {
@@ -370,6 +372,7 @@ impl CredentialView {
             Self::Imported => "imported hash",
             Self::NoneRoster => "none, from a roster",
             Self::NoneReset => "none, reset at legacy",
+            Self::NoneLeft => "none, left with legacy, which asks for more",
         }
     }
 }
@@ -381,6 +384,7 @@ impl From<&Credential> for CredentialView {
             Credential::Imported(_) => Self::Imported,
             Credential::Absent(AbsentBecause::Roster) => Self::NoneRoster,
             Credential::Absent(AbsentBecause::ResetAtLegacy) => Self::NoneReset,
+            Credential::Absent(AbsentBecause::LeftWithLegacy) => Self::NoneLeft,
         }
     }
 }

@@ -24,6 +24,9 @@ pub enum AbsentBecause {
     Roster,
     /// A reset went through legacy and did not tell us the new password.
     ResetAtLegacy,
+    /// Listed, never proven, and legacy asks him for more than a password: a second factor, something that he has to do first. What has a
+    /// hash of his and adds to his record does not bring it.
+    LeftWithLegacy,
 }
 
 /// An encoded hash and how the password is normalized before it meets it. No `Debug`, no `Display`, no `Serialize`.

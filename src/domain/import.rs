@@ -10,17 +10,19 @@
 //! Two users whose legacy ids differ are never made one (R44), a name never changes hands, and a password that was proven here is
 //! replaced only by who says `replace`.
 
+mod known;
+
 use serde_json::Value;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+pub use self::known::{leaves_hash, listed, merged, replaced};
 use super::clock::UnixSeconds;
 use super::credential::{AbsentBecause, Credential, StoredHash};
 use super::identifier::{
     Identifier, IdentifierKind, IdentifierRules, InvalidIdentifier, NORMALIZATION_VERSION, NormalizedIdentifier,
 };
 use super::portable::{Made, Notes, PortableName, PortablePassword, PortableRoster, PortableUser};
-use super::roster::is_only_listed;
 use super::user::{LegacyId, Origin, Standing, User, UserId, Version};
 
 /// The most names of one row: as many as a record keeps.
@@ -70,6 +72,9 @@ pub enum BadRow {
         /// What is wrong with it.
         problem: InvalidIdentifier,
     },
+    /// What is said to be an email address would be looked up by no login.
+    #[error("email: it has no `@`, so that no login would find its user by it")]
+    NoEmail,
     /// It has more than [`MAX_NAMES`].
     #[error("names: there are {0}, and a user keeps {MAX_NAMES}")]
     TooManyNames(usize),
@@ -81,6 +86,14 @@ impl Incoming {
     pub fn new(user: PortableUser, rules: IdentifierRules) -> Result<Self, BadRow> {
         let mut identifiers: Vec<Identifier> = Vec::with_capacity(user.names.len());
         for name in &user.names {
+            // What is in a store of ours comes back as it was.
+            if user.id.is_none()
+                && name.kind == IdentifierKind::Email
+                && !name.value.is_empty()
+                && !name.value.contains('@')
+            {
+                return Err(BadRow::NoEmail);
+            }
             let identifier = rules
                 .identifier(name.kind, &name.value, name.verified)
                 .map_err(|problem| BadRow::Name { kind: name.kind, problem })?;
@@ -131,6 +144,15 @@ impl Incoming {
             last_login_at: user.last_login_at,
             roster: user.roster,
         })
+    }
+
+    /// Whether nobody could log in as whoever is made of it. Those who come out of a store of ours may have lost their names there.
+    #[must_use]
+    pub fn is_nameless(&self) -> bool {
+        match self.standing {
+            Standing::Active | Standing::Disabled => self.identifiers.is_empty() && self.id.is_none(),
+            Standing::Deleted => false,
+        }
     }
 
     /// The same once more. No `Clone`, since a row carries a hash: whoever copies one says so.
@@ -252,6 +274,8 @@ pub enum Imported {
     Created(UserId),
     /// A known one was brought up to date.
     Updated(UserId),
+    /// The same, but for the row's hash: legacy asks him for more than a password, see [`leaves_hash`].
+    UpdatedWithoutHash(UserId),
     /// A known one stays as he is.
     Skipped(UserId, Skip),
     /// Nothing was written.
@@ -263,9 +287,21 @@ impl Imported {
     #[must_use]
     pub fn user(&self) -> Option<UserId> {
         match self {
-            Self::Created(id) | Self::Updated(id) | Self::Skipped(id, _) => Some(*id),
+            Self::Created(id) | Self::Updated(id) | Self::UpdatedWithoutHash(id) | Self::Skipped(id, _) => Some(*id),
             Self::Rejected(_) => None,
         }
+    }
+
+    /// Of a known user who was brought up to date, by whether the row's hash was left with legacy.
+    #[must_use]
+    pub fn updated(id: UserId, leaves_hash: bool) -> Self {
+        if leaves_hash { Self::UpdatedWithoutHash(id) } else { Self::Updated(id) }
+    }
+
+    /// Of a known user who lacked nothing of a row, by whether its hash was left with legacy.
+    #[must_use]
+    pub fn unchanged(id: UserId, leaves_hash: bool) -> Self {
+        Self::Skipped(id, if leaves_hash { Skip::HashLeft } else { Skip::Unchanged })
     }
 }
 
@@ -276,6 +312,8 @@ pub enum Skip {
     Exists,
     /// The row says nothing that he lacks.
     Unchanged,
+    /// The row says nothing that he lacks but a hash, and that stays with legacy, see [`leaves_hash`].
+    HashLeft,
 }
 
 /// Why a row was rejected by the store.
@@ -307,6 +345,9 @@ pub enum Rejection {
         /// Who.
         by: UserId,
     },
+    /// The user would be new, and have no name.
+    #[error("there is no name in it that its user could log in with, and nobody is known by its id")]
+    Nameless,
     /// The record would be larger than a store takes.
     #[error("the record would be too large")]
     TooLarge,
@@ -364,7 +405,14 @@ pub fn decide(row: &Incoming, bearers: &Bearers<'_>, on_conflict: OnConflict) ->
     if let Some(by) = bearers.of_id_as_legacys.filter(other) {
         return ImportDecision::Reject(Rejection::IdTaken { by });
     }
-    let Some(known) = same else { return ImportDecision::Create };
+    let Some(known) = same else {
+        // Whom a list names by an id alone legacy's answer to his login finds by it.
+        return if row.is_nameless() && on_conflict != OnConflict::List {
+            ImportDecision::Reject(Rejection::Nameless)
+        } else {
+            ImportDecision::Create
+        };
+    };
     match (known.standing, row.standing, on_conflict) {
         // Legacy may well go on listing whom we were told to delete: a tombstone stays one, and that is no fault of the list.
         (Standing::Deleted, _, OnConflict::List) => ImportDecision::Skip(known.id, Skip::Exists),
@@ -445,163 +493,12 @@ fn may_be_one(row: &Incoming, known: &User) -> bool {
     }
 }
 
-/// A known user with what a row adds to him; none if it adds nothing.
-///
-/// | field | comes from |
-/// | --- | --- |
-/// | names | both; his own first. A verified flag is filled in where there was none |
-/// | legacy id | his; the row's where he has none |
-/// | password | his if it was proven or set here, or dropped by a reset; else the row's, where it has one |
-/// | profile | his if legacy vouched for him here or he registered here; else the row's |
-/// | standing | disabled if either says so |
-/// | times | the earlier creation, the later word of legacy |
-/// | roster | the row's where it has one |
-pub fn merged(known: &User, row: Incoming, at: UnixSeconds) -> Result<Option<User>, Rejection> {
-    let proven = is_proven(known);
-    let (credential, gained_hash) = match (&known.credential, row.credential) {
-        (Credential::Argon2id(_) | Credential::Absent(AbsentBecause::ResetAtLegacy), _)
-        | (Credential::Imported(_) | Credential::Absent(AbsentBecause::Roster), Credential::Absent(_)) => {
-            (copy_of(&known.credential), false)
-        }
-        (Credential::Imported(old), Credential::Imported(new) | Credential::Argon2id(new))
-            if old.expose() == new.expose() && old.normalization() == new.normalization() =>
-        {
-            (copy_of(&known.credential), false)
-        }
-        (Credential::Imported(_) | Credential::Absent(AbsentBecause::Roster), new) => (new, true),
-    };
-    let profile_is_empty = |profile: &Value| match profile {
-        Value::Null => true,
-        Value::Object(fields) => fields.is_empty(),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => false,
-    };
-    let keeps_profile = (proven && !profile_is_empty(&known.profile)) || profile_is_empty(&row.profile);
-    let standing = match (known.standing, row.standing) {
-        (Standing::Disabled, _) | (_, Standing::Disabled) => Standing::Disabled,
-        (Standing::Active | Standing::Deleted, Standing::Active | Standing::Deleted) => known.standing,
-    };
-    let next = User {
-        id: known.id,
-        legacy_id: known.legacy_id.clone().or(row.legacy_id),
-        identifiers: both(&known.identifiers, &row.identifiers),
-        profile: if keeps_profile { known.profile.clone() } else { row.profile },
-        credential,
-        standing,
-        origin: match (known.origin, gained_hash) {
-            (Origin::Roster, true) => Origin::Imported,
-            (origin, _) => origin,
-        },
-        created_at: row.created_at.map_or(known.created_at, |at| at.min(known.created_at)),
-        updated_at: at,
-        legacy_vouched_at: known.legacy_vouched_at.max(row.legacy_vouched_at),
-        roster: row.roster.or(known.roster),
-        normalization_version: NORMALIZATION_VERSION,
-        version: known.version,
-    };
-    if next.identifiers.len() > MAX_NAMES {
-        return Err(Rejection::TooManyNames { of: known.id });
-    }
-    let changed = gained_hash
-        || next.legacy_id.is_some() != known.legacy_id.is_some()
-        || next.identifiers != known.identifiers
-        || next.profile != known.profile
-        || next.standing != known.standing
-        || next.created_at != known.created_at
-        || next.legacy_vouched_at != known.legacy_vouched_at
-        || next.roster != known.roster;
-    Ok(changed.then_some(next))
-}
-
-/// A known user with what a list of legacy's users says of him; none if that is nothing new. Who is known from lists only is merged with
-/// the row, names and legacy id included. To who has come over, or registered, or was imported, only the facts of the list are added:
-/// when legacy last saw him, and what he is worth.
-pub fn listed(known: &User, row: Incoming, at: UnixSeconds) -> Result<Option<User>, Rejection> {
-    let before = known.roster.unwrap_or(PortableRoster { last_seen: None, value: None });
-    let says = row.roster.unwrap_or(before);
-    // A list without a column is silent about it.
-    let facts = PortableRoster { last_seen: says.last_seen.or(before.last_seen), value: says.value.or(before.value) };
-    if is_only_listed(known) {
-        return merged(known, Incoming { roster: Some(facts), ..row }, at);
-    }
-    if known.roster == Some(facts) {
-        return Ok(None);
-    }
-    Ok(Some(User {
-        id: known.id,
-        legacy_id: known.legacy_id.clone(),
-        identifiers: known.identifiers.clone(),
-        profile: known.profile.clone(),
-        credential: copy_of(&known.credential),
-        standing: known.standing,
-        origin: known.origin,
-        created_at: known.created_at,
-        updated_at: at,
-        legacy_vouched_at: known.legacy_vouched_at,
-        roster: Some(facts),
-        normalization_version: known.normalization_version,
-        version: known.version,
-    }))
-}
-
-/// A known user as a row says he is. He keeps his key, his former names, which stay reserved, and what the row is silent about: his
-/// password where it brings none, his times, his legacy id.
-pub fn replaced(known: &User, row: Incoming, at: UnixSeconds) -> Result<User, Rejection> {
-    let brings_hash = match row.credential {
-        Credential::Argon2id(_) | Credential::Imported(_) => true,
-        Credential::Absent(_) => false,
-    };
-    let mut next = User {
-        id: known.id,
-        legacy_id: row.legacy_id.or_else(|| known.legacy_id.clone()),
-        identifiers: both(&row.identifiers, &known.identifiers),
-        profile: row.profile,
-        credential: if brings_hash { row.credential } else { copy_of(&known.credential) },
-        standing: row.standing,
-        origin: if brings_hash { row.origin } else { known.origin },
-        created_at: row.created_at.unwrap_or(known.created_at),
-        updated_at: at,
-        legacy_vouched_at: known.legacy_vouched_at.max(row.legacy_vouched_at),
-        roster: row.roster.or(known.roster),
-        normalization_version: NORMALIZATION_VERSION,
-        version: known.version,
-    };
-    if next.identifiers.len() > MAX_NAMES {
-        return Err(Rejection::TooManyNames { of: known.id });
-    }
-    match next.standing {
-        Standing::Deleted => strip(&mut next),
-        Standing::Active | Standing::Disabled => {}
-    }
-    Ok(next)
-}
-
-/// Whether what is known of a user was proven here: by legacy's word at a login, by a registration, by a password that was set.
-fn is_proven(known: &User) -> bool {
-    let by_password = match known.credential {
-        Credential::Argon2id(_) | Credential::Absent(AbsentBecause::ResetAtLegacy) => true,
-        Credential::Imported(_) | Credential::Absent(AbsentBecause::Roster) => false,
-    };
-    by_password || known.legacy_vouched_at.is_some()
-}
-
 fn copy_of(credential: &Credential) -> Credential {
     match credential {
         Credential::Argon2id(hash) => Credential::Argon2id(hash.clone()),
         Credential::Imported(hash) => Credential::Imported(hash.clone()),
         Credential::Absent(because) => Credential::Absent(*because),
     }
-}
-
-/// The names of both, each once, the first's first; what only one of them knows to be verified or not is kept.
-fn both(first: &[Identifier], second: &[Identifier]) -> Vec<Identifier> {
-    let mut all = first.to_vec();
-    for name in second {
-        match all.iter_mut().find(|known| known.normalized == name.normalized) {
-            Some(known) => known.verified = known.verified.or(name.verified),
-            None => all.push(name.clone()),
-        }
-    }
-    all
 }
 
 /// The text of our own id, where it is written as we write it: two spellings of an id must not be two subjects to an app.

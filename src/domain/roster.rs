@@ -101,7 +101,7 @@ pub fn place(user: &User, last_login: Option<UnixSeconds>) -> Option<Place> {
     }
     let side = match &user.credential {
         Credential::Argon2id(_) | Credential::Imported(_) => Side::Over,
-        Credential::Absent(AbsentBecause::ResetAtLegacy | AbsentBecause::Roster) => Side::Straggler,
+        Credential::Absent(_) => Side::Straggler,
     };
     Some(Place {
         day: last_seen(user, last_login).map_or(Day::NEVER, Day::of),
@@ -130,8 +130,11 @@ pub fn last_seen(user: &User, last_login: Option<UnixSeconds>) -> Option<UnixSec
 #[must_use]
 pub fn is_only_listed(user: &User) -> bool {
     match (&user.credential, user.origin) {
-        (Credential::Absent(AbsentBecause::Roster), Origin::Roster) => true,
-        (Credential::Absent(AbsentBecause::Roster), Origin::Migrated | Origin::Registered | Origin::Imported)
+        (Credential::Absent(AbsentBecause::Roster | AbsentBecause::LeftWithLegacy), Origin::Roster) => true,
+        (
+            Credential::Absent(AbsentBecause::Roster | AbsentBecause::LeftWithLegacy),
+            Origin::Migrated | Origin::Registered | Origin::Imported,
+        )
         | (Credential::Argon2id(_) | Credential::Imported(_) | Credential::Absent(AbsentBecause::ResetAtLegacy), _) => {
             false
         }

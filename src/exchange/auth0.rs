@@ -46,6 +46,10 @@ fn detect(sample: &Sample<'_>) -> bool {
 fn parse(raw: &[u8], context: &Context) -> Result<PortableUser, RowFault> {
     let mut record = object(raw)?;
     let mut user = read(&Node::root(&record), context)?;
+    // Beside the hash its rows say nothing that a profile would have: who is known keeps the one that the export made.
+    if record.contains_key("_id") && !record.contains_key("user_id") {
+        return Ok(user);
+    }
     for secret in ["password_hash", "custom_password_hash", "passwordHash", "password_history"] {
         record.shift_remove(secret);
     }

@@ -13,6 +13,7 @@ use super::{
     RowFault, Sample, Setting, WriteFormat, WriteOptions,
 };
 use crate::domain::clock::UnixSeconds;
+use crate::domain::credential::AbsentBecause;
 use crate::domain::identifier::IdentifierKind;
 use crate::domain::user::Standing;
 
@@ -59,6 +60,11 @@ fn parse(raw: &[u8], context: &Context) -> Result<PortableUser, RowFault> {
     if context.framing.is_csv() { from_line(raw, context) } else { from_json(raw) }
 }
 
+/// Why such a user has no hash: another file may have one.
+fn left(second_factor: bool) -> Option<AbsentBecause> {
+    second_factor.then_some(AbsentBecause::LeftWithLegacy)
+}
+
 /// A user of the API: his attributes are a list of names and texts.
 fn from_json(raw: &[u8]) -> Result<PortableUser, RowFault> {
     let mut record = object(raw)?;
@@ -74,7 +80,8 @@ fn from_json(raw: &[u8]) -> Result<PortableUser, RowFault> {
     let (standing, created_at) = (standing(&root)?, created(&root)?);
     let second_factor = !root.list("MFAOptions")?.is_empty() || !root.list("UserMFASettingList")?.is_empty();
     let notes = Notes { second_factor, ..Notes::default() };
-    let mut user = PortableUser { standing, created_at, notes, ..PortableUser::default() };
+    let without_password = left(second_factor);
+    let mut user = PortableUser { standing, created_at, notes, without_password, ..PortableUser::default() };
     let username = root.needed_text("Username")?.to_owned();
     read(&mut user, &Node::root(&attributes), &username)?;
     record.shift_remove(key);
@@ -132,8 +139,9 @@ fn from_line(raw: &[u8], context: &Context) -> Result<PortableUser, RowFault> {
         filled.map(|(name, field)| (name.trim().to_owned(), Value::String(field))).collect();
     let root = Node::root(&attributes);
     let username = root.needed_text("cognito:username")?.to_owned();
-    let notes = Notes { second_factor: root.flag("cognito:mfa_enabled")? == Some(true), ..Notes::default() };
-    let mut user = PortableUser { notes, ..PortableUser::default() };
+    let second_factor = root.flag("cognito:mfa_enabled")? == Some(true);
+    let notes = Notes { second_factor, ..Notes::default() };
+    let mut user = PortableUser { notes, without_password: left(second_factor), ..PortableUser::default() };
     read(&mut user, &root, &username)?;
     user.profile = Value::Object(attributes);
     Ok(user)

@@ -7,6 +7,7 @@
 use zeroize::Zeroizing;
 
 use super::{Context, HashFate, Made, Notes, PortablePassword, PortableUser, RowFault, Setting};
+use crate::domain::credential::AbsentBecause;
 
 /// What is done about a hash that cannot be carried over.
 pub(super) const UNUSABLE_HASH: Setting = Setting {
@@ -71,7 +72,9 @@ pub(super) fn with_password(context: &Context, found: Found, beyond: Beyond) -> 
         normalization: context.normalization,
         made: Made::Elsewhere,
     });
-    Ok(PortableUser { password, notes, ..PortableUser::default() })
+    // Also where this file has no hash of his: another one may.
+    let without_password = stays_with_legacy.then_some(AbsentBecause::LeftWithLegacy);
+    Ok(PortableUser { password, without_password, notes, ..PortableUser::default() })
 }
 
 /// Whether a setting was said. It has one possible value; another is a mistake, and no row is taken before it is mended.
@@ -108,6 +111,18 @@ mod tests {
         assert_eq!(taken(&[("second-factor", "ignore")], hash(), factor), Ok(true));
         assert_eq!(taken(&[("second-factor", "ignore")], hash(), action), Ok(false));
         assert_eq!(taken(&[("pending-action", "ignore")], hash(), action), Ok(true));
+    }
+
+    #[test]
+    fn that_legacy_goes_on_asking_for_more_is_kept_also_where_there_is_no_hash_yet() {
+        let factor = Beyond { second_factor: true, ..Beyond::NOTHING };
+        let mut context = Context::new(Framing::Lines);
+        for found in [hash(), Ok(None)] {
+            let user = with_password(&context, found, factor).expect("a good row");
+            assert_eq!(user.without_password, Some(AbsentBecause::LeftWithLegacy));
+        }
+        context.settings.add(("second-factor", "ignore"));
+        assert_eq!(with_password(&context, Ok(None), factor).expect("a good row").without_password, None);
     }
 
     #[test]

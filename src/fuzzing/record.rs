@@ -77,13 +77,14 @@ fn sameness(user: &User) -> String {
 fn user(input: &mut Input<'_>) -> User {
     let normalization =
         input.of(&[PasswordNormalization::None, PasswordNormalization::Nfc, PasswordNormalization::Nfkc]);
-    let kind = input.byte() % 4;
+    let kind = input.byte() % 5;
     let hash = StoredHash::new(input.text().to_owned(), normalization);
     let credential = match kind {
         0 => Credential::Argon2id(hash),
         1 => Credential::Imported(hash),
         2 => Credential::Absent(AbsentBecause::Roster),
-        _ => Credential::Absent(AbsentBecause::ResetAtLegacy),
+        3 => Credential::Absent(AbsentBecause::ResetAtLegacy),
+        _ => Credential::Absent(AbsentBecause::LeftWithLegacy),
     };
     let standing = input.of(&[Standing::Active, Standing::Disabled, Standing::Deleted]);
     let origin = input.of(&Origin::ALL);

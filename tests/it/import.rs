@@ -669,7 +669,7 @@ fn who_has_a_second_factor_is_named_and_counted() {
     let done = import(&folder, &["users.json", "--results", "r.jsonl", "--drop-bad-hashes"]);
     let said = [
         "2 users with a second factor",
-        "2 users without their hash for that",
+        "2 users without their hash, so that legacy goes on asking",
         "1 user without their hash, which cannot be used",
         "r.jsonl under `notes`",
     ];
@@ -684,7 +684,100 @@ fn who_has_a_second_factor_is_named_and_counted() {
     write(&folder, "users.json", &rows.to_string());
     let done = import(&folder, &["users.json", "--set", "second-factor=ignore", "--set", "unusable-hash=drop"]);
     assert_ends(&done, 0, &["2 users with a second factor there: nobody asks for it here", "--results FILE"]);
-    assert!(!done.stderr.contains("for that"), "{done:?}");
+    assert!(!done.stderr.contains("goes on asking"), "{done:?}");
+}
+
+/// The `notes` of each row of a results file, and its result.
+fn noted(folder: &TempDir, name: &str) -> Vec<(String, Value)> {
+    let text = read(folder, name);
+    let rows = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON lines"));
+    rows.map(|row| (row["result"].as_str().expect("a word").to_owned(), row["notes"].clone())).collect()
+}
+
+/// Everybody in the store, by his legacy id.
+fn by_id(folder: &TempDir) -> Vec<Value> {
+    let users = everybody(folder).into_iter().map(|user| serde_json::from_str::<Value>(&user).expect("JSON"));
+    let mut users: Vec<Value> = users.collect();
+    users.sort_by_key(|user| user["legacy_id"].to_string());
+    users
+}
+
+#[test]
+fn auth0s_export_and_then_its_hashes_leave_a_second_factor_with_legacy_and_profiles_as_they_are() {
+    let folder = folder();
+    let export = [
+        json!({"user_id": "auth0|1", "email": "ann@x.y", "name": "Ann", "mfa_factors": [{"totp": {"secret": "JB"}}]}),
+        json!({"user_id": "auth0|2", "email": "bob@x.y", "name": "Bob"}),
+    ];
+    let hash = |number: u32, email: &str| json!({"_id": {"$oid": number.to_string()}, "email": email, "email_verified": true, "passwordHash": BCRYPT, "tenant": "x"});
+    let lines = |rows: &[Value]| rows.iter().map(|row| format!("{row}\n")).collect::<String>();
+    write(&folder, "export.jsonl", &lines(&export));
+    write(&folder, "hashes.jsonl", &lines(&[hash(1, "ann@x.y"), hash(2, "bob@x.y")]));
+    let format = ["--format", "auth0"];
+    let done = import(&folder, &[&["export.jsonl"][..], &format].concat());
+    assert_ends(&done, 0, &["1 user with a second factor there"]);
+    let merge = [&["hashes.jsonl", "--on-conflict", "merge", "--results", "merged"][..], &format].concat();
+    assert_ends(&import(&folder, &merge), 0, &["1 user without their hash, so that legacy goes on asking"]);
+    let left = json!(["hash_left_with_legacy"]);
+    assert_eq!(noted(&folder, "merged"), [("updated".into(), left.clone()), ("updated".into(), Value::Null)]);
+    let told = |users: &[Value]| -> Vec<(Value, Value, Value)> {
+        let told = |user: &Value| {
+            (user["password"].clone(), user["without_password"].clone(), user["profile"]["name"].clone())
+        };
+        users.iter().map(told).collect()
+    };
+    let users = by_id(&folder);
+    let (ann, bob) = (json!("left_with_legacy"), json!({"hash": BCRYPT}));
+    let expected = [(Value::Null, ann.clone(), json!("Ann")), (bob.clone(), Value::Null, json!("Bob"))];
+    assert_eq!(told(&users), expected);
+    assert_eq!(users[0]["profile"]["mfa_factors"][0]["totp"]["secret"], "JB");
+    // Once more: there is nothing left but the hash.
+    let again = ["hashes.jsonl", "--on-conflict", "merge", "--results", "again", "--restart"];
+    assert_ends(&import(&folder, &[&again[..], &format].concat()), 0, &["1 user without their hash"]);
+    assert_eq!(noted(&folder, "again"), [("unchanged".into(), left), ("unchanged".into(), Value::Null)]);
+    // Who takes an own export to another store takes that too.
+    assert_eq!(run(folder.path(), &["export", "--to", "own.jsonl"]).code, Some(0));
+    let other = self::folder();
+    write(&other, "own.jsonl", &read(&folder, "own.jsonl"));
+    assert_ends(&import(&other, &["own.jsonl"]), 0, &["created", "2"]);
+    assert_eq!(told(&by_id(&other)), expected);
+    // And an operator may say otherwise.
+    let replace = ["hashes.jsonl", "--on-conflict", "replace", "--restart"];
+    assert_ends(&import(&folder, &[&replace[..], &format].concat()), 0, &["updated", "2"]);
+    assert_eq!(told(&by_id(&folder)), [(bob.clone(), Value::Null, json!("Ann")), (bob, Value::Null, json!("Bob"))]);
+}
+
+#[test]
+fn a_second_factor_in_a_newer_export_takes_the_imported_hash_away() {
+    let row = json!({"user_id": "auth0|1", "email": "ann@x.y", "password_hash": BCRYPT});
+    let mut newer = row.clone();
+    newer["mfa_factors"] = json!([{"totp": {"secret": "JB"}}]);
+    for policy in ["merge", "replace"] {
+        let folder = folder();
+        write(&folder, "old.json", &json!([row]).to_string());
+        assert_ends(&import(&folder, &["old.json"]), 0, &["created"]);
+        write(&folder, "new.json", &json!([newer]).to_string());
+        let done = import(&folder, &["new.json", "--on-conflict", policy]);
+        assert_ends(&done, 0, &["updated", "1 user without their hash, so that legacy goes on asking"]);
+        let ann = by_id(&folder).remove(0);
+        assert_eq!(
+            (&ann["password"], &ann["without_password"]),
+            (&Value::Null, &json!("left_with_legacy")),
+            "{policy}"
+        );
+    }
+}
+
+#[test]
+fn a_row_without_a_name_to_log_in_with_makes_nobody_and_still_finds_whom_its_id_names() {
+    let folder = folder();
+    write(&folder, "users.csv", &format!("id,email,password\n1,,{BCRYPT}\n2,ann,{BCRYPT}\n3,bob@x.y,\n"));
+    let said = ["line 2: names: there is no name in it", "line 3: email: it has no `@`", "created", "1"];
+    assert_ends(&import(&folder, &["users.csv"]), 1, &said);
+    write(&folder, "hashes.csv", &format!("id,email,password\n3,,{BCRYPT}\n"));
+    assert_ends(&import(&folder, &["hashes.csv", "--on-conflict", "merge"]), 0, &["updated"]);
+    let bob = by_id(&folder).remove(0);
+    assert_eq!((&bob["legacy_id"], &bob["password"]["hash"]), (&json!(3), &json!(BCRYPT)));
 }
 
 #[test]

@@ -107,14 +107,17 @@ fn told(result: Imported, made: &BTreeMap<UserId, usize>) -> String {
     match result {
         Imported::Created(id) => format!("created {}", who(&id)),
         Imported::Updated(id) => format!("updated {}", who(&id)),
+        Imported::UpdatedWithoutHash(id) => format!("updated without a hash {}", who(&id)),
         Imported::Skipped(id, Skip::Exists) => format!("exists {}", who(&id)),
         Imported::Skipped(id, Skip::Unchanged) => format!("unchanged {}", who(&id)),
+        Imported::Skipped(id, Skip::HashLeft) => format!("unchanged without a hash {}", who(&id)),
         Imported::Rejected(rejection) => match rejection {
             Rejection::NameTaken { kind, by } => format!("{} taken {}", kind.as_str(), who(&by)),
             Rejection::LegacyIdTaken { by } => format!("legacy id {}", who(&by)),
             Rejection::IdTaken { by } => format!("id {}", who(&by)),
             Rejection::Tombstone { by } => format!("tombstone {}", who(&by)),
             Rejection::TooManyNames { of } => format!("names {}", who(&of)),
+            Rejection::Nameless => "nameless".to_owned(),
             Rejection::TooLarge => "too large".to_owned(),
         },
     }

@@ -54,6 +54,17 @@ impl Noted {
     }
 }
 
+/// What there is to know of a row's user, once the store has said what became of it.
+fn noted(imported: &Imported, notes: Notes) -> Notes {
+    match imported {
+        Imported::UpdatedWithoutHash(_) | Imported::Skipped(_, Skip::HashLeft) => {
+            Notes { hash: HashFate::LeftWithLegacy, ..notes }
+        }
+        Imported::Created(_) | Imported::Updated(_) | Imported::Skipped(_, Skip::Exists | Skip::Unchanged) => notes,
+        Imported::Rejected(_) => Notes::default(),
+    }
+}
+
 /// The same of one row, in words.
 fn words_of(notes: Notes) -> Vec<&'static str> {
     let hash = match notes.hash {
@@ -75,14 +86,21 @@ impl Counts {
     fn count(&mut self, outcome: &Outcome) {
         *match outcome {
             Outcome::Store(Imported::Created(_), _) => &mut self.created,
-            Outcome::Store(Imported::Updated(_), _) => &mut self.updated,
+            Outcome::Store(Imported::Updated(_) | Imported::UpdatedWithoutHash(_), _) => &mut self.updated,
             Outcome::Store(Imported::Skipped(_, Skip::Exists), _) => &mut self.exists,
-            Outcome::Store(Imported::Skipped(_, Skip::Unchanged), _) => &mut self.unchanged,
+            Outcome::Store(Imported::Skipped(_, Skip::Unchanged | Skip::HashLeft), _) => &mut self.unchanged,
             Outcome::Store(Imported::Rejected(_), _) | Outcome::Unreadable(_) => &mut self.rejected,
         } += 1;
         match outcome {
-            Outcome::Store(Imported::Created(_) | Imported::Updated(_), notes) => self.noted.count(*notes),
-            Outcome::Store(Imported::Skipped(..) | Imported::Rejected(_), _) | Outcome::Unreadable(_) => {}
+            Outcome::Store(
+                imported @ (Imported::Created(_)
+                | Imported::Updated(_)
+                | Imported::UpdatedWithoutHash(_)
+                | Imported::Skipped(_, Skip::HashLeft)),
+                notes,
+            ) => self.noted.count(noted(imported, *notes)),
+            Outcome::Store(Imported::Skipped(_, Skip::Exists | Skip::Unchanged) | Imported::Rejected(_), _)
+            | Outcome::Unreadable(_) => {}
         }
     }
 }
@@ -282,7 +300,10 @@ impl Journal {
         let reason = match outcome {
             Outcome::Store(Imported::Rejected(rejection), _) => Some(format!("{}: {rejection}", field_of(rejection))),
             Outcome::Unreadable(fault) => Some(fault.to_string()),
-            Outcome::Store(Imported::Created(_) | Imported::Updated(_) | Imported::Skipped(..), _) => None,
+            Outcome::Store(
+                Imported::Created(_) | Imported::Updated(_) | Imported::UpdatedWithoutHash(_) | Imported::Skipped(..),
+                _,
+            ) => None,
         };
         if let Some(reason) = reason {
             if self.first_reasons.len() < REASONS_SHOWN {
@@ -338,12 +359,14 @@ fn told(number: u64, line: u64, outcome: &Outcome) -> String {
     let by = |id: &UserId| id.to_string();
     let (row, notes) = match outcome {
         Outcome::Store(Imported::Created(id), notes) => (json!({"result": "created", "id": by(id)}), *notes),
-        Outcome::Store(Imported::Updated(id), notes) => (json!({"result": "updated", "id": by(id)}), *notes),
+        Outcome::Store(imported @ (Imported::Updated(id) | Imported::UpdatedWithoutHash(id)), notes) => {
+            (json!({"result": "updated", "id": by(id)}), noted(imported, *notes))
+        }
         Outcome::Store(Imported::Skipped(id, Skip::Exists), notes) => {
             (json!({"result": "exists", "id": by(id)}), *notes)
         }
-        Outcome::Store(Imported::Skipped(id, Skip::Unchanged), notes) => {
-            (json!({"result": "unchanged", "id": by(id)}), *notes)
+        Outcome::Store(imported @ Imported::Skipped(id, Skip::Unchanged | Skip::HashLeft), notes) => {
+            (json!({"result": "unchanged", "id": by(id)}), noted(imported, *notes))
         }
         Outcome::Store(Imported::Rejected(rejection), _) => {
             let (field, problem) = (field_of(rejection), rejection.to_string());
@@ -370,7 +393,7 @@ fn field_of(rejection: &Rejection) -> &'static str {
         Rejection::LegacyIdTaken { .. } => "legacy_id",
         Rejection::IdTaken { .. } => "id",
         Rejection::Tombstone { .. } | Rejection::TooLarge => "record",
-        Rejection::TooManyNames { .. } => "names",
+        Rejection::TooManyNames { .. } | Rejection::Nameless => "names",
     }
 }
 

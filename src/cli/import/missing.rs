@@ -94,7 +94,10 @@ async fn page(destination: &Destination, after: Option<String>) -> Result<(Vec<L
         }
         Destination::Proxy { operator, .. } => {
             let page = operator.stragglers(Bucket::All, 0, after.as_deref()).await.map_err(NotTaken::Proxy)?;
-            let only_listed = page.stragglers.into_iter().filter(|user| user.credential == CredentialView::NoneRoster);
+            let only_listed = page.stragglers.into_iter().filter(|user| match user.credential {
+                CredentialView::NoneRoster | CredentialView::NoneLeft => true,
+                CredentialView::Argon2id | CredentialView::Imported | CredentialView::NoneReset => false,
+            });
             let listed = only_listed.map(|user| Listed {
                 id: user.id,
                 version: Version(user.version),

@@ -434,7 +434,7 @@ impl Import {
         for (count, told) in [
             (second_factor, "with a second factor there: nobody asks for it here"),
             (pending_action, "with something still to be done there"),
-            (left_with_legacy, "without their hash for that, so that legacy goes on asking for the rest"),
+            (left_with_legacy, "without their hash, so that legacy goes on asking for more than a password"),
             (dropped, "without their hash, which cannot be used"),
         ] {
             if count > 0 {

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::domain::password::PasswordNormalization;
+use crate::domain::roster::is_only_listed;
 
 const AT: UnixSeconds = UnixSeconds(1_790_000_000);
 
@@ -213,6 +214,7 @@ fn r43_r46_a_row_is_normalized_and_refused_where_a_name_identifies_nobody() {
     assert_eq!(row.identifiers.len(), 1);
     assert_eq!((row.identifiers[0].normalized.as_key(), row.identifiers[0].verified), ("e:ann@x.y", Some(true)));
     assert_eq!(incoming(Vec::new()).err(), Some(BadRow::Nobody));
+    assert_eq!(incoming(vec![name(IdentifierKind::Email, "ann")]).err(), Some(BadRow::NoEmail));
     let bad = incoming(vec![name(IdentifierKind::Username, " ann")]).err();
     assert_eq!(bad, Some(BadRow::Name { kind: IdentifierKind::Username, problem: InvalidIdentifier::EdgeSpace }));
 }
@@ -245,17 +247,18 @@ fn a_user_who_leaves_a_store_and_comes_back_is_the_same() {
         Credential::Imported(StoredHash::new("$2b$04$x".to_owned(), PasswordNormalization::None)),
         Credential::Absent(AbsentBecause::ResetAtLegacy),
         Credential::Absent(AbsentBecause::Roster),
+        Credential::Absent(AbsentBecause::LeftWithLegacy),
     ] {
         known.credential = credential;
         let left = PortableUser::of(User { identifiers: known.identifiers.clone(), ..copy(&known) }, Some(AT));
         let row = Incoming::new(left, IdentifierRules::default()).expect("a good row");
         assert_eq!((row.id, row.last_login_at), (Some(known.id), Some(AT)));
         let back = row.into_user(known.id, UnixSeconds(9));
-        assert_eq!((back.identifiers, back.legacy_id), (known.identifiers.clone(), known.legacy_id.clone()));
-        assert_eq!((back.profile, back.standing, back.origin), (known.profile.clone(), known.standing, known.origin));
+        assert_eq!((&back.identifiers, &back.legacy_id), (&known.identifiers, &known.legacy_id));
+        assert_eq!((&back.profile, back.standing, back.origin), (&known.profile, known.standing, known.origin));
         assert_eq!((back.created_at, back.updated_at), (known.created_at, known.updated_at));
         assert_eq!(back.legacy_vouched_at, known.legacy_vouched_at);
-        assert_eq!(back.credential.kind(), known.credential.kind());
+        assert_eq!((back.credential.kind(), reason(&back)), (known.credential.kind(), reason(&known)));
     }
 }
 
@@ -326,4 +329,91 @@ fn reserved_names_are_brought_into_canonical_form_each_once_and_none_that_is_his
     let names = vec![name(IdentifierKind::Email, "a@x.y")];
     let bad = PortableUser { names, reserved: vec![name(IdentifierKind::Email, " x")], ..PortableUser::default() };
     assert!(matches!(Incoming::new(bad, IdentifierRules::default()).err(), Some(BadRow::Name { .. })));
+}
+
+fn reason(user: &User) -> Option<AbsentBecause> {
+    match user.credential {
+        Credential::Absent(because) => Some(because),
+        Credential::Argon2id(_) | Credential::Imported(_) => None,
+    }
+}
+
+/// A row of somebody of whom his product asks more than a password.
+fn left(email: &str, legacy_id: u64) -> Incoming {
+    let credential = Credential::Absent(AbsentBecause::LeftWithLegacy);
+    Incoming { credential, ..row(email, Some(legacy_id), None) }
+}
+
+#[test]
+fn no_merge_gives_a_hash_to_whom_legacy_asks_for_more_and_replace_does() {
+    let known = left("a@x.y", 1).into_user(UserId(Uuid::from_u128(1)), AT);
+    let hash = || Incoming { profile: Value::Null, ..row("a@x.y", Some(1), Some("$2b$04$file")) };
+    assert!(import_is_unchanged(&known, hash()), "he lacks nothing else");
+    assert!(leaves_hash(&known, &hash()), "that is noted");
+    assert!(!leaves_hash(&known, &row("a@x.y", Some(1), None)), "there is none to leave");
+    assert!(!leaves_hash(&user(1, "a@x.y", Some(1), Origin::Imported), &hash()));
+    let with_name = Incoming { identifiers: row("b@x.y", None, None).identifiers, ..hash() };
+    let next = merged(&known, with_name, AT).expect("few names").expect("a name");
+    assert_eq!((reason(&next), next.identifiers.len()), (Some(AbsentBecause::LeftWithLegacy), 2));
+    let listed = listed(&known, row("a@x.y", Some(1), None), AT).expect("few names");
+    assert_eq!(listed.as_ref().map(reason), Some(Some(AbsentBecause::LeftWithLegacy)), "a list is no word on it");
+    let next = replaced(&known, hash(), AT).expect("few names");
+    assert_eq!((hash_of(&next), next.origin), (Some("$2b$04$file"), Origin::Imported));
+    let next = replaced(&known, row("a@x.y", Some(1), None), AT).expect("few names");
+    assert_eq!(reason(&next), Some(AbsentBecause::LeftWithLegacy), "a row that is silent about it");
+}
+
+fn import_is_unchanged(known: &User, row: Incoming) -> bool {
+    merged(known, row, AT).expect("few names").is_none()
+}
+
+#[test]
+fn a_second_factor_that_shows_later_takes_an_imported_hash_away_and_none_of_ours() {
+    let known = user(1, "a@x.y", Some(1), Origin::Imported);
+    let taken_away = |next: &User| (reason(next), next.origin, is_only_listed(next));
+    let expected = (Some(AbsentBecause::LeftWithLegacy), Origin::Roster, true);
+    let merged_in = merged(&known, left("a@x.y", 1), AT).expect("few names").expect("a change");
+    assert_eq!(taken_away(&merged_in), expected);
+    assert_eq!(taken_away(&replaced(&known, left("a@x.y", 1), AT).expect("few names")), expected);
+    let same = || Incoming { profile: known.profile.clone(), ..left("a@x.y", 1) };
+    assert!(import_is_unchanged(&merged_in, same()), "once is enough");
+    let hash = StoredHash::new("$argon2id$ours".to_owned(), PasswordNormalization::None);
+    let ours = User { credential: Credential::Argon2id(hash), ..user(1, "a@x.y", Some(1), Origin::Migrated) };
+    assert_eq!(hash_of(&replaced(&ours, left("a@x.y", 1), AT).expect("few names")), Some("$argon2id$ours"));
+    assert!(import_is_unchanged(&ours, Incoming { profile: Value::Null, ..left("a@x.y", 1) }));
+    let reset = User { credential: Credential::Absent(AbsentBecause::ResetAtLegacy), ..ours };
+    let next = replaced(&reset, left("a@x.y", 1), AT).expect("few names");
+    assert_eq!(reason(&next), Some(AbsentBecause::ResetAtLegacy));
+}
+
+#[test]
+fn a_row_without_a_profile_leaves_the_known_one_as_it_is() {
+    let known = user(1, "a@x.y", Some(1), Origin::Imported);
+    let hash = || Incoming { profile: Value::Null, ..row("a@x.y", Some(1), Some("$2b$04$file")) };
+    let next = merged(&known, hash(), AT).expect("few names").expect("a hash");
+    assert_eq!((hash_of(&next), &next.profile["from"]), (Some("$2b$04$file"), &json!("store")));
+    assert_eq!(replaced(&known, hash(), AT).expect("few names").profile["from"], "store");
+}
+
+#[test]
+fn nobody_new_is_made_without_a_name_to_log_in_with() {
+    let nameless = || Incoming { identifiers: Vec::new(), ..row("a@x.y", Some(1), Some("$2b$04$file")) };
+    let rejected = ImportDecision::Reject(Rejection::Nameless);
+    assert_eq!(decided(&nameless(), &Bearers::default()), [rejected; 3]);
+    let of_a_list = decide(&nameless(), &Bearers::default(), OnConflict::List);
+    assert_eq!(of_a_list, ImportDecision::Create, "legacy's answer has his id");
+    let known = user(1, "a@x.y", Some(1), Origin::Roster);
+    let bearers = Bearers { of_legacy_id: Some(&known), ..Bearers::default() };
+    assert_eq!(decide(&nameless(), &bearers, OnConflict::Merge), ImportDecision::Merge(known.id));
+    // Out of an export of ours: his names were taken away, or he is a tombstone.
+    let own = Incoming { id: Some(UserId(Uuid::from_u128(9))), ..nameless() };
+    assert_eq!(decided(&own, &Bearers::default()), [ImportDecision::Create; 3]);
+    let tombstone = Incoming { standing: Standing::Deleted, ..nameless() };
+    assert_eq!(decided(&tombstone, &Bearers::default()), [ImportDecision::Create; 3]);
+    let own = PortableUser {
+        id: Some(Uuid::from_u128(9)),
+        names: vec![name(IdentifierKind::Email, "ann")],
+        ..PortableUser::default()
+    };
+    assert!(Incoming::new(own, IdentifierRules::default()).is_ok(), "what is in a store comes back");
 }

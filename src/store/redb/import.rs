@@ -278,6 +278,7 @@ impl Batch<'_> {
         let last_login = row.last_login_at;
         let reserved = self.not_held(std::mem::take(&mut row.reserved))?;
         let known = |id: UserId| users.iter().find(|user| user.id == id);
+        let mut leaves_hash = false;
         let (before, next) = match decision {
             ImportDecision::Reject(rejection) => return Ok(Imported::Rejected(rejection)),
             ImportDecision::Skip(id, why) => return Ok(Imported::Skipped(id, why)),
@@ -287,9 +288,10 @@ impl Batch<'_> {
             }
             ImportDecision::Merge(id) => {
                 let known = known(id).ok_or_else(|| Fault::damage("a row was decided for a user who is not there"))?;
+                leaves_hash = import::leaves_hash(known, &row);
                 match import::merged(known, row, at) {
                     Err(rejection) => return Ok(Imported::Rejected(rejection)),
-                    Ok(None) if reserved.is_empty() => return Ok(Imported::Skipped(id, Skip::Unchanged)),
+                    Ok(None) if reserved.is_empty() => return Ok(Imported::unchanged(id, leaves_hash)),
                     Ok(None) => (Some(known), User { updated_at: at, ..copy_of(known) }),
                     Ok(Some(next)) => (Some(known), next),
                 }
@@ -316,7 +318,8 @@ impl Batch<'_> {
             Err(BadRecord::TooLarge(_)) => return Ok(Imported::Rejected(Rejection::TooLarge)),
             Err(other) => return Err(other.into()),
         }
-        let result = if before.is_some() { Imported::Updated(next.id) } else { Imported::Created(next.id) };
+        let result =
+            if before.is_some() { Imported::updated(next.id, leaves_hash) } else { Imported::Created(next.id) };
         let steps = self.roster.steps();
         let user = self.put(before, next)?;
         self.roster.back_to(steps);

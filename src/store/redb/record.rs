@@ -193,6 +193,9 @@ const ORIGIN: u8 = 2;
 const CREDENTIAL: u8 = 4;
 const NORMALIZATION: u8 = 6;
 
+/// Of somebody on a list, in the place of his hash's normalization: it was left with legacy. Earlier versions refuse such a record.
+const LEFT_WITH_LEGACY: u8 = 1;
+
 // Second byte: legacy's id and its last word two bits each, then single bits.
 const LEGACY_ID: u8 = 0;
 const VOUCHED: u8 = 2;
@@ -254,14 +257,18 @@ fn encode_head(out: &mut Encoder, user: &User, sealed: bool, version: Version) {
     let (credential, hash) = match &user.credential {
         Credential::Argon2id(hash) => (0, Some(hash)),
         Credential::Imported(hash) => (1, Some(hash)),
-        Credential::Absent(AbsentBecause::Roster) => (2, None),
+        Credential::Absent(AbsentBecause::Roster | AbsentBecause::LeftWithLegacy) => (2, None),
         Credential::Absent(AbsentBecause::ResetAtLegacy) => (3, None),
     };
-    let normalization = hash.map_or(0, |hash| match hash.normalization() {
-        PasswordNormalization::None => 0,
-        PasswordNormalization::Nfc => 1,
-        PasswordNormalization::Nfkc => 2,
-    });
+    let normalization = match &user.credential {
+        Credential::Argon2id(hash) | Credential::Imported(hash) => match hash.normalization() {
+            PasswordNormalization::None => 0,
+            PasswordNormalization::Nfc => 1,
+            PasswordNormalization::Nfkc => 2,
+        },
+        Credential::Absent(AbsentBecause::LeftWithLegacy) => LEFT_WITH_LEGACY,
+        Credential::Absent(AbsentBecause::Roster | AbsentBecause::ResetAtLegacy) => 0,
+    };
     let (id_kind, id_number) = legacy_id_parts(user.legacy_id.as_ref());
     let vouched = match user.legacy_vouched_at {
         None => NEVER,
@@ -507,6 +514,9 @@ fn decode_credential(input: &mut Decoder<'_>, flags: u8, in_parts: bool) -> Resu
     match two_bits(flags, CREDENTIAL) {
         0 => hash().map(Credential::Argon2id),
         1 => hash().map(Credential::Imported),
+        2 if !in_parts && two_bits(flags, NORMALIZATION) == LEFT_WITH_LEGACY => {
+            Ok(Credential::Absent(AbsentBecause::LeftWithLegacy))
+        }
         2 => absent(AbsentBecause::Roster),
         _ => absent(AbsentBecause::ResetAtLegacy),
     }

@@ -367,7 +367,8 @@ impl<'txn> Batch<'txn> {
 
 fn holder(user: &User) -> Holder {
     // A list told of him: legacy knows him, whatever an operator has done to his record since.
-    let listed = user.origin == Origin::Roster || matches!(user.credential, Credential::Absent(AbsentBecause::Roster));
+    let listed = user.origin == Origin::Roster
+        || matches!(user.credential, Credential::Absent(AbsentBecause::Roster | AbsentBecause::LeftWithLegacy));
     let known_to_legacy = user.legacy_vouched_at.is_some() || listed;
     Holder {
         id: user.id,

@@ -78,6 +78,7 @@ fn the_file_of_hashes_names_users_as_the_export_does() {
             "standing": "active", "created": null, "last_login": null, "has_password": true,
         })
     );
+    assert_eq!(users[0].profile, Value::Null, "the export has one");
     assert_passwords_verify(&users);
     assert_no_hash_in_profile(&users);
 }

@@ -130,7 +130,8 @@ impl Record {
     }
 
     fn is_only_listed(&self) -> bool {
-        self.secret == Secret::None(AbsentBecause::Roster) && self.origin == Origin::Roster
+        let listed = [AbsentBecause::Roster, AbsentBecause::LeftWithLegacy].map(Secret::None);
+        listed.contains(&self.secret) && self.origin == Origin::Roster
     }
 }
 
@@ -443,12 +444,15 @@ impl Model {
                 .filter_map(|name| Some((name.normalized.kind(), &users[self.names.get(name.normalized.as_key())?])))
                 .collect(),
         };
-        let next = match import::decide(&row.incoming(), &bearers, on_conflict) {
+        let decision = import::decide(&row.incoming(), &bearers, on_conflict);
+        let leaves_hash =
+            matches!(decision, ImportDecision::Merge(id) if import::leaves_hash(&users[&id], &row.incoming()));
+        let next = match decision {
             ImportDecision::Reject(why) => return Imported::Rejected(why),
             ImportDecision::Skip(id, why) => return Imported::Skipped(id, why),
             ImportDecision::Merge(id) => match import::merged(&users[&id], row.incoming(), at) {
                 Err(why) => return Imported::Rejected(why),
-                Ok(None) => return Imported::Skipped(id, Skip::Unchanged),
+                Ok(None) => return Imported::unchanged(id, leaves_hash),
                 Ok(Some(next)) => next,
             },
             ImportDecision::List(id) => match import::listed(&users[&id], row.incoming(), at) {
@@ -473,7 +477,7 @@ impl Model {
         let known = users.contains_key(&next.id);
         let id = next.id;
         self.put(seen(&next));
-        if known { Imported::Updated(id) } else { Imported::Created(id) }
+        if known { Imported::updated(id, leaves_hash) } else { Imported::Created(id) }
     }
 
     pub(super) fn set_mode(&mut self, mode: Mode) {
@@ -667,7 +671,8 @@ impl Row {
 
 /// Whether a user without an id of legacy's is the one whom legacy proved under the names that were asked about.
 fn may_become(user: &Record, asked: &[NormalizedIdentifier]) -> bool {
-    let listed = user.origin == Origin::Roster || user.secret == Secret::None(AbsentBecause::Roster);
+    let told = [AbsentBecause::Roster, AbsentBecause::LeftWithLegacy].map(Secret::None);
+    let listed = user.origin == Origin::Roster || told.contains(&user.secret);
     let known_to_legacy = user.vouched_at.is_some() || listed;
     let named = user.names.iter().any(|name| asked.contains(&name.normalized));
     user.legacy_id.is_none() && known_to_legacy && named

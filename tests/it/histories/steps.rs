@@ -88,6 +88,8 @@ pub(super) struct AskedRow {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Brings {
     Nothing,
+    /// Nothing, since legacy asks for more than a password.
+    Left,
     Ours,
     Others,
 }
@@ -250,7 +252,7 @@ fn ask() -> impl Strategy<Value = Ask> {
 fn row() -> impl Strategy<Value = AskedRow> {
     let own = prop_oneof![5 => Just(None), 1 => any::<u8>().prop_map(Some)];
     let legacy_id = prop_oneof![1 => Just(None), 3 => id().prop_map(Some)];
-    let brings = prop_oneof![Just(Brings::Nothing), Just(Brings::Ours), Just(Brings::Others)];
+    let brings = prop_oneof![Just(Brings::Nothing), Just(Brings::Left), Just(Brings::Ours), Just(Brings::Others)];
     let standing =
         prop_oneof![6 => Just(Standing::Active), 1 => Just(Standing::Disabled), 1 => Just(Standing::Deleted)];
     (own, legacy_id, vec(name(), 1..4), brings, standing, any::<bool>(), any::<bool>()).prop_map(
@@ -458,6 +460,7 @@ impl AskedRow {
         let password = format!("p{serial}-{number}");
         let (secret, origin) = match self.brings {
             Brings::Nothing => (Secret::None(AbsentBecause::Roster), Origin::Roster),
+            Brings::Left => (Secret::None(AbsentBecause::LeftWithLegacy), Origin::Roster),
             Brings::Ours => (Secret::Argon2id(password), Origin::Imported),
             Brings::Others => (Secret::Imported(password), Origin::Imported),
         };

@@ -476,6 +476,7 @@ impl State {
         let decision = import::decide(&row, &bearers, on_conflict);
         let mut reserved = std::mem::take(&mut row.reserved);
         reserved.retain(|name| !self.taken.contains_key(name.as_key()));
+        let leaves_hash = matches!(decision, ImportDecision::Merge(id) if import::leaves_hash(&self.users[&id], &row));
         let next = match decision {
             ImportDecision::Reject(rejection) => return Imported::Rejected(rejection),
             ImportDecision::Skip(id, why) => return Imported::Skipped(id, why),
@@ -485,7 +486,7 @@ impl State {
             }
             ImportDecision::Merge(id) => match import::merged(&self.users[&id], row, at) {
                 Err(rejection) => return Imported::Rejected(rejection),
-                Ok(None) if reserved.is_empty() => return Imported::Skipped(id, Skip::Unchanged),
+                Ok(None) if reserved.is_empty() => return Imported::unchanged(id, leaves_hash),
                 Ok(None) => User { updated_at: at, ..copy(&self.users[&id]) },
                 Ok(Some(next)) => next,
             },
@@ -507,7 +508,7 @@ impl State {
         self.keep(User { version, ..next });
         self.pace = if pace.is_empty() { self.pace.keys().map(|day| (*day, Pace::default())).collect() } else { pace };
         self.taken.extend(reserved.into_iter().map(|name| (name.as_key().to_owned(), id)));
-        if is_new { Imported::Created(id) } else { Imported::Updated(id) }
+        if is_new { Imported::Created(id) } else { Imported::updated(id, leaves_hash) }
     }
 
     fn find(&self, candidates: &Candidates) -> Lookup {

@@ -76,6 +76,9 @@ fn encode_checkpoint(checkpoint: &Checkpoint, results: &[Imported], at: UnixSeco
             Imported::Rejected(Rejection::Tombstone { by }) => (9, Some(by)),
             Imported::Rejected(Rejection::TooManyNames { of }) => (10, Some(of)),
             Imported::Rejected(Rejection::TooLarge) => (11, None),
+            Imported::Rejected(Rejection::Nameless) => (12, None),
+            Imported::UpdatedWithoutHash(id) => (13, Some(id)),
+            Imported::Skipped(id, Skip::HashLeft) => (14, Some(id)),
         };
         out.byte(code);
         if let Some(id) = id {
@@ -108,8 +111,10 @@ fn decode_checkpoint(bytes: &[u8]) -> Result<SavedCheckpoint, BadRecord> {
 
 fn decode_result(input: &mut Decoder<'_>) -> Result<Imported, BadRecord> {
     let code = input.byte("result")?;
-    if code == 11 {
-        return Ok(Imported::Rejected(Rejection::TooLarge));
+    match code {
+        11 => return Ok(Imported::Rejected(Rejection::TooLarge)),
+        12 => return Ok(Imported::Rejected(Rejection::Nameless)),
+        _somebodys => {}
     }
     let (id, rest) = input.0.split_first_chunk::<16>().ok_or(BadRecord::Length("result"))?;
     input.0 = rest;
@@ -127,6 +132,8 @@ fn decode_result(input: &mut Decoder<'_>) -> Result<Imported, BadRecord> {
         8 => Imported::Rejected(Rejection::IdTaken { by: id }),
         9 => Imported::Rejected(Rejection::Tombstone { by: id }),
         10 => Imported::Rejected(Rejection::TooManyNames { of: id }),
+        13 => Imported::UpdatedWithoutHash(id),
+        14 => Imported::Skipped(id, Skip::HashLeft),
         _ => return Err(BadRecord::Value("result")),
     })
 }

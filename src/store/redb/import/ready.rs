@@ -99,6 +99,8 @@ impl Ready {
             // Tombstones lose what a row may need once more, and are few.
             Standing::Deleted => Made::Whole(Box::new(row)),
             Standing::Active | Standing::Disabled if !row.reserved.is_empty() => Made::Whole(Box::new(row)),
+            // Somebody new is not to be made of it.
+            Standing::Active | Standing::Disabled if row.is_nameless() => Made::Whole(Box::new(row)),
             Standing::Active | Standing::Disabled => self.draft(row, codec, at),
         };
         self.rows.push(Row { made, given, last_login_at, keys, first, names, has_legacy_id });

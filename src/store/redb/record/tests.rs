@@ -120,6 +120,7 @@ fn every_variant_is_read_back() {
                         Credential::Imported(hash()),
                         Credential::Absent(AbsentBecause::Roster),
                         Credential::Absent(AbsentBecause::ResetAtLegacy),
+                        Credential::Absent(AbsentBecause::LeftWithLegacy),
                     ] {
                         assert_read_back(&User { standing, origin, credential, ..typical() });
                     }
@@ -334,6 +335,7 @@ fn first_format(user: &User) -> Vec<u8> {
         Credential::Imported(hash) => (1, Some(hash)),
         Credential::Absent(AbsentBecause::Roster) => (2, None),
         Credential::Absent(AbsentBecause::ResetAtLegacy) => (3, None),
+        Credential::Absent(AbsentBecause::LeftWithLegacy) => panic!("the first release knew nothing of it"),
     };
     out.byte(kind);
     if let Some(hash) = hash {
