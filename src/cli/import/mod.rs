@@ -7,6 +7,7 @@
 //! hashes       looked at, dropped, wrapped       verify       known passwords first
 //! list         `roster import`: the same for a list of users      missing   who is on no list any more
 //! said         what the file was taken for, and what is kept of it
+//! memory       how much of it there is for an import
 //! ```
 //!
 //! One batch is one durable commit, and the place in the file is part of it: killed at any point and run again, the command goes on
@@ -17,6 +18,7 @@ mod destination;
 mod hashes;
 mod journal;
 mod list;
+mod memory;
 mod missing;
 mod pipeline;
 mod said;
@@ -35,6 +37,7 @@ use self::destination::{Destination, NotTaken};
 use self::hashes::Hashes;
 use self::journal::{Counts, Journal, JournalError, Noted, Outcome, State, reasons_beside};
 use self::list::List;
+use self::memory::Room;
 use self::pipeline::{Chunk, Mark, Raw, ReadThrough, Record};
 use self::said::{say_what_is_taken, say_what_it_is};
 pub(super) use self::source::settings;
@@ -91,7 +94,8 @@ pub(super) struct Import {
     /// Wrap weak hashes in Argon2id, so that they never rest in the store: `full` costs 16 ms a row, `quick` a tenth
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "full", value_parser = ["full", "quick"])]
     wrap_weak: Option<String>,
-    /// Rows in one commit [default: 250000; 500 while the proxy runs, and never more then]
+    /// Rows in one commit [default: as many as a quarter of the free memory holds, 50000 to 1000000; 500 while the proxy runs, and never
+    /// more then]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     batch: Option<u32>,
     /// Begin anew, though an import of this file was interrupted or done
@@ -300,8 +304,10 @@ impl Import {
             }
             Found::NoProxy(config) => {
                 let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new()));
-                let settings =
-                    StoreSettings { cache_bytes: config.store.cache_bytes.max(CACHE), ..config.store.clone() };
+                let settings = StoreSettings {
+                    cache_bytes: config.store.cache_bytes.max(Room::here().cache_bytes),
+                    ..config.store.clone()
+                };
                 let store = store::open(&settings, metrics, clock as Arc<dyn Clock>)
                     .map_err(|error| Failure::stopped(unopened(error, config.admin.bind)))?;
                 say_opened(&config.store.path, terminal)?;
@@ -469,10 +475,6 @@ fn time_of(seconds: u64) -> jiff::Timestamp {
         .and_then(|at| jiff::Timestamp::from_second(at).ok())
         .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
 }
-
-/// The least memory for pages, in bytes, whatever `store.cache` says for the proxy: what a commit changes and does not find room here
-/// is written and read once more before it is done.
-const CACHE: usize = 192 << 20;
 
 /// An import under way.
 struct Going<'a> {
