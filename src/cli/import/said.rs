@@ -29,7 +29,10 @@ pub(super) fn say_what_is_taken(source: &Source, plan: &Plan, terminal: &mut Ter
     if fields.is_empty() {
         return Ok(());
     }
-    let Taken { parts, perhaps_password } = plan.context.mapping.taken(&fields);
+    // In a table those without a name have been given one.
+    let header = &plan.context.header;
+    let Taken { parts, perhaps_password } =
+        plan.context.mapping.taken(if header.is_empty() { &fields } else { header });
     let parts: Vec<String> =
         parts.iter().map(|(what, names)| format!("{}: {}", inert(what), inert(&names.join(", ")))).collect();
     let style = terminal.remark_style();
