@@ -140,6 +140,8 @@ pub(super) enum NotTaken {
     Store(#[source] StoreError),
     #[error("the running proxy did not take the rows; run the same command again, and it goes on where it was")]
     Proxy(#[source] Unanswered),
+    #[error("the view of the store did not take the rows; nothing of them is in the store, and a dry run begins anew")]
+    View(#[source] StoreError),
     #[error("the running proxy answered something that is no result of an import; is it of another version?")]
     Foreign,
 }

@@ -24,6 +24,7 @@
 mod calm;
 mod header;
 mod layout;
+mod scan;
 mod sums;
 
 use std::cell::Cell;
@@ -160,13 +161,9 @@ impl<B: StorageBackend> Checked<B> {
             return Err(self.unreadable(at, error));
         }
         for (n, bytes) in (0..).zip(out.chunks(BLOCK)) {
-            let expected = match self.sums.entry(&self.base, place.group, place.index + n) {
-                Ok(expected) => expected,
+            let is_whole = match self.is_whole(place, n, bytes) {
+                Ok(is_whole) => is_whole,
                 Err(error) => return Err(self.unreadable(sums::position(place.group), error)),
-            };
-            let is_whole = match expected {
-                0 => bytes.iter().all(|byte| *byte == 0),
-                expected => expected == sum(self.salt, place.physical + n as u64, bytes),
             };
             if !is_whole {
                 return Err(self.tell(Damage::Block(at + n as u64 * BLOCK as u64)));
