@@ -244,7 +244,7 @@ async fn r99_a_damaged_backup_is_refused_and_the_store_stays_as_it_is() {
     let whole = fs::read(&good).expect("the backup");
     assert!(checked.stdout.lines().count() > 5, "{checked:?}");
     let first: u64 = checked.stdout.lines().next().and_then(byte_of).expect("a line with a byte");
-    let last: u64 = checked.stdout.lines().filter_map(byte_of).last().expect("a line with a byte");
+    let last: u64 = checked.stdout.lines().filter_map(byte_of).next_back().expect("a line with a byte");
     let mut damaged = whole.clone();
     for byte in [first, last] {
         damaged[byte as usize + 7] ^= 0x20;

@@ -124,9 +124,12 @@ pub(super) struct Checked<B> {
 }
 
 /// How `cache_bytes` are shared: what redb may cache, and how many blocks of checksums.
+///
+/// redb counts a page's 4,096 bytes alone. Measured, a page takes 1.34 times as much: it is allocated with its counts beside it, which
+/// makes it one of the next larger size, and stands in tables of what was used when.
 pub(super) fn shares(cache_bytes: usize) -> (usize, usize) {
     let blocks = (cache_bytes / 16 / BLOCK).max(LEAST_SUM_BLOCKS);
-    (cache_bytes.saturating_sub(blocks * BLOCK), blocks)
+    (cache_bytes.saturating_sub(blocks * BLOCK) / 15 * 11, blocks)
 }
 
 impl<B: StorageBackend> Checked<B> {
