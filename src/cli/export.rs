@@ -149,6 +149,9 @@ impl Export {
             let settings = StoreSettings { path: path.clone(), ..config.store };
             return store::open_scratch(&settings, metrics, clock).map_err(Failure::stopped);
         }
+        if let Some(missing) = store::missing_though_made(&config.store.path) {
+            return Err(Failure::stopped(missing));
+        }
         if !config.store.path.exists() {
             return Err(Failure::Usage(format!("there is no store at {} yet", config.store.path.display())));
         }
@@ -306,15 +309,11 @@ impl Writing {
         if counts.tombstones > 0 {
             terminal.remark(format!("{} not written: deleted here", text::counted(counts.tombstones, "user")))?;
         }
-        if let Some(FileLimit { bytes, users }) = self.write.limit.filter(|_| counts.files == 1)
-            && (counts.written > users || self.target.written > bytes)
+        if let Some(limit) = self.write.limit.filter(|_| counts.files == 1)
+            && (counts.written > limit.users || self.target.written > limit.bytes)
         {
-            terminal.remark(format!(
-                "{} takes at most {} bytes and {} users in a file; --split makes several",
-                self.format.name,
-                text::count(bytes),
-                text::count(users)
-            ))?;
+            let most = at_most(limit);
+            terminal.remark(format!("{} takes at most {most} in a file; --split makes several", self.format.name))?;
         }
         for remark in remarks {
             terminal.remark(remark)?;
@@ -324,6 +323,13 @@ impl Writing {
         }
         Ok(())
     }
+}
+
+/// A limit in words, less what has none.
+fn at_most(FileLimit { bytes, users }: FileLimit) -> String {
+    let said = |most: u64, unit| (most < u64::MAX).then(|| text::counted(most, unit));
+    let parts: Vec<String> = [said(bytes, "byte"), said(users, "user")].into_iter().flatten().collect();
+    parts.join(" and ")
 }
 
 /// Whether a format has a place for everything of a user.
@@ -431,6 +437,22 @@ impl Drop for Target {
     fn drop(&mut self) {
         if let Some((_, unnamed, _)) = self.file.take() {
             drop(fs::remove_file(unnamed));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_limit_is_not_said_to_have_one() {
+        for (bytes, users, said) in [
+            (500_000, u64::MAX, "500,000 bytes"),
+            (u64::MAX, 10_000, "10,000 users"),
+            (100_000_000, 500_000, "100,000,000 bytes and 500,000 users"),
+        ] {
+            assert_eq!(at_most(FileLimit { bytes, users }), said);
         }
     }
 }

@@ -117,13 +117,13 @@ pub(super) enum Unreachable {
     #[error("there is no store at {} yet, and no proxy is running", .0.display())]
     NoStore(PathBuf),
     #[error(
-        "the store {} is in use by a running proxy whose admin listener is off; set `[admin] bind` and start the proxy again, or \
-         stop it to look at the store directly", .0.display()
+        "the store {} is in use by another process, and the admin listener is off. If that is a proxy, set `[admin] bind` and start it \
+         again, or stop it to look at the store directly; a command such as an import ends by itself", .0.display()
     )]
     LockedAdminOff(PathBuf),
     #[error(
-        "the store {} is in use by a running proxy, and nothing answers at its admin address {address}; if the proxy was \
-         started with another configuration, name its address with --admin", .path.display()
+        "the store {} is in use by another process, and nothing answers at the admin address {address}. If that is a proxy that was \
+         started with another configuration, name its address with --admin; a command such as an import ends by itself", .path.display()
     )]
     LockedElsewhere { path: PathBuf, address: SocketAddr },
     #[error(transparent)]
@@ -240,7 +240,7 @@ impl Operator {
         let path = config.store.path.clone();
         // Opening makes a new store where there was none, and asking is no reason for that.
         if !path.exists() {
-            return Err(Unreachable::NoStore(path));
+            return Err(store::missing_though_made(&path).map_or(Unreachable::NoStore(path), Unreachable::Open));
         }
         let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new()));
         let store = store::open(&config.store, Arc::clone(&metrics), Arc::clone(&clock) as Arc<dyn Clock>)

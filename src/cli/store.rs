@@ -16,9 +16,9 @@ use super::text;
 use crate::admin::BackupWish;
 use crate::domain::clock::SystemClock;
 use crate::service::backup::{BackupStep, BackupView};
-use crate::store::SealingKeys;
 use crate::store::offline::{self, OfflineError, Replace};
 use crate::store::redb::{Inspection, RedbStore};
+use crate::store::{self, SealingKeys};
 use crate::telemetry::Metrics;
 
 /// How often a backup is asked how far it is.
@@ -123,7 +123,8 @@ fn compact(config: &ConfigFile, terminal: &mut Terminal) -> Ended {
 fn reseal(config: &ConfigFile, terminal: &mut Terminal) -> Ended {
     let settings = config.load()?.store;
     if !settings.path.exists() {
-        return Err(Failure::of(OfflineError::Missing(settings.path)));
+        let missing = store::missing_though_made(&settings.path);
+        return Err(Failure::of(missing.map_or(OfflineError::Missing(settings.path), OfflineError::Open)));
     }
     let store = RedbStore::open(&settings, Arc::new(Metrics::new()), Arc::new(SystemClock)).map_err(Failure::of)?;
     let rewritten = block_on(renew_all(&store, terminal))?;
@@ -221,8 +222,9 @@ fn report(inspection: &Inspection, terminal: &mut Terminal) -> std::io::Result<(
 fn held(inspection: &Inspection) -> String {
     let Inspection { records, names, reserved, legacy_ids, conflicts, findings: _, unnamed: _ } = inspection;
     let kept = if *reserved > 0 { format!(" ({} reserved)", text::count(*reserved)) } else { String::new() };
-    let [records, names, legacy_ids, conflicts] = [records, names, legacy_ids, conflicts].map(|n| text::count(*n));
-    format!("{records} records, {names} names{kept}, {legacy_ids} legacy ids, {conflicts} conflicts")
+    let (records, names) = (text::counted(*records, "record"), text::counted(*names, "name"));
+    let (legacy_ids, conflicts) = (text::counted(*legacy_ids, "legacy id"), text::counted(*conflicts, "conflict"));
+    format!("{records}, {names}{kept}, {legacy_ids}, {conflicts}")
 }
 
 async fn backup(name: Option<String>, reach: &Reach, terminal: &mut Terminal) -> Ended {
@@ -251,13 +253,13 @@ async fn backup(name: Option<String>, reach: &Reach, terminal: &mut Terminal) ->
 }
 
 fn made(view: &BackupView, by: Answering) -> String {
-    let users = text::count(view.users.unwrap_or_default());
+    let users = text::counted(view.users.unwrap_or_default(), "user");
     let bytes = size(view.bytes.unwrap_or_default());
     let by = match by {
         Answering::Proxy => "by the running proxy",
         Answering::Store => "from the store itself",
     };
-    format!("{}: {users} users, {bytes}, made {by} and verified", inert(&view.file))
+    format!("{}: {users}, {bytes}, made {by} and verified", inert(&view.file))
 }
 
 #[cfg(test)]
@@ -276,6 +278,12 @@ mod tests {
         ] {
             assert_eq!(size(bytes), shown);
         }
+    }
+
+    #[test]
+    fn one_of_a_kind_is_told_as_one() {
+        let one = Inspection { records: 1, names: 1, conflicts: 1, ..Inspection::default() };
+        assert_eq!(held(&one), "1 record, 1 name, 0 legacy ids, 1 conflict");
     }
 
     #[test]

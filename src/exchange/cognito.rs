@@ -131,7 +131,8 @@ fn from_line(raw: &[u8], context: &Context) -> Result<PortableUser, RowFault> {
     let line = std::str::from_utf8(raw).map_err(|_| RowFault::NOT_UTF8)?;
     let fields = unescaped(line);
     if fields.len() != context.header.len() {
-        let problem = format!("it has {} fields, and the header has {}", fields.len(), context.header.len());
+        let found = super::fields::counted(fields.len());
+        let problem = format!("it has {found}, and the header has {}", context.header.len());
         return Err(RowFault::new("record", problem));
     }
     let filled = context.header.iter().zip(fields).filter(|(_, field)| !field.is_empty());

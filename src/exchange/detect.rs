@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::FORMATS;
 use super::format::{Format, Framing, HEAD_BYTES, Sample};
 use super::framing::{Broken, Problem, Splitter, csv_fields, json_keys};
-use super::mapping::other_separator;
+use super::mapping::{other_separator, with_commas};
 use crate::domain::json;
 
 /// As many records are looked at.
@@ -42,7 +42,7 @@ pub enum Unrecognised {
     #[error("the file is none that is known; say what it is with --format ({})", .0.join(", "))]
     Unknown(Vec<&'static str>),
     /// It would be a table, if commas parted its columns.
-    #[error("the file looks like a table whose columns are parted by {0:?}; write it anew with commas between them")]
+    #[error("the file looks like a table whose columns are parted by {0:?}; {how}", how = with_commas(*.0))]
     Separator(char),
     /// More than one does.
     #[error("the file may be {}; say which with --format", .0.join(" or "))]
@@ -81,6 +81,39 @@ pub fn detect(head: Head<'_>) -> Result<Recognised, Unrecognised> {
         }),
         several => Err(Unrecognised::Ambiguous(several.iter().map(|claim| claim.format.name).collect())),
     }
+}
+
+/// The same where it was said what columns or keys are: JSON objects are `jsonl` then, whatever their keys, and a table is `csv`.
+pub fn detect_mapped(head: Head<'_>) -> Result<Recognised, Unrecognised> {
+    let unknown = match detect(head) {
+        Err(unknown @ Unrecognised::Unknown(_)) => unknown,
+        other => return other,
+    };
+    let takes = |format: &&Format| takes_anything(format);
+    let readable = FORMATS.iter().filter(takes).find_map(|format| {
+        let framing = format.framings.iter().find(|framing| sample(head, **framing).is_some())?;
+        Some(Recognised { format, framing: *framing })
+    });
+    readable.ok_or(unknown)
+}
+
+/// The names of a file's columns, or the keys of its first records, in their order: for formats that take any. None of what is our own.
+#[must_use]
+pub fn fields_of(head: Head<'_>, recognised: Recognised) -> Vec<String> {
+    if !takes_anything(recognised.format) {
+        return Vec::new();
+    }
+    let Some(sample) = sample(head, recognised.framing) else { return Vec::new() };
+    if sample.first_has("authferry") || sample.has_column("authferry_id") {
+        return Vec::new();
+    }
+    let mut fields = sample.header;
+    for key in sample.items.iter().filter_map(Value::as_object).flat_map(|item| item.keys()) {
+        if !fields.contains(key) {
+            fields.push(key.clone());
+        }
+    }
+    fields
 }
 
 /// Finds how a file of this format is cut: the first of its framings that the beginning claims, else that it can be read in.
@@ -180,6 +213,7 @@ mod tests {
         assert_eq!(taken_for(&format!("\u{feff}\n{own}\r\n{own}\n")), Ok(("jsonl", Framing::Lines)));
         assert_eq!(taken_for("mail;x\n"), Err(Unrecognised::Separator(';')));
         assert_eq!(taken_for("id\temail\n1\ta@x.y\n"), Err(Unrecognised::Separator('\t')));
+        assert_eq!(taken_for("Kunden-Nr;Name, Vorname;E-Mail Adresse\n"), Err(Unrecognised::Separator(';')));
         assert_eq!(taken_for("id,email,pw_hash\n1,a@x.y,$2b$04$x\n"), Ok(("csv", Framing::Csv)));
         assert_eq!(taken_for("{\"mail\":\"a@x.y\",\"pw\":\"x\"}\n"), Ok(("jsonl", Framing::Lines)));
     }
@@ -194,6 +228,28 @@ mod tests {
                 other => panic!("{text}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn where_it_was_said_what_its_fields_are_a_file_may_have_any() {
+        for (text, name, fields) in [
+            ("Kunde,Adresse\n1,a@x.y\n", "csv", &["Kunde", "Adresse"][..]),
+            ("Adresse\na@x.y\n", "csv", &["Adresse"]),
+            ("{\"Kunde\":1}\n{\"Adresse\":\"a@x.y\",\"Kunde\":2}\n", "jsonl", &["Kunde", "Adresse"]),
+        ] {
+            let head = Head { bytes: text.as_bytes(), whole: true };
+            let found = detect_mapped(head).expect(text);
+            assert_eq!(
+                (found.format.name, fields_of(head, found)),
+                (name, fields.iter().map(ToString::to_string).collect())
+            );
+        }
+        let refused = |text: &'static str| detect_mapped(Head { bytes: text.as_bytes(), whole: true }).err();
+        assert_eq!(refused("Kunde;Adresse\n"), Some(Unrecognised::Separator(';')));
+        assert!(matches!(refused("[1,2]"), Some(Unrecognised::Unknown(_))));
+        let own = "authferry_id,email\n";
+        let head = Head { bytes: own.as_bytes(), whole: true };
+        assert!(fields_of(head, detect(head).expect("our own")).is_empty());
     }
 
     #[test]

@@ -21,6 +21,11 @@ use crate::domain::identifier::IdentifierKind;
 use crate::domain::json::{Demands, Meeting};
 use crate::domain::user::{LegacyId, MAX_LEGACY_ID_BYTES};
 
+/// `1 field`, `2 fields`.
+pub(super) fn counted(fields: usize) -> String {
+    format!("{fields} field{}", if fields == 1 { "" } else { "s" })
+}
+
 /// The object that a raw record is. A key that appears twice, at any depth, is a fault.
 pub(super) fn object(raw: &[u8]) -> Result<Map<String, Value>, RowFault> {
     let twice = RefCell::new(None);

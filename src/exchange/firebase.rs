@@ -84,8 +84,8 @@ fn parse(raw: &[u8], context: &Context) -> Result<PortableUser, RowFault> {
 /// A line of the CSV as the object that the JSON would have for it.
 fn columns(fields: &[String]) -> Result<Map<String, Value>, RowFault> {
     if !(FEWEST_COLUMNS..=MOST_COLUMNS).contains(&fields.len()) {
-        let problem =
-            format!("it has {} fields, and auth:export writes {FEWEST_COLUMNS} to {MOST_COLUMNS}", fields.len());
+        let found = super::fields::counted(fields.len());
+        let problem = format!("it has {found}, and auth:export writes {FEWEST_COLUMNS} to {MOST_COLUMNS}");
         return Err(RowFault::new("record", problem));
     }
     let field = |at: usize| fields.get(at).filter(|field| !field.is_empty()).cloned();

@@ -16,6 +16,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::PortableUser;
+use super::fields::counted;
 use super::mapping::Mapping;
 use crate::domain::password::PasswordNormalization;
 
@@ -142,7 +143,7 @@ impl Context {
             (0, _) => Ok(fields),
             (expected, found) if expected == found => Ok(fields),
             (expected, found) => {
-                Err(RowFault::new("record", format!("it has {found} fields, and the header has {expected}")))
+                Err(RowFault::new("record", format!("it has {}, and the header has {expected}", counted(found))))
             }
         }
     }

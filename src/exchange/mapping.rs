@@ -1,6 +1,8 @@
 //! Files whose fields are the operator's own: which column or key is what, said with `--map`, else guessed from its name. Used by the
 //! formats `csv` and `jsonl`; pure.
 
+mod taken;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,6 +10,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
+pub use self::taken::Taken;
 use super::fields::is_no_moment;
 use super::format::RowFault;
 use super::{PortableName, PortablePassword, PortableRoster, PortableUser};
@@ -75,19 +78,27 @@ pub enum BadMapping {
     /// Nothing in the file could name anybody.
     #[error("no column is an id, an email, a username or a phone number; say which with --map, as in email={0}")]
     NoName(String),
-    /// It is one column because its columns are parted by something else than a comma.
-    #[error("the columns of the file are parted by {0:?}; write it anew with commas between them")]
+    /// Its columns are parted by something else than a comma, as it seems.
+    #[error("the columns of the file seem to be parted by {0:?}; {how}", how = with_commas(*.0))]
     Separator(char),
 }
 
-/// What parts the columns of a header that is one column to a reader of commas.
+/// What seems to part the columns of a header that says nothing to a reader of commas.
 #[must_use]
 pub fn other_separator(header: &[String]) -> Option<char> {
-    let [only] = header else { return None };
-    [';', '\t', '|'].into_iter().find(|separator| {
-        let mut columns = only.split(*separator);
-        only.contains(*separator) && is_telling(&mut columns)
-    })
+    let line = header.join(",");
+    let commas = header.len().saturating_sub(1);
+    let parts = |separator: &char| line.matches(*separator).count() > commas && !line.trim_end().ends_with(*separator);
+    [';', '\t', '|'].into_iter().find(parts)
+}
+
+/// What to do about a file whose columns are parted by something else than commas.
+#[must_use]
+pub fn with_commas(separator: char) -> String {
+    format!(
+        "commas are wanted between them, as this writes them: python3 -c \"import csv, sys; \
+         csv.writer(sys.stdout).writerows(csv.reader(sys.stdin, delimiter={separator:?}))\" < FILE > commas.csv"
+    )
 }
 
 const WORDS: &str = "id, id:text, email, username, phone, email_verified, username_verified, phone_verified, password, salt, enabled, \
@@ -268,12 +279,10 @@ impl Mapping {
 
     /// Whether a CSV file with this header has what was mapped, and something that names people.
     pub fn check(&self, header: &[String]) -> Result<(), BadMapping> {
-        if let Some(separator) = other_separator(header) {
-            return Err(BadMapping::Separator(separator));
-        }
+        let or_separator = |bad| other_separator(header).map_or(bad, BadMapping::Separator);
         for (_, field) in &self.pairs {
             if !header.iter().any(|column| is_field(column, field)) {
-                return Err(BadMapping::NoColumn(field.clone(), header.join(", ")));
+                return Err(or_separator(BadMapping::NoColumn(field.clone(), header.join(", "))));
             }
         }
         let mapped =
@@ -282,7 +291,10 @@ impl Mapping {
             .iter()
             .filter_map(|column| guess(column))
             .any(|(_, target)| matches!(target, Target::Name(_) | Target::Id));
-        if mapped || guessed { Ok(()) } else { Err(BadMapping::NoName(header.first().cloned().unwrap_or_default())) }
+        if mapped || guessed {
+            return Ok(());
+        }
+        Err(or_separator(BadMapping::NoName(header.first().cloned().unwrap_or_default())))
     }
 
     /// Makes a user of a record's fields.

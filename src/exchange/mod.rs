@@ -30,13 +30,13 @@ mod supertokens;
 mod taking;
 
 pub(crate) use self::csv::append_cell as append_csv_cell;
-pub use self::detect::{Head, Recognised, Unrecognised, detect, framing_of};
+pub use self::detect::{Head, Recognised, Unrecognised, detect, detect_mapped, fields_of, framing_of};
 pub use self::format::{
     Carried, CarriesHashes, Context, FileLimit, Format, Framing, HEAD_BYTES, Hashes, MAX_RECORD_BYTES, RecordWriter,
     RowFault, Sample, Setting, Settings, WriteFormat, WriteOptions,
 };
 pub use self::framing::{Broken, Piece, Place, Problem, Splitter};
-pub use self::mapping::{BadMapping, HashReader, Mapping};
+pub use self::mapping::{BadMapping, HashReader, Mapping, Taken};
 pub use self::taking::DROP_UNUSABLE_HASHES;
 pub use crate::domain::portable::{
     HashFate, Made, Notes, PortableName, PortablePassword, PortableRoster, PortableUser,

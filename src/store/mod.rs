@@ -13,6 +13,7 @@ use crate::keys::{KeyId, KeyUse};
 use crate::service::ports::{Cause, UserStore};
 use crate::telemetry::Metrics;
 
+pub(crate) use self::redb::missing_though_made;
 pub use self::redb::offline;
 pub use handover::HandoverStore;
 pub use sealing::SealingKeys;

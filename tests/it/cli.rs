@@ -411,7 +411,11 @@ fn a_store_that_a_proxy_without_admin_listener_holds_is_said_to_be_so() {
     let folder = TempDir::new().expect("a folder");
     let process = Process::start(folder.path(), &forwarding(NOBODY, ANY, "off"));
     for arguments in [&["status"][..], &["users", "list"], &["mode", "set", "observe"]] {
-        assert_ends(&run(folder.path(), arguments), 1, &["in use by a running proxy", "admin listener is off"]);
+        assert_ends(
+            &run(folder.path(), arguments),
+            1,
+            &["in use by another process", "admin listener is off", "a command such as an import"],
+        );
     }
     drop(process);
 }
@@ -423,6 +427,23 @@ fn asking_makes_no_store() {
         assert_ends(&run(folder.path(), arguments), 1, &["there is no store at users.redb yet"]);
     }
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "only proxy.toml is there");
+}
+
+#[test]
+fn r97_every_command_tells_a_store_that_is_gone_from_one_that_never_was() {
+    let folder = folder_with(&forwarding(NOBODY, ANY, "off"));
+    fs::write(folder.path().join("users.redb-init"), "").expect("writable");
+    for (arguments, code) in [
+        (&["status"][..], 1),
+        (&["users", "list"], 1),
+        (&["store", "backup"], 1),
+        (&["store", "check"], 1),
+        (&["store", "compact"], 1),
+        (&["store", "reseal"], 1),
+        (&["export", "--to", "everybody.jsonl"], 3),
+    ] {
+        assert_ends(&run(folder.path(), arguments), code, &["is missing, though one was made here", "users.redb-init"]);
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------------------- demo

@@ -122,6 +122,67 @@ fn a_table_is_imported_by_its_header_and_by_what_is_said_of_it() {
 }
 
 #[test]
+fn what_each_column_or_key_is_taken_for_is_told_and_who_comes_without_a_password_is_counted() {
+    let folder = folder();
+    write(&folder, "users.csv", &format!("id,email,hash,name\n17,a@x.y,{BCRYPT},Ann\n18,b@x.y,,Bob\n"));
+    let told = "taken as email: email · id: id · only in the profile: hash, name";
+    for arguments in [&["users.csv", "--dry-run"][..], &["users.csv"]] {
+        let done = import(&folder, arguments);
+        let said = [told, "--map 'password=hash'", "2 of the created without a password: legacy is asked"];
+        assert_ends(&done, 0, &said);
+    }
+    let mapped = ["users.csv", "--map", "password=hash", "--restart", "--on-conflict", "replace"];
+    let done = import(&folder, &mapped);
+    assert_ends(&done, 0, &["taken as password: hash · email: email", "updated"]);
+    assert!(!done.stderr.contains("of the created"), "{done:?}");
+    write(
+        &folder,
+        "users.jsonl",
+        &format!("{{\"mail\":\"c@x.y\",\"pwd\":\"{BCRYPT}\"}}\n{{\"mail\":\"d@x.y\",\"size\":4}}\n"),
+    );
+    assert_ends(
+        &import(&folder, &["users.jsonl"]),
+        0,
+        &["taken as email: mail · only in the profile: pwd, size", "'password=pwd'"],
+    );
+    // Our own say it themselves.
+    write(&folder, "own.jsonl", &line(7));
+    assert!(!import(&folder, &["own.jsonl"]).stderr.contains("taken as"));
+}
+
+#[test]
+fn where_it_is_said_what_the_fields_are_the_format_need_not_be_said() {
+    let folder = folder();
+    write(&folder, "users.txt", "Kunde,Adresse\n17,a@x.y\n");
+    let mapped = ["--map", "email=Adresse", "--map", "id=Kunde"];
+    assert_ends(&import(&folder, &[&["users.txt"][..], &mapped].concat()), 0, &["users.txt is csv", "created"]);
+    write(&folder, "users.json", "{\"Kunde\":18,\"Adresse\":\"b@x.y\"}\n");
+    assert_ends(&import(&folder, &[&["users.json"][..], &mapped].concat()), 0, &["users.json is jsonl", "created"]);
+    assert_eq!(everybody(&folder).len(), 2);
+}
+
+#[test]
+fn an_import_that_goes_on_without_its_files_says_that_they_end_there() {
+    let folder = folder();
+    write(&folder, "users.jsonl", &(0..30_000).map(|number| format!("{}\n", line(number))).collect::<String>());
+    let plain = ["import", "users.jsonl", "--batch", "500"];
+    let kept = [&plain[..], &["--results", "results.jsonl", "--rejects", "bad.jsonl"]].concat();
+    assert!(killed_at(folder.path(), &kept, 500_000), "killed in the middle");
+    let said = ["going on", "had --rejects and --results, this one has not: rejected rows and results are not kept"];
+    assert_ends(&run(folder.path(), &plain), 0, &said);
+}
+
+#[test]
+fn reasons_are_said_to_be_in_a_file_only_where_there_is_one() {
+    let folder = folder();
+    write(&folder, "users.csv", "id,email,password\n1,a@x.y,nonsense\n");
+    assert_ends(&import(&folder, &["users.csv"]), 1, &["--rejects FILE"]);
+    let again = import(&folder, &["users.csv", "--rejects", "bad.csv"]);
+    assert_ends(&again, 1, &["imported already", "not kept then", "--restart"]);
+    assert!(!again.stderr.contains("reasons.jsonl"), "{again:?}");
+}
+
+#[test]
 fn wrong_usage_and_files_that_are_nothing_are_refused_before_anything_is_written() {
     let folder = folder();
     write(&folder, "users.csv", "email,name\na@x.y,Ann\n");
@@ -137,10 +198,10 @@ fn wrong_usage_and_files_that_are_nothing_are_refused_before_anything_is_written
         (&["users.csv", "--format", "guess"], 2, "jsonl"),
         (&["users.csv", "--at-least", "1"], 2, "--verify-credentials"),
         (&["absent.csv"], 3, "cannot be read"),
-        (&["odd.txt"], 3, "--format"),
-        (&["empty.json"], 3, "empty"),
-        (&["packed.gz"], 3, "compressed"),
-        (&["users.csv", "--format", "jsonl"], 3, "not of the format jsonl"),
+        (&["odd.txt"], 2, "--format"),
+        (&["empty.json"], 2, "empty"),
+        (&["packed.gz"], 2, "compressed"),
+        (&["users.csv", "--format", "jsonl"], 2, "not of the format jsonl"),
     ] {
         assert_ends(&import(&folder, arguments), code, &[said]);
         assert!(!folder.path().join("users.redb").exists(), "{arguments:?}");
@@ -326,6 +387,9 @@ fn an_interrupted_import_says_where_it_goes_on_and_refuses_a_file_that_has_chang
     // Behind its first 64 KiB, by which the file is known.
     write(&folder, "users.jsonl", &text.replace("User 700\"", "User seven\""));
     assert_ends(&run(folder.path(), &arguments), 3, &["has changed"]);
+    // Within them it is another file.
+    write(&folder, "users.jsonl", &text.replace("User 7\"", "User seven\""));
+    assert_ends(&run(folder.path(), &arguments), 2, &["exists already", "the file's beginning or the options are not"]);
     write(&folder, "users.jsonl", &text);
     let done = run(folder.path(), &arguments);
     assert_ends(&done, 0, &["going on where it was interrupted: at row", "30,000"]);
@@ -340,7 +404,7 @@ fn a_file_that_is_cut_short_is_taken_as_far_as_it_goes_and_that_is_said() {
     let folder = folder();
     write(&folder, "users.json", &format!("[{},\n{},\n{{\"authferry\":1", line(1), line(2)));
     let done = import(&folder, &["users.json", "--format", "jsonl"]);
-    assert_ends(&done, 3, &["not of the format"]);
+    assert_ends(&done, 2, &["not of the format"]);
     write(&folder, "users.csv", "id,email\n1,a@x.y\n2,\"b@x.y\n3,c@x.y\n");
     let done = import(&folder, &["users.csv"]);
     assert_ends(&done, 3, &["created", "line 3, byte 17", "a quote is missing", "--restart"]);
@@ -395,7 +459,7 @@ fn a_running_proxy_takes_the_rows_over_its_admin_listener() {
         1,
         &["imported already"],
     );
-    assert_ends(&import(&folder, &["users.jsonl", "--dry-run"]), 2, &["in use by a running proxy", "--store"]);
+    assert_ends(&import(&folder, &["users.jsonl", "--dry-run"]), 2, &["in use by another process", "--store"]);
     assert_ends(&run(folder.path(), &["export", "--to", "x"]), 3, &["no hash leaves a running proxy", "store backup"]);
     proxy.terminate();
     proxy.wait();
@@ -578,7 +642,7 @@ fn a_header_that_nobody_can_be_sure_of_is_refused_and_a_column_without_a_name_is
     let folder = folder();
     // As `select users.*, profiles.*` makes them.
     write(&folder, "users.csv", "id,email,id,Name,name\n1,a@x.y,900,A,B\n");
-    assert_ends(&import(&folder, &["users.csv"]), 3, &["the column `id` appears twice"]);
+    assert_ends(&import(&folder, &["users.csv"]), 2, &["the column `id` appears twice"]);
     write(&folder, "users.csv", "id,email,,\n1,a@x.y,more,still more\n");
     assert_ends(&import(&folder, &["users.csv"]), 0, &["created"]);
     let user: Value = serde_json::from_str(&everybody(&folder)[0]).expect("JSON");
@@ -598,10 +662,25 @@ fn a_file_in_another_encoding_or_with_another_separator_says_what_to_do() {
         (b"\xfd7zXZ\x00\x00".to_vec(), "xzcat"),
     ] {
         fs::write(folder.path().join("users.csv"), bytes).expect("writable");
-        assert_ends(&import(&folder, &["users.csv"]), 3, &[said]);
+        assert_ends(&import(&folder, &["users.csv"]), 2, &[said]);
     }
     write(&folder, "users.csv", "id;email\n1;a@x.y\n");
     assert_ends(&import(&folder, &["users.csv", "--format", "csv"]), 2, &["parted by ';'"]);
+    // Of names that nobody knows too, and where a column is said that is not there.
+    for (header, separator) in
+        [("Kunden-Nr;E-Mail Adresse;Name, Vorname", "';'"), ("Kunden-Nr\tE-Mail Adresse", "'\\t'")]
+    {
+        write(&folder, "users.csv", &format!("{header}\n1;a@x.y;A, B\n"));
+        let said = [separator, "commas are wanted", &format!("csv.reader(sys.stdin, delimiter={separator})")];
+        for arguments in [
+            &["users.csv"][..],
+            &["users.csv", "--map", "email=E-Mail Adresse"],
+            &["users.csv", "--format", "csv"],
+            &["users.csv", "--format", "csv", "--map", "email=E-Mail Adresse"],
+        ] {
+            assert_ends(&import(&folder, arguments), 2, &said);
+        }
+    }
     fs::write(folder.path().join("users.csv"), b"id,email\n1,f\xfcr@x.y\n2,b@x.y\n").expect("writable");
     assert_ends(&import(&folder, &["users.csv", "--rejects", "bad"]), 1, &["created", "rejected"]);
     assert!(read(&folder, "bad.reasons.jsonl").contains("it is not UTF-8"));

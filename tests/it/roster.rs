@@ -652,6 +652,9 @@ async fn a_list_gives_the_migration_its_denominator_and_a_login_moves_it() {
     assert_said(&town.run(&["status"]), 0, &["none yet"]);
     let imported = town.run(&["roster", "import", "roster.csv"]);
     assert_said(&imported, 0, &["csv", "created", "5"]);
+    let told = "taken as email: email · username: username · id: id · last_seen: last_seen · value: value;";
+    assert_said(&imported, 0, &[told]);
+    assert!(!imported.stderr.contains("without a password"), "nobody in a list has one: {imported:?}");
     let status = town.status();
     assert_eq!((bucket(&status, "all"), bucket(&status, "30d"), bucket(&status, "365d")), ((5, 5), (3, 3), (4, 4)));
     assert_eq!(status["roster"]["listed"], 5);
@@ -754,6 +757,7 @@ async fn who_is_on_a_complete_list_no_more_is_told_and_forgotten_only_on_request
     assert_said(&scratch, 0, &["3 users known from earlier lists only", "nothing is written"]);
     let gone = run(folder.path(), &["roster", "import", "second.csv", "--complete", "--forget-missing"]);
     assert_said(&gone, 0, &["3 forgotten"]);
+    assert!(!gone.stderr.contains("the others"), "there are none: {gone:?}");
     let left = run(folder.path(), &["roster", "stragglers"]);
     assert_said(&left, 0, &["bob@x.y", "eve@x.y", "2 stragglers"]);
     let again = run(folder.path(), &["roster", "import", "second.csv", "--complete", "--forget-missing"]);

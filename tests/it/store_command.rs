@@ -97,6 +97,11 @@ fn damage(path: &Path) {
     fs::write(path, bytes).expect("a file");
 }
 
+/// The byte of the file that a line about a damaged block names.
+fn byte_of(line: &str) -> Option<u64> {
+    line.strip_prefix("the block at byte ")?.split(' ').next()?.parse().ok()
+}
+
 async fn ask(admin: SocketAddr, method: &str, body: &str) -> (u16, Value) {
     let bearer = format!("Bearer {ADMIN_TOKEN}");
     let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
@@ -205,6 +210,15 @@ async fn r99_a_backup_without_a_proxy_comes_from_the_store_itself() {
     assert!(again.stderr.contains("is there already"), "{again:?}");
     let bad = site.run(&["store", "backup", "--name", "../x"]);
     assert_eq!(bad.code, Some(1), "{bad:?}");
+    // A folder that is not there is named, by `check` before anybody wants a backup.
+    fs::remove_dir_all(site.path().join("backups")).expect("a folder of ours");
+    let folder = text(&site.path().join("backups"));
+    let nowhere = site.run(&["store", "backup"]);
+    assert_eq!(nowhere.code, Some(1), "{nowhere:?}");
+    assert!(nowhere.stderr.contains(&format!("the folder {folder} is not there; create it")), "{nowhere:?}");
+    let warned = site.run(&["check"]);
+    assert_eq!(warned.code, Some(0), "{warned:?}");
+    assert!(warned.stdout.contains(&format!("there is no folder {folder}")), "{warned:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -226,8 +240,22 @@ async fn r99_a_damaged_backup_is_refused_and_the_store_stays_as_it_is() {
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("damaged"), "{refused:?}");
 
-    // A flip in any one of its blocks, too, is refused or harmless.
+    // Each damaged block is told of, and not only the first that somebody meets.
     let whole = fs::read(&good).expect("the backup");
+    assert!(checked.stdout.lines().count() > 5, "{checked:?}");
+    let first: u64 = checked.stdout.lines().next().and_then(byte_of).expect("a line with a byte");
+    let last: u64 = checked.stdout.lines().filter_map(byte_of).next_back().expect("a line with a byte");
+    let mut damaged = whole.clone();
+    for byte in [first, last] {
+        damaged[byte as usize + 7] ^= 0x20;
+    }
+    fs::write(&bad, &damaged).expect("a file");
+    let checked = site.run(&["store", "check", &text(&bad)]);
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    assert_eq!(checked.stdout.lines().filter_map(byte_of).collect::<Vec<_>>(), [first, last], "{checked:?}");
+    assert_eq!(checked.stdout.lines().count(), 2, "a line each: {checked:?}");
+
+    // A flip in any one of its blocks, too, is refused or harmless.
     let mut met = 0;
     for block in (0..whole.len() / 4_096).filter(|block| whole[block * 4_096..][..4_096].iter().any(|byte| *byte != 0))
     {

@@ -113,6 +113,12 @@ pub fn forget_pages(path: &Path) -> Outcome<()> {
     Ok(rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?)
 }
 
+/// Has the system read a file into its memory, as far as it has room.
+pub fn remember_pages(path: &Path) -> Outcome<()> {
+    std::io::copy(&mut File::open(path)?, &mut std::io::sink())?;
+    Ok(())
+}
+
 /// Free bytes where a path is.
 pub fn free_bytes(path: &Path) -> Outcome<u64> {
     let about = rustix::fs::statvfs(path)?;

@@ -14,10 +14,18 @@ use crate::exchange::{Context, Format, Notes, RowFault};
 /// What the work on some records makes of them.
 pub(super) struct Made {
     pub(super) rows: Prepared,
-    /// Of those that cannot be taken: which of the records, in order, and why.
+    pub(super) ends: Ends,
+}
+
+/// What is known of records beside what the store will say. Each says which of the records it is about, in order.
+#[derive(Default)]
+pub(super) struct Ends {
+    /// Of those that cannot be taken, why.
     pub(super) faults: Vec<(usize, RowFault)>,
-    /// Of those of whose users there is something to know: which of the records, in order, and what.
+    /// Of those of whose users there is something to know, what.
     pub(super) notes: Vec<(usize, Notes)>,
+    /// Those of users who come without a password.
+    pub(super) without_password: Vec<usize>,
 }
 
 /// Records that go into one commit.
@@ -80,21 +88,28 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn on(&mut self, raw: &mut Raw) -> Made {
-        let (mut faults, mut notes) = (Vec::new(), Vec::new());
+        let mut ends = Ends::default();
         for (index, record) in raw.records().enumerate() {
             match self.on_one(record.bytes) {
-                Ok(noted) if noted == Notes::default() => {}
-                Ok(noted) => notes.push((index, noted)),
-                Err(fault) => faults.push((index, fault)),
+                Ok((notes, has_password)) => {
+                    if notes != Notes::default() {
+                        ends.notes.push((index, notes));
+                    }
+                    if !has_password {
+                        ends.without_password.push(index);
+                    }
+                }
+                Err(fault) => ends.faults.push((index, fault)),
             }
         }
         if !self.keeps_bytes {
             raw.forget_bytes();
         }
-        Made { rows: self.preparer.take(), faults, notes }
+        Made { rows: self.preparer.take(), ends }
     }
 
-    fn on_one(&mut self, raw: Option<&[u8]>) -> Result<Notes, RowFault> {
+    /// What there is to know of the user, and whether he has a password, as far as that is asked: nobody in a list has one.
+    fn on_one(&mut self, raw: Option<&[u8]>) -> Result<(Notes, bool), RowFault> {
         let raw =
             raw.ok_or_else(|| RowFault::new("record", "it is larger than 1 MiB, and is not among the rejected rows"))?;
         let mut user = (self.format.parse)(raw, &self.context)?;
@@ -105,7 +120,8 @@ impl Work {
                 return Err(RowFault::new("standing", "a deleted user is on no list"));
             }
         }
-        let notes = user.notes;
-        self.preparer.add(user).map(|()| notes)
+        let is_asked = self.takes == Takes::Users && user.standing != Standing::Deleted;
+        let (notes, has_password) = (user.notes, user.password.is_some() || !is_asked);
+        self.preparer.add(user).map(|()| (notes, has_password))
     }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::super::failure::Failure;
 use super::super::operator::{Operator, Unanswered};
+use super::memory::Room;
 use super::pipeline::ChunkSize;
 use crate::admin::import::{CheckpointView, MAX_BYTES, MAX_ROWS, RowResult, Wanted};
 use crate::domain::clock::{Clock as _, SystemClock};
@@ -139,6 +140,8 @@ pub(super) enum NotTaken {
     Store(#[source] StoreError),
     #[error("the running proxy did not take the rows; run the same command again, and it goes on where it was")]
     Proxy(#[source] Unanswered),
+    #[error("the view of the store did not take the rows; nothing of them is in the store, and a dry run begins anew")]
+    View(#[source] StoreError),
     #[error("the running proxy answered something that is no result of an import; is it of another version?")]
     Foreign,
 }
@@ -164,7 +167,7 @@ impl Destination {
         match self {
             Self::Store { .. } => {
                 // The larger a commit, the fewer times each page of the tables by name is written: names come in no order.
-                let rows = rows.unwrap_or(250_000).min(MAX_IMPORT_ROWS);
+                let rows = rows.unwrap_or_else(|| Room::here().rows).min(MAX_IMPORT_ROWS);
                 // Lines are seldom longer. Who asks for more rows than usual has the memory for it.
                 let bytes = if keeps_bytes { 48 << 20 } else { (96 << 20).max(rows * 400) };
                 let chunk = ChunkSize { records: rows.clamp(1, 512), bytes: 512 * 1024 };

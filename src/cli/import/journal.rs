@@ -28,6 +28,9 @@ pub(super) struct Counts {
     pub(super) exists: u64,
     pub(super) unchanged: u64,
     pub(super) rejected: u64,
+    /// Of those created, who came without a password.
+    #[serde(default)]
+    pub(super) without_password: u64,
     /// Of the users who were created or updated, those of whom there is something to know.
     #[serde(default)]
     pub(super) noted: Noted,
@@ -160,6 +163,12 @@ impl State {
     /// Whether rejected rows were not kept up to here.
     pub(super) fn kept_no_rejects(&self) -> bool {
         self.records > 0 && self.lengths.first().is_none_or(Option::is_none)
+    }
+
+    /// Which files beside the store there were: of rejected rows, of results.
+    pub(super) fn kept(&self) -> (bool, bool) {
+        let [rejects, _, results] = self.lengths;
+        (rejects.is_some(), results.is_some())
     }
 
     pub(super) fn mark(&self) -> Option<Mark> {
@@ -348,7 +357,7 @@ impl Journal {
     }
 }
 
-fn reasons_beside(rejects: &Path) -> PathBuf {
+pub(super) fn reasons_beside(rejects: &Path) -> PathBuf {
     let mut name = OsString::from(rejects);
     name.push(".reasons.jsonl");
     name.into()

@@ -32,7 +32,8 @@ pub(in crate::cli) struct ImportList {
     /// And forget them: legacy is asked about them as about any stranger
     #[arg(long, requires = "complete", conflicts_with = "dry_run")]
     forget_missing: bool,
-    /// Rows in one commit [default: 250000; 500 while the proxy runs, and never more then]
+    /// Rows in one commit [default: as many as a quarter of the free memory holds, 50000 to 1000000; 500 while the proxy runs, and never
+    /// more then]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     batch: Option<u32>,
     /// Begin anew, though an import of this file was interrupted or done

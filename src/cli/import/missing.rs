@@ -74,7 +74,8 @@ fn say(missing: u64, forgotten: u64, named: &[String], what: Missing, terminal: 
     match what {
         Missing::Counted => terminal.remark("if they are gone from legacy, --forget-missing forgets them")?,
         Missing::Forgotten => {
-            terminal.remark(format!("{} forgotten; the others changed meanwhile", text::count(forgotten)))?;
+            let others = if forgotten < missing { "; the others changed meanwhile" } else { "" };
+            terminal.remark(format!("{} forgotten{others}", text::count(forgotten)))?;
         }
     }
     Ok(())

@@ -6,6 +6,8 @@
 //! destination  the store, or the running proxy   journal      rejects, results, and where to go on
 //! hashes       looked at, dropped, wrapped       verify       known passwords first
 //! list         `roster import`: the same for a list of users      missing   who is on no list any more
+//! said         what the file was taken for, and what is kept of it
+//! memory       how much of it there is for an import
 //! ```
 //!
 //! One batch is one durable commit, and the place in the file is part of it: killed at any point and run again, the command goes on
@@ -16,8 +18,10 @@ mod destination;
 mod hashes;
 mod journal;
 mod list;
+mod memory;
 mod missing;
 mod pipeline;
+mod said;
 mod source;
 mod verify;
 
@@ -28,12 +32,14 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::mpsc;
 
-use self::batch::{BATCHES, Batch, Token, Work};
-use self::destination::Destination;
+use self::batch::{BATCHES, Batch, Ends, Token, Work};
+use self::destination::{Destination, NotTaken};
 use self::hashes::Hashes;
-use self::journal::{Counts, Journal, JournalError, Noted, Outcome, State};
+use self::journal::{Counts, Journal, JournalError, Noted, Outcome, State, reasons_beside};
 use self::list::List;
+use self::memory::Room;
 use self::pipeline::{Chunk, Mark, Raw, ReadThrough, Record};
+use self::said::{say_what_is_taken, say_what_it_is};
 pub(super) use self::source::settings;
 use self::source::{Reading, Records, Source, Unreadable};
 use super::failure::{Ended, Failure};
@@ -48,7 +54,7 @@ use crate::domain::identifier::IdentifierRules;
 use crate::domain::import::{Imported, OnConflict};
 use crate::domain::password::PasswordNormalization;
 use crate::domain::user::UserId;
-use crate::exchange::{Context, DROP_UNUSABLE_HASHES, Format, Notes, Recognised, RowFault};
+use crate::exchange::{Context, DROP_UNUSABLE_HASHES, Format, Recognised, RowFault};
 use crate::password::formats::Terms;
 use crate::password::{PasswordSettings, Peppers};
 use crate::service::ports::{Checkpoint, ImportKey, SavedCheckpoint};
@@ -88,7 +94,8 @@ pub(super) struct Import {
     /// Wrap weak hashes in Argon2id, so that they never rest in the store: `full` costs 16 ms a row, `quick` a tenth
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "full", value_parser = ["full", "quick"])]
     wrap_weak: Option<String>,
-    /// Rows in one commit [default: 250000; 500 while the proxy runs, and never more then]
+    /// Rows in one commit [default: as many as a quarter of the free memory holds, 50000 to 1000000; 500 while the proxy runs, and never
+    /// more then]
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     batch: Option<u32>,
     /// Begin anew, though an import of this file was interrupted or done
@@ -112,7 +119,7 @@ enum Stopped {
     #[error(transparent)]
     Journal(#[from] JournalError),
     #[error(transparent)]
-    NotTaken(#[from] destination::NotTaken),
+    NotTaken(#[from] NotTaken),
     #[error(
         "the file's rows were read up to its trouble and imported; mend it and run the same command with --restart, known users are left alone"
     )]
@@ -192,11 +199,12 @@ impl Import {
     }
 
     async fn run(&self, terminal: &mut Terminal) -> Ended {
-        let source = Source::open(&self.file).map_err(Failure::stopped)?;
-        let recognised = source.recognise(self.reading.format()).map_err(Failure::stopped)?;
+        let source = Source::open(&self.file)?;
+        let recognised = source.recognise(&self.reading)?;
         say_what_it_is(&source, recognised, self.reading.format(), terminal)?;
         // What is said wrongly is found before a store is opened, or made.
-        self.plan(&source, recognised, Configured::default())?;
+        let plan = self.plan(&source, recognised, Configured::default())?;
+        say_what_is_taken(&source, &plan, terminal)?;
         let (destination, configured) = self.destination(terminal).await?;
         let plan = self.plan(&source, recognised, configured)?;
         if let (Some(known), Some(at_least)) = (&self.verify_credentials, self.at_least) {
@@ -221,6 +229,7 @@ impl Import {
         if self.rejects.is_some() && state.as_ref().is_some_and(State::kept_no_rejects) {
             terminal.remark("rows that were rejected before the interruption are not kept: --rejects is new")?;
         }
+        self.say_what_is_not_kept_on(state.as_ref(), terminal)?;
         let results = saved.map(|saved: SavedCheckpoint| saved.results).unwrap_or_default();
         let mut going = Going { import: self, plan: &plan, destination: &destination, journal, present: Vec::new() };
         let taken = going.go(source, state, results, terminal).await;
@@ -295,8 +304,10 @@ impl Import {
             }
             Found::NoProxy(config) => {
                 let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new()));
-                let settings =
-                    StoreSettings { cache_bytes: config.store.cache_bytes.max(CACHE), ..config.store.clone() };
+                let settings = StoreSettings {
+                    cache_bytes: config.store.cache_bytes.max(Room::here().cache_bytes),
+                    ..config.store.clone()
+                };
                 let store = store::open(&settings, metrics, clock as Arc<dyn Clock>)
                     .map_err(|error| Failure::stopped(unopened(error, config.admin.bind)))?;
                 say_opened(&config.store.path, terminal)?;
@@ -317,7 +328,7 @@ impl Import {
         let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new()));
         let store = store::open_scratch(&settings, metrics, clock as Arc<dyn Clock>).map_err(|error| match error {
             store::OpenError::Locked(path) => Failure::Usage(format!(
-                "the store {} is in use by a running proxy; a dry run needs it for itself: make a backup with `authferry store backup`, \
+                "the store {} is in use by another process, a proxy or a command; a dry run needs it for itself: make a backup with `authferry store backup`, \
                  and name it with --store", path.display()
             )),
             other => Failure::stopped(other),
@@ -356,7 +367,16 @@ impl Import {
         let framing = plan.recognised.framing;
         let Some(saved) = saved else {
             let journal = Journal::begin(rejects, results, framing, &plan.header);
-            return Ok((journal.map_err(|error| Failure::Usage(error.to_string()))?, None));
+            let journal = journal.map_err(|error| match error {
+                JournalError::Exists(_) if !self.restart && !self.dry_run => Failure::Usage(format!(
+                    "{error}. If an import was interrupted that wrote it: this is another one, for the file's beginning or the options \
+                     are not what they were then"
+                )),
+                JournalError::Exists(_) | JournalError::Same(_) | JournalError::Cut(_) | JournalError::Io { .. } => {
+                    Failure::Usage(error.to_string())
+                }
+            });
+            return Ok((journal?, None));
         };
         let state = State::decode(&saved.state).ok_or_else(|| Failure::stopped(Stopped::BadCheckpoint))?;
         let journal = Journal::go_on(rejects, results, framing, &plan.header, &state).map_err(|error| match error {
@@ -387,6 +407,11 @@ impl Import {
             rows.into_iter().filter(|(word, count, _)| *count > 0 || matches!(*word, "created" | "rejected" | "total"));
         let rows = shown.map(|(word, count, told)| [word.to_owned(), text::count(count), told.to_owned()]);
         terminal.line(text::table(["RESULT", "ROWS", ""], rows))?;
+        if counts.without_password > 0 {
+            let count = text::count(counts.without_password);
+            terminal
+                .remark(format!("{count} of the created without a password: legacy is asked at their first login"))?;
+        }
         self.say_notes(counts, terminal)?;
         if counts.rejected == 0 {
             return Ok(());
@@ -404,9 +429,10 @@ impl Import {
                 path.display(),
                 format.name
             ))?,
-            (None, Some(path)) => {
-                terminal.remark(format!("why rows were rejected is in {}.reasons.jsonl", path.display()))?;
+            (None, Some(path)) if reasons_beside(path).exists() => {
+                terminal.remark(format!("why rows were rejected is in {}", reasons_beside(path).display()))?;
             }
+            (None, Some(_)) => terminal.remark("the rejected rows were not kept then; --restart reads them again")?,
             (None, None) => terminal.remark("with --rejects FILE rejected rows are kept, to be mended")?,
         }
         Err(Failure::of(SomeRejected { count: counts.rejected }))
@@ -450,24 +476,6 @@ fn time_of(seconds: u64) -> jiff::Timestamp {
         .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
 }
 
-fn say_what_it_is(
-    source: &Source,
-    recognised: Recognised,
-    named: Option<&'static Format>,
-    terminal: &mut Terminal,
-) -> std::io::Result<()> {
-    let Recognised { format, framing } = recognised;
-    let style = terminal.remark_style();
-    let otherwise = if named.is_none() { "; --format says otherwise" } else { "" };
-    let taken =
-        format!("{} is {} ({}), as {}{otherwise}", source.name().display(), format.name, format.title, framing.title());
-    terminal.remark(style.faint(taken))
-}
-
-/// The least memory for pages, in bytes, whatever `store.cache` says for the proxy: what a commit changes and does not find room here
-/// is written and read once more before it is done.
-const CACHE: usize = 192 << 20;
-
 /// An import under way.
 struct Going<'a> {
     import: &'a Import,
@@ -505,6 +513,7 @@ impl Going<'_> {
         let (read, rejects) = ended.map_err(|stopped| match stopped {
             // It holds for the whole file: nothing of it was taken yet, unless it begins with users who have no hash.
             Stopped::Setting(fault) if self.journal.counts.total() == 0 => Failure::Usage(fault.to_string()),
+            Stopped::NotTaken(NotTaken::Store(cause)) if self.import.dry_run => Failure::stopped(NotTaken::View(cause)),
             other => Failure::stopped(other),
         })?;
         let format = self.plan.recognised.format;
@@ -512,7 +521,8 @@ impl Going<'_> {
             self.import
                 .summed_up(&self.journal.counts, self.journal.first_reasons(), rejects, format, terminal)
                 .or_else(|_rejected| Ok::<_, Failure>(()))?;
-            return Err(Failure::stopped(Stopped::Broken(Unreadable::Broken { path: name, cause })));
+            let broken = Unreadable::Broken { path: name, cause };
+            return Err(if self.import.dry_run { broken.into() } else { Failure::stopped(Stopped::Broken(broken)) });
         }
         if let Some(rate) = progress.rate(self.journal.counts.total()) {
             let style = terminal.remark_style();
@@ -539,7 +549,7 @@ impl Going<'_> {
             rows += batch.rows as u64;
             if rows <= repeated {
                 for Chunk { raw, made, .. } in batch.chunks {
-                    self.write_down(&raw, made.faults, made.notes, &mut results).ok_or(Stopped::BadCheckpoint)??;
+                    self.write_down(&raw, made.ends, &mut results).ok_or(Stopped::BadCheckpoint)??;
                 }
                 // Were rows read otherwise now than they were then, each result would be another row's.
                 if rows == repeated && results.next().is_some() {
@@ -616,11 +626,11 @@ impl Going<'_> {
         let mut rows = Vec::with_capacity(batch.chunks.len());
         let mut ends = Vec::with_capacity(batch.chunks.len());
         for Chunk { raw, mut made, .. } in batch.chunks {
-            if let Some(at) = made.faults.iter().position(|(_, fault)| fault.is_of_a_setting()) {
-                return Err(Stopped::Setting(made.faults.swap_remove(at).1));
+            if let Some(at) = made.ends.faults.iter().position(|(_, fault)| fault.is_of_a_setting()) {
+                return Err(Stopped::Setting(made.ends.faults.swap_remove(at).1));
             }
             rows.push(made.rows);
-            ends.push((raw, made.faults, made.notes));
+            ends.push((raw, made.ends));
         }
         self.journal.sync()?;
         let state = State::new(batch.start, batch.rows as u64, &self.journal, false);
@@ -632,8 +642,8 @@ impl Going<'_> {
             self.present.extend(results.iter().filter_map(Imported::user));
         }
         let mut results = results.into_iter();
-        for (raw, faults, notes) in ends {
-            self.write_down(&raw, faults, notes, &mut results).ok_or(destination::NotTaken::Foreign)??;
+        for (raw, ends) in ends {
+            self.write_down(&raw, ends, &mut results).ok_or(NotTaken::Foreign)??;
         }
         Ok(())
     }
@@ -642,11 +652,11 @@ impl Going<'_> {
     fn write_down(
         &mut self,
         raw: &Raw,
-        faults: Vec<(usize, RowFault)>,
-        notes: Vec<(usize, Notes)>,
+        ends: Ends,
         results: &mut impl Iterator<Item = Imported>,
     ) -> Option<Result<(), JournalError>> {
-        let (mut faults, mut notes) = (faults.into_iter().peekable(), notes.into_iter().peekable());
+        let (mut faults, mut notes) = (ends.faults.into_iter().peekable(), ends.notes.into_iter().peekable());
+        let mut without_password = ends.without_password.into_iter().peekable();
         for (index, Record { number, line, bytes }) in raw.records().enumerate() {
             let outcome = match faults.next_if(|(at, _)| *at == index) {
                 None => {
@@ -655,6 +665,11 @@ impl Going<'_> {
                 }
                 Some((_, fault)) => Outcome::Unreadable(fault),
             };
+            if without_password.next_if_eq(&index).is_some()
+                && matches!(outcome, Outcome::Store(Imported::Created(_), _))
+            {
+                self.journal.counts.without_password += 1;
+            }
             if let Err(error) = self.journal.row(number, line, bytes, &outcome) {
                 return Some(Err(error));
             }

@@ -13,7 +13,7 @@ use crate::domain::import::OnConflict;
 use crate::domain::password::PasswordNormalization;
 use crate::exchange::{
     BadMapping, Broken, Context, FORMATS, Format, HEAD_BYTES, HashReader, Head, Mapping, Place, Recognised, Settings,
-    Splitter, Unrecognised, detect, format_named, framing_of, header_fields,
+    Splitter, Unrecognised, detect, detect_mapped, fields_of, format_named, framing_of, header_fields,
 };
 use crate::password::formats::{Declaration, DeclarationError, declare, is_bare_digest};
 use crate::service::ports::ImportKey;
@@ -85,6 +85,19 @@ pub(in crate::cli) enum Unreadable {
     Header { path: PathBuf, fault: crate::exchange::RowFault },
 }
 
+impl From<Unreadable> for Failure {
+    /// What is found in the beginning of a file is found before anything is written: the file is not what the command is for.
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::Unrecognised { .. }
+            | Unreadable::Compressed { .. }
+            | Unreadable::Utf16 { .. }
+            | Unreadable::Header { .. } => Self::Usage(unreadable.to_string()),
+            Unreadable::Open { .. } | Unreadable::Broken { .. } => Self::stopped(unreadable),
+        }
+    }
+}
+
 impl Source {
     /// Opens a file, or standard input for `-`, and reads its beginning.
     pub(super) fn open(path: &Path) -> Result<Self, Unreadable> {
@@ -124,13 +137,19 @@ impl Source {
     }
 
     /// What the file is.
-    pub(super) fn recognise(&self, format: Option<&'static Format>) -> Result<Recognised, Unreadable> {
+    pub(super) fn recognise(&self, reading: &Reading) -> Result<Recognised, Unreadable> {
         let head = Head { bytes: &self.head, whole: self.is_whole };
-        let recognised = match format {
-            None => detect(head),
+        let recognised = match reading.format() {
+            None if reading.map.is_empty() => detect(head),
+            None => detect_mapped(head),
             Some(format) => framing_of(format, head).map(|framing| Recognised { format, framing }),
         };
         recognised.map_err(|why| Unreadable::Unrecognised { path: self.name(), why })
+    }
+
+    /// The names of its columns, or the keys of its first records, where it may have any.
+    pub(super) fn fields(&self, recognised: Recognised) -> Vec<String> {
+        fields_of(Head { bytes: &self.head, whole: self.is_whole }, recognised)
     }
 
     /// Whether this is, to the byte, what an import came to the end of.
@@ -229,7 +248,7 @@ impl Reading {
         }
         let mut context = Context::new(recognised.framing);
         if !header.is_empty() {
-            let fault = |fault| Failure::stopped(Unreadable::Header { path: path.to_owned(), fault });
+            let fault = |fault| Failure::from(Unreadable::Header { path: path.to_owned(), fault });
             context.header = header_fields(header).map_err(fault)?;
             if takes_mapping && context.column("authferry_id").is_none() {
                 mapping.check(&context.header).map_err(usage)?;

@@ -201,7 +201,7 @@ pub(super) struct RawStore {
     /// The most memory that cached pages take.
     #[schemars(extend("x-value" = "a size"))]
     pub(super) cache: String,
-    /// The folder into which `store backup` and the admin API write backups; empty for the folder of `path`. It has to exist.
+    /// The folder into which `store backup` and the admin API write backups; empty for the folder of `path`. It has to exist; `check` warns where it does not.
     pub(super) backups: String,
     /// Seals profiles, so that a stolen file does not show them; names, by which users are looked up, stay readable.
     #[serde(skip_serializing)]

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Resolver, keys, non_zero, secret, values};
 use crate::admin::AdminSettings;
@@ -146,6 +146,10 @@ pub(super) fn password(raw: RawPassword, resolver: &mut Resolver<'_>) -> (Passwo
 pub(super) fn store(raw: RawStore, peppers: &Peppers, resolver: &mut Resolver<'_>) -> StoreSettings {
     if raw.path.is_empty() {
         resolver.problem("store.path", "this path is empty", "name a file, as `users.redb`");
+    }
+    if !raw.backups.is_empty() && !Path::new(&raw.backups).is_dir() {
+        let help = "create it before the first backup: authferry writes into it and makes none";
+        resolver.warning("store.backups", format!("there is no folder {}", raw.backups), help);
     }
     StoreSettings {
         path: PathBuf::from(&raw.path),

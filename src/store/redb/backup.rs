@@ -82,6 +82,8 @@ enum BackupFault {
     Copy(#[from] CopyFault),
     #[error("{} is there already", .0.display())]
     Exists(PathBuf),
+    #[error("the folder {} is not there; create it, or name another one in store.backups", .0.display())]
+    NoFolder(PathBuf),
     #[error("{} cannot be written", .path.display())]
     Io {
         path: PathBuf,
@@ -215,6 +217,10 @@ impl Work {
 
     /// Its length and how many users are in it.
     fn make(&self) -> Result<(u64, u64), BackupFault> {
+        if let Some(folder) = self.job.file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
+        {
+            return Err(BackupFault::NoFolder(folder.to_owned()));
+        }
         let transaction = self.snapshot()?;
         let progress = &self.job.progress;
         // Each row is copied, and then read again.

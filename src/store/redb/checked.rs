@@ -24,6 +24,7 @@
 mod calm;
 mod header;
 mod layout;
+mod scan;
 mod sums;
 
 use std::cell::Cell;
@@ -123,9 +124,12 @@ pub(super) struct Checked<B> {
 }
 
 /// How `cache_bytes` are shared: what redb may cache, and how many blocks of checksums.
+///
+/// redb counts a page's 4,096 bytes alone. Measured, a page takes 1.34 times as much: it is allocated with its counts beside it, which
+/// makes it one of the next larger size, and stands in tables of what was used when.
 pub(super) fn shares(cache_bytes: usize) -> (usize, usize) {
     let blocks = (cache_bytes / 16 / BLOCK).max(LEAST_SUM_BLOCKS);
-    (cache_bytes.saturating_sub(blocks * BLOCK), blocks)
+    (cache_bytes.saturating_sub(blocks * BLOCK) / 15 * 11, blocks)
 }
 
 impl<B: StorageBackend> Checked<B> {
@@ -160,13 +164,9 @@ impl<B: StorageBackend> Checked<B> {
             return Err(self.unreadable(at, error));
         }
         for (n, bytes) in (0..).zip(out.chunks(BLOCK)) {
-            let expected = match self.sums.entry(&self.base, place.group, place.index + n) {
-                Ok(expected) => expected,
+            let is_whole = match self.is_whole(place, n, bytes) {
+                Ok(is_whole) => is_whole,
                 Err(error) => return Err(self.unreadable(sums::position(place.group), error)),
-            };
-            let is_whole = match expected {
-                0 => bytes.iter().all(|byte| *byte == 0),
-                expected => expected == sum(self.salt, place.physical + n as u64, bytes),
             };
             if !is_whole {
                 return Err(self.tell(Damage::Block(at + n as u64 * BLOCK as u64)));

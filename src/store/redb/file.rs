@@ -266,6 +266,13 @@ pub(super) fn marker(path: &Path) -> PathBuf {
     beside(path, "-init")
 }
 
+/// What there is to say of a store that is not at its path, though one was made there.
+pub(crate) fn missing_though_made(path: &Path) -> Option<OpenError> {
+    let marker = marker(path);
+    let is_gone = !path.exists() && marker.exists();
+    is_gone.then(|| OpenError::Missing { path: path.to_owned(), marker })
+}
+
 /// The same path with something behind its name.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);

@@ -190,6 +190,11 @@ impl<M: Medium> Opener<M> {
         self.ours(Overlay::new(self.checked(self.medium.open_to_read()?)?)?, check)
     }
 
+    /// Tells of every damaged block of a file that was found damaged. Memory for checksums is as large as for a store that serves.
+    pub(super) fn scan(&self, found: &mut dyn FnMut(Damage)) -> Result<(), Unopened> {
+        Ok(self.checked(self.medium.open_to_read()?)?.scan(found)?)
+    }
+
     /// Every block of it, verified as it is read.
     fn checked(&self, base: M::Backend) -> Result<Checked<M::Backend>, Unopened> {
         let mut first = [0; 16];

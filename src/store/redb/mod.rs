@@ -100,6 +100,7 @@ use uuid::ContextV7;
 use self::activity::{Activity, Noted};
 use self::backup::Backups;
 use self::claim::Claim;
+pub(crate) use self::file::missing_though_made;
 use self::import::{Ready, Rows};
 use self::medium::{Check, Opener};
 use self::operation::{Operation, Reply};

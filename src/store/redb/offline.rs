@@ -18,7 +18,9 @@ use super::backup::{Unnamed, verify_copy, write_copy};
 use super::claim::claim;
 use super::copy::{self, CopyFault, Progress};
 use super::fault::{Fault, panic_cause};
-use super::file::{Opened, at, behind_links, keep, mark, marker, not_admitted, opener, sync_directory};
+use super::file::{
+    Opened, at, behind_links, keep, mark, marker, missing_though_made, not_admitted, opener, sync_directory,
+};
 use super::inspect::{Inspection, inspect};
 use super::keys;
 use super::medium::{Check, FileMedium, Medium as _, Unopened};
@@ -115,7 +117,13 @@ pub fn check(path: &Path, settings: &StoreSettings, watch: Watch<'_>) -> Result<
         // Damage that redb's own checksums tell of before any record was read.
         Err(Unopened::Corrupt(cause)) => {
             let mut inspection = Inspection::default();
-            inspection.found(format_args!("its pages cannot all be read: {}", WithCauses(&*cause)));
+            // Who reads the pages ends at the first that is damaged. What scanning cannot tell of, that one tells.
+            let _as_far_as_it_goes =
+                opener(path, settings.cache_bytes, &metrics).scan(&mut |damage| inspection.found(damage));
+            let cause = WithCauses(&*cause).to_string();
+            if !inspection.findings.iter().any(|finding| cause.contains(finding)) {
+                inspection.found(format_args!("its pages cannot all be read: {cause}"));
+            }
             inspection
         }
         Err(other) => return Err(at(path, "read", other).into()),
@@ -266,8 +274,16 @@ fn locked(path: &Path) -> Result<impl ::redb::StorageBackend + use<>, OfflineErr
 fn length(path: &Path) -> Result<u64, OfflineError> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(metadata.len()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(OfflineError::Missing(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing(path)),
         Err(error) => Err(failed(path, "read", error)),
+    }
+}
+
+/// Why a file that is not there is missed.
+fn missing(path: &Path) -> OfflineError {
+    match missing_though_made(path) {
+        Some(error) => error.into(),
+        None => OfflineError::Missing(path.to_owned()),
     }
 }
 

@@ -221,7 +221,7 @@ fn a_sector_that_cannot_be_read_is_damage_of_its_block_alone() {
 
 #[test]
 fn memory_for_checksums_is_bounded_and_counted_in_the_cache() {
-    assert_eq!(shares(64 << 20), (60 << 20, 1_024));
+    assert_eq!(shares(64 << 20), (44 << 20, 1_024));
     assert_eq!(shares(0), (0, LEAST_SUM_BLOCKS));
     let disk = Disk::default();
     let checked = filled(&disk, 5 * 512);
