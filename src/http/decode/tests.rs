@@ -731,7 +731,10 @@ proptest! {
     fn r41_what_is_written_anew_reads_as_what_was_read(value in json_value()) {
         let decoded = Decoded(Body::Json(value.clone()));
         let bytes = reserialize(&decoded);
-        prop_assert_eq!(json::parse(&bytes), Ok(value.clone()));
+        // A document in a string is never read, so that none is written anew.
+        let is_document = value.as_str().is_some_and(|text| text.trim_start_matches('\u{feff}').trim_start().starts_with(['{', '[']));
+        let read = if is_document { Err(DecodeError::MalformedJson) } else { Ok(value.clone()) };
+        prop_assert_eq!(json::parse(&bytes), read);
         prop_assert_eq!(serde_json::from_slice::<Value>(&bytes).expect("JSON"), value);
     }
 

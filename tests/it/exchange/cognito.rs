@@ -94,7 +94,7 @@ fn what_is_wrong_with_a_record_is_said_by_field() {
     context.header = vec!["cognito:username".into(), "email".into()];
     let line =
         |raw: &str| (format("cognito").parse)(raw.as_bytes(), &context).map(|_| ()).map_err(|fault| fault.to_string());
-    assert_eq!(line("ann"), Err("record: it has 1 fields, and the header has 2".into()));
+    assert_eq!(line("ann"), Err("record: it has 1 field, and the header has 2".into()));
     assert_eq!(line(",ann@example.com"), Err("cognito:username: is missing".into()));
 }
 
