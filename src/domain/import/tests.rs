@@ -375,7 +375,7 @@ fn a_second_factor_that_shows_later_takes_an_imported_hash_away_and_none_of_ours
     let merged_in = merged(&known, left("a@x.y", 1), AT).expect("few names").expect("a change");
     assert_eq!(taken_away(&merged_in), expected);
     assert_eq!(taken_away(&replaced(&known, left("a@x.y", 1), AT).expect("few names")), expected);
-    let same = || Incoming { profile: known.profile.clone(), ..left("a@x.y", 1) };
+    let same = || Incoming { profile: merged_in.profile.clone(), ..left("a@x.y", 1) };
     assert!(import_is_unchanged(&merged_in, same()), "once is enough");
     let hash = StoredHash::new("$argon2id$ours".to_owned(), PasswordNormalization::None);
     let ours = User { credential: Credential::Argon2id(hash), ..user(1, "a@x.y", Some(1), Origin::Migrated) };
