@@ -10,6 +10,7 @@ use std::arch::x86_64::{
     _mm256_shuffle_epi8, _mm256_shuffle_epi32, _mm256_srli_epi64, _mm256_xor_si256,
 };
 
+use super::boundary::Tile as _;
 use super::segment::{Old, Segment};
 
 /// A block: eight rows of 16 words, each as four vectors.
@@ -20,24 +21,26 @@ type Pair = [__m256i; 2];
 
 #[target_feature(enable = "avx2")]
 pub(super) fn fill(segment: &Segment, memory: &mut [Tile]) {
-    segment.fill(memory, |previous, reference, new, old| compress(previous, reference, new, old));
+    let rotations = Rotations::new();
+    let mut rows = Tile::ZERO;
+    segment.fill(memory, |previous, reference, new, old| compress(previous, reference, new, old, &mut rows, rotations));
 }
 
 #[target_feature(enable = "avx2")]
 #[inline]
-fn compress(previous: &Tile, reference: &Tile, new: &mut Tile, old: Old) {
-    let mut mixed = *previous;
-    for row in [0, 2, 4, 6] {
+fn compress(previous: &Tile, reference: &Tile, new: &mut Tile, old: Old, mixed: &mut Tile, rotations: Rotations) {
+    for pair in 0..4 {
+        let row = 2 * pair;
         let combined = |x: usize| {
             [_mm256_xor_si256(previous[row][x], reference[row][x]), _mm256_xor_si256(previous[row + 1][x], reference[row + 1][x])]
         };
-        let [a, b, c, d] = permute_rows([combined(0), combined(1), combined(2), combined(3)]);
+        let [a, b, c, d] = permute_rows([combined(0), combined(1), combined(2), combined(3)], rotations);
         mixed[row] = [a[0], b[0], c[0], d[0]];
         mixed[row + 1] = [a[1], b[1], c[1], d[1]];
     }
     for x in 0..4 {
         let pair = |row: usize| [mixed[row][x], mixed[row + 1][x]];
-        let columns = permute_columns([pair(0), pair(2), pair(4), pair(6)]);
+        let columns = permute_columns([pair(0), pair(2), pair(4), pair(6)], rotations);
         for (row, vector) in columns.into_iter().flatten().enumerate() {
             let made = _mm256_xor_si256(vector, _mm256_xor_si256(previous[row][x], reference[row][x]));
             new[row][x] = match old {
@@ -51,11 +54,11 @@ fn compress(previous: &Tile, reference: &Tile, new: &mut Tile, old: Old) {
 /// P on two rows: each is four vectors, with four words in order.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn permute_rows(rows: [Pair; 4]) -> [Pair; 4] {
+fn permute_rows(rows: [Pair; 4], rotations: Rotations) -> [Pair; 4] {
     // Each vector turned by as many places as make the diagonals columns, but all by one less: `b`, which is ready last, is ready at once.
-    let [a, b, c, d] = mix(rows);
+    let [a, b, c, d] = mix(rows, rotations);
     let diagonals = [turn::<BY_3>(a), b, turn::<BY_1>(c), turn::<BY_2>(d)];
-    let [a, b, c, d] = mix(diagonals);
+    let [a, b, c, d] = mix(diagonals, rotations);
     [turn::<BY_1>(a), b, turn::<BY_3>(c), turn::<BY_2>(d)]
 }
 
@@ -72,9 +75,9 @@ fn turn<const BY: i32>(vectors: Pair) -> Pair {
 /// P on two columns: the halves of a vector are two neighbouring words of the one and of the other, and the next two are in the pair's second.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn permute_columns(columns: [Pair; 4]) -> [Pair; 4] {
-    let [a, b, c, d] = mix(columns);
-    let [a, b, c, d] = mix([turn_pair_by_3(a), b, turn_pair_by_1(c), [d[1], d[0]]]);
+fn permute_columns(columns: [Pair; 4], rotations: Rotations) -> [Pair; 4] {
+    let [a, b, c, d] = mix(columns, rotations);
+    let [a, b, c, d] = mix([turn_pair_by_3(a), b, turn_pair_by_1(c), [d[1], d[0]]], rotations);
     [turn_pair_by_1(a), b, turn_pair_by_3(c), [d[1], d[0]]]
 }
 
@@ -90,27 +93,40 @@ fn turn_pair_by_3([first, second]: Pair) -> Pair {
     [_mm256_alignr_epi8::<8>(first, second), _mm256_alignr_epi8::<8>(second, first)]
 }
 
+#[derive(Clone, Copy)]
+struct Rotations {
+    by_24: __m256i,
+    by_16: __m256i,
+}
+
+impl Rotations {
+    #[target_feature(enable = "avx2")]
+    fn new() -> Self {
+        let by_24 = _mm256_setr_epi8(
+            3, 4, 5, 6, 7, 0, 1, 2, 11, 12, 13, 14, 15, 8, 9, 10, 3, 4, 5, 6, 7, 0, 1, 2, 11, 12, 13, 14, 15, 8, 9, 10,
+        );
+        let by_16 = _mm256_setr_epi8(
+            2, 3, 4, 5, 6, 7, 0, 1, 10, 11, 12, 13, 14, 15, 8, 9, 2, 3, 4, 5, 6, 7, 0, 1, 10, 11, 12, 13, 14, 15, 8, 9,
+        );
+        std::hint::black_box(Self { by_24, by_16 })
+    }
+}
+
 /// GB on the words in the same places.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn mix([mut a, mut b, mut c, mut d]: [Pair; 4]) -> [Pair; 4] {
-    let by_24 = _mm256_setr_epi8(
-        3, 4, 5, 6, 7, 0, 1, 2, 11, 12, 13, 14, 15, 8, 9, 10, 3, 4, 5, 6, 7, 0, 1, 2, 11, 12, 13, 14, 15, 8, 9, 10,
-    );
-    let by_16 = _mm256_setr_epi8(
-        2, 3, 4, 5, 6, 7, 0, 1, 10, 11, 12, 13, 14, 15, 8, 9, 2, 3, 4, 5, 6, 7, 0, 1, 10, 11, 12, 13, 14, 15, 8, 9,
-    );
+fn mix([mut a, mut b, mut c, mut d]: [Pair; 4], rotations: Rotations) -> [Pair; 4] {
     for i in 0..2 {
         a[i] = add_with_product(a[i], b[i]);
         d[i] = _mm256_shuffle_epi32::<0b10_11_00_01>(_mm256_xor_si256(d[i], a[i]));
     }
     for i in 0..2 {
         c[i] = add_with_product(c[i], d[i]);
-        b[i] = _mm256_shuffle_epi8(_mm256_xor_si256(b[i], c[i]), by_24);
+        b[i] = _mm256_shuffle_epi8(_mm256_xor_si256(b[i], c[i]), rotations.by_24);
     }
     for i in 0..2 {
         a[i] = add_with_product(a[i], b[i]);
-        d[i] = _mm256_shuffle_epi8(_mm256_xor_si256(d[i], a[i]), by_16);
+        d[i] = _mm256_shuffle_epi8(_mm256_xor_si256(d[i], a[i]), rotations.by_16);
     }
     for i in 0..2 {
         c[i] = add_with_product(c[i], d[i]);

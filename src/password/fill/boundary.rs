@@ -128,3 +128,22 @@ impl Avx512 {
 pub(super) fn fill_portable(segment: &Segment, memory: &mut [Block]) {
     super::portable::fill(segment, tiles(memory));
 }
+
+pub(super) struct Ahead<T>(*const T);
+impl<T> Ahead<T> {
+    pub(super) fn new(memory: &[T]) -> Self { Self(memory.as_ptr()) }
+    #[inline(always)]
+    pub(super) fn read(&self, index: usize) {
+        let at: *const i8 = self.0.wrapping_add(index).cast();
+        for line in 0..16 {
+            unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.wrapping_add(64 * line)) }
+        }
+    }
+    #[inline(always)]
+    pub(super) fn write(&self, index: usize) {
+        let at: *const i8 = self.0.wrapping_add(index).cast();
+        for line in 0..16 {
+            unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(at.wrapping_add(64 * line)) }
+        }
+    }
+}

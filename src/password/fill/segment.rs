@@ -123,19 +123,28 @@ impl Segment {
     ///
     /// Inlined into a function that is compiled for the instructions that `compress` uses, so that both become one.
     #[inline(always)]
-    pub(super) fn fill<T: Tile>(&self, memory: &mut [T], compress: impl Fn(&T, &T, &mut T, Old)) {
-        let (old, mut addresses) = (self.old(), self.is_independent().then(|| Addresses::new(self)));
+    pub(super) fn fill<T: Tile>(&self, memory: &mut [T], mut compress: impl FnMut(&T, &T, &mut T, Old)) {
+        let old = self.old();
+        let mut addresses = self.is_independent().then(|| Addresses::new(self));
+        let ahead = boundary::Ahead::new(memory);
+        let mut random = match &mut addresses {
+            Some(addresses) => addresses.word(self.first(), &mut compress),
+            None => memory.get(self.before(self.first())).map_or(0, |block| boundary::words(block)[0]),
+        };
         for number in self.first()..self.length() {
             let (previous, place) = (self.before(number), self.place(number));
-            let random = match &mut addresses {
-                Some(addresses) => addresses.word(number, &compress),
-                None => memory.get(previous).map_or(0, |block| boundary::words(block)[0]),
-            };
             let reference = self.reference(number, random);
+            if let Some(addresses) = &mut addresses && number + 1 < self.length() {
+                random = addresses.word(number + 1, &mut compress);
+                ahead.read(self.reference(number + 1, random));
+            }
             let Ok([previous, reference, new]) = memory.get_disjoint_mut([previous, reference, place]) else {
                 unreachable!("three different blocks within the memory: see `reference`");
             };
             compress(previous, reference, new, old);
+            if addresses.is_none() {
+                random = boundary::words(new)[0];
+            }
         }
     }
 }
@@ -164,7 +173,7 @@ impl<T: Tile> Addresses<T> {
 
     /// The word for a block, which are asked for in order; not always from the first on.
     #[inline(always)]
-    fn word(&mut self, number: usize, compress: impl Fn(&T, &T, &mut T, Old)) -> u64 {
+    fn word(&mut self, number: usize, mut compress: impl FnMut(&T, &T, &mut T, Old)) -> u64 {
         let counter = (number / ADDRESSES) as u64 + 1;
         let Some(made) = boundary::words_mut(&mut self.input).get_mut(T::place(6)) else { return 0 };
         if *made != counter {
