@@ -32,7 +32,10 @@ fn compress(previous: &Tile, reference: &Tile, new: &mut Tile, old: Old, mixed: 
     for pair in 0..4 {
         let row = 2 * pair;
         let combined = |x: usize| {
-            [_mm256_xor_si256(previous[row][x], reference[row][x]), _mm256_xor_si256(previous[row + 1][x], reference[row + 1][x])]
+            [
+                _mm256_xor_si256(previous[row][x], reference[row][x]),
+                _mm256_xor_si256(previous[row + 1][x], reference[row + 1][x]),
+            ]
         };
         let [a, b, c, d] = permute_rows([combined(0), combined(1), combined(2), combined(3)], rotations);
         mixed[row] = [a[0], b[0], c[0], d[0]];
@@ -93,6 +96,7 @@ fn turn_pair_by_3([first, second]: Pair) -> Pair {
     [_mm256_alignr_epi8::<8>(first, second), _mm256_alignr_epi8::<8>(second, first)]
 }
 
+/// Which bytes come where when words are rotated right by whole bytes.
 #[derive(Clone, Copy)]
 struct Rotations {
     by_24: __m256i,
@@ -108,6 +112,7 @@ impl Rotations {
         let by_16 = _mm256_setr_epi8(
             2, 3, 4, 5, 6, 7, 0, 1, 10, 11, 12, 13, 14, 15, 8, 9, 2, 3, 4, 5, 6, 7, 0, 1, 10, 11, 12, 13, 14, 15, 8, 9,
         );
+        // The compiler is not to know them: it would make two or three shuffles out of one.
         std::hint::black_box(Self { by_24, by_16 })
     }
 }

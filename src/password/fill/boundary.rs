@@ -1,10 +1,13 @@
 //! Everything about filling that the compiler cannot check by itself: all of the `unsafe` code, with what makes it sound beside it.
 //!
-//! Two things are done here. The memory is seen as what a vector instruction works on, and code that was compiled for instructions which not every
-//! processor has is called, after asking whether this one has them. The code itself, in `avx2` and `avx512`, is safe Rust: it takes vectors by
-//! value, and reads and writes memory through references only.
+//! Three things are done here. The memory is seen as what a vector instruction works on; the processor is told which memory will be needed; and code that
+//! was compiled for instructions which not every processor has is called, after asking whether this one has them. The code itself, in `avx2` and
+//! `avx512`, is safe Rust: it takes vectors by value, and reads and writes memory through references only.
 
-#![allow(unsafe_code, reason = "calls across a target-feature boundary, and blocks seen as vectors: each with its proof")]
+#![allow(
+    unsafe_code,
+    reason = "calls across a target-feature boundary, and blocks seen as vectors: each with its proof"
+)]
 
 use argon2::Block;
 
@@ -90,10 +93,34 @@ pub(super) fn words_mut<T: Tile>(tile: &mut T) -> &mut [u64; WORDS] {
     unsafe { &mut *std::ptr::from_mut(tile).cast() }
 }
 
+/// Tells the processor which block will be read soon. Knows where the memory begins, and borrows nothing of it.
+pub(super) struct Ahead<T>(*const T);
+
+impl<T: Tile> Ahead<T> {
+    pub(super) fn of(memory: &[T]) -> Self {
+        Self(memory.as_ptr())
+    }
+
+    /// Has a block fetched into the cache.
+    #[inline(always)]
+    pub(super) fn expect(&self, index: usize) {
+        #[cfg(target_arch = "x86_64")]
+        for line in 0..Block::SIZE / 64 {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let address = self.0.wrapping_add(index).cast::<i8>().wrapping_add(64 * line);
+            // SAFETY: a prefetch is a hint. It reads and writes nothing that the program could notice, and may be given any address, even
+            // an invalid one. It is in SSE, which every x86-64 has.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _nothing_to_tell_it_with = (self.0, index);
+    }
+}
+
 /// That this processor, and the system, have AVX2.
 #[cfg(target_arch = "x86_64")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Avx2(());
+pub struct Avx2(());
 
 #[cfg(target_arch = "x86_64")]
 impl Avx2 {
@@ -110,7 +137,7 @@ impl Avx2 {
 /// That this processor, and the system, have AVX-512's foundation.
 #[cfg(target_arch = "x86_64")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Avx512(());
+pub struct Avx512(());
 
 #[cfg(target_arch = "x86_64")]
 impl Avx512 {
@@ -127,23 +154,4 @@ impl Avx512 {
 /// On any processor.
 pub(super) fn fill_portable(segment: &Segment, memory: &mut [Block]) {
     super::portable::fill(segment, tiles(memory));
-}
-
-pub(super) struct Ahead<T>(*const T);
-impl<T> Ahead<T> {
-    pub(super) fn new(memory: &[T]) -> Self { Self(memory.as_ptr()) }
-    #[inline(always)]
-    pub(super) fn read(&self, index: usize) {
-        let at: *const i8 = self.0.wrapping_add(index).cast();
-        for line in 0..16 {
-            unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.wrapping_add(64 * line)) }
-        }
-    }
-    #[inline(always)]
-    pub(super) fn write(&self, index: usize) {
-        let at: *const i8 = self.0.wrapping_add(index).cast();
-        for line in 0..16 {
-            unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(at.wrapping_add(64 * line)) }
-        }
-    }
 }

@@ -11,9 +11,6 @@ use super::segment::{Old, Segment};
 /// A block, word by word.
 pub(super) type Tile = [u64; WORDS];
 
-/// The 16 words of P, as the rows of a matrix.
-type Rows = [[u64; 4]; 4];
-
 pub(super) fn fill(segment: &Segment, memory: &mut [Tile]) {
     segment.fill(memory, compress);
 }
@@ -50,32 +47,28 @@ fn xor(to: &mut Tile, from: &Tile) {
 /// P: a round of BLAKE2b, with multiplications and without a message.
 #[inline]
 fn permute(words: &mut [u64; 16]) {
-    let Ok(rows): Result<&mut Rows, _> = words.as_chunks_mut().0.try_into() else { return };
-    mix(rows);
-    // The diagonals become columns, and go back.
-    let [_, b, c, d] = rows;
-    (b.rotate_left(1), c.rotate_left(2), d.rotate_left(3));
-    mix(rows);
-    let [_, b, c, d] = rows;
-    (b.rotate_right(1), c.rotate_right(2), d.rotate_right(3));
+    for [a, b, c, d] in [[0, 4, 8, 12], [1, 5, 9, 13], [2, 6, 10, 14], [3, 7, 11, 15]] {
+        mix(words, a, b, c, d);
+    }
+    for [a, b, c, d] in [[0, 5, 10, 15], [1, 6, 11, 12], [2, 7, 8, 13], [3, 4, 9, 14]] {
+        mix(words, a, b, c, d);
+    }
 }
 
-/// GB on each column of the matrix.
+/// GB.
 #[inline(always)]
-fn mix([a, b, c, d]: &mut Rows) {
-    step(a, b, d, 32);
-    step(c, d, b, 24);
-    step(a, b, d, 16);
-    step(c, d, b, 63);
+fn mix(words: &mut [u64; 16], a: usize, b: usize, c: usize, d: usize) {
+    step(words, a, b, d, 32);
+    step(words, c, d, b, 24);
+    step(words, a, b, d, 16);
+    step(words, c, d, b, 63);
 }
 
 /// `to = to + with + 2 * low(to) * low(with)`, and `turned = (turned ^ to) >>> by`.
 #[inline(always)]
-fn step(to: &mut [u64; 4], with: &[u64; 4], turned: &mut [u64; 4], by: u32) {
+fn step(words: &mut [u64; 16], to: usize, with: usize, turned: usize, by: u32) {
     const LOW: u64 = 0xffff_ffff;
-    for ((to, with), turned) in to.iter_mut().zip(with).zip(turned) {
-        let product = (*to & LOW) * (with & LOW);
-        *to = to.wrapping_add(*with).wrapping_add(product.wrapping_mul(2));
-        *turned = (*turned ^ *to).rotate_right(by);
-    }
+    let product = (words[to] & LOW) * (words[with] & LOW);
+    words[to] = words[to].wrapping_add(words[with]).wrapping_add(product << 1);
+    words[turned] = (words[turned] ^ words[to]).rotate_right(by);
 }

@@ -6,7 +6,7 @@
 
 use argon2::{Algorithm, Params, Version};
 
-use super::boundary::{self, Tile};
+use super::boundary::{self, Ahead, Tile};
 
 /// Slices of a lane: after each, all lanes wait for each other.
 const SLICES: usize = 4;
@@ -119,27 +119,29 @@ impl Segment {
         lane * lane_length + if beyond { column - lane_length } else { column }
     }
 
-    /// Makes all its blocks. `compress` is G of RFC 9106, section 3.5: of the block before and of the one referred to, into the new one.
+    /// Makes all its blocks. `compress` is G (section 3.5) of the block before and of the one referred to, into the new one.
     ///
-    /// Inlined into a function that is compiled for the instructions that `compress` uses, so that both become one.
+    /// Inlined into a function that is compiled for the instructions that `compress` uses.
     #[inline(always)]
     pub(super) fn fill<T: Tile>(&self, memory: &mut [T], mut compress: impl FnMut(&T, &T, &mut T, Old)) {
         let old = self.old();
         let mut addresses = self.is_independent().then(|| Addresses::new(self));
-        let ahead = boundary::Ahead::new(memory);
+        let ahead = Ahead::of(memory);
         let mut random = match &mut addresses {
             Some(addresses) => addresses.word(self.first(), &mut compress),
             None => memory.get(self.before(self.first())).map_or(0, |block| boundary::words(block)[0]),
         };
         for number in self.first()..self.length() {
-            let (previous, place) = (self.before(number), self.place(number));
             let reference = self.reference(number, random);
-            if let Some(addresses) = &mut addresses && number + 1 < self.length() {
+            let is_last = number + 1 == self.length();
+            if let Some(addresses) = addresses.as_mut().filter(|_| !is_last) {
+                // What the next one needs can be on its way while this one is made.
                 random = addresses.word(number + 1, &mut compress);
-                ahead.read(self.reference(number + 1, random));
+                ahead.expect(self.reference(number + 1, random));
             }
-            let Ok([previous, reference, new]) = memory.get_disjoint_mut([previous, reference, place]) else {
-                unreachable!("three different blocks within the memory: see `reference`");
+            let blocks = [self.before(number), reference, self.place(number)];
+            let Ok([previous, reference, new]) = memory.get_disjoint_mut(blocks) else {
+                unreachable!("three blocks within the memory, none of them another: see `reference`");
             };
             compress(previous, reference, new, old);
             if addresses.is_none() {
@@ -153,6 +155,8 @@ impl Segment {
 struct Addresses<T> {
     zero: T,
     input: T,
+    /// How many address blocks were made.
+    made: usize,
     words: T,
 }
 
@@ -161,27 +165,37 @@ impl<T: Tile> Addresses<T> {
     fn new(segment: &Segment) -> Self {
         let Segment { shape, pass, slice, lane } = *segment;
         let mut input = T::ZERO;
-        let numbers =
-            [u64::from(pass), lane as u64, slice as u64, shape.blocks() as u64, shape.passes.into(), shape.algorithm as u64];
+        let numbers = [
+            u64::from(pass),
+            lane as u64,
+            slice as u64,
+            shape.blocks() as u64,
+            shape.passes.into(),
+            shape.algorithm as u64,
+        ];
         for (index, number) in numbers.into_iter().enumerate() {
-            if let Some(word) = boundary::words_mut(&mut input).get_mut(T::place(index)) {
-                *word = number;
-            }
+            set(&mut input, index, number);
         }
-        Self { zero: T::ZERO, input, words: T::ZERO }
+        Self { zero: T::ZERO, input, made: 0, words: T::ZERO }
     }
 
-    /// The word for a block, which are asked for in order; not always from the first on.
+    /// The word for a block of the segment. They are asked for in order.
     #[inline(always)]
     fn word(&mut self, number: usize, mut compress: impl FnMut(&T, &T, &mut T, Old)) -> u64 {
-        let counter = (number / ADDRESSES) as u64 + 1;
-        let Some(made) = boundary::words_mut(&mut self.input).get_mut(T::place(6)) else { return 0 };
-        if *made != counter {
-            *made = counter;
+        let counter = number / ADDRESSES + 1;
+        if self.made != counter {
+            self.made = counter;
+            set(&mut self.input, 6, counter as u64);
             let mut once = T::ZERO;
             compress(&self.zero, &self.input, &mut once, Old::Gone);
             compress(&self.zero, &once, &mut self.words, Old::Gone);
         }
         boundary::words(&self.words).get(T::place(number % ADDRESSES)).copied().unwrap_or_default()
+    }
+}
+
+fn set<T: Tile>(tile: &mut T, index: usize, number: u64) {
+    if let Some(word) = boundary::words_mut(tile).get_mut(T::place(index)) {
+        *word = number;
     }
 }
