@@ -13,6 +13,7 @@ mod pool;
 mod queue;
 pub mod settings;
 pub mod trial;
+pub mod tune;
 
 pub use arena::STORED_MEMORY_BYTES;
 pub use argon2id::PolicyError;
