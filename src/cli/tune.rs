@@ -16,8 +16,8 @@ use crate::password::{PasswordSettings, choice};
 
 /// Measure this machine and propose password parameters for it
 ///
-/// Hashes for some seconds, at most twenty, on as many threads as it would propose. The machine should have nothing else to do: what runs
-/// beside, a proxy too, makes it look slower than it is.
+/// Hashes for some seconds, at most twenty, on as many threads as it would propose. The machine should have nothing else to do:
+/// what runs beside, a proxy too, makes it look slower than it is.
 #[derive(clap::Args)]
 pub(super) struct Tune {
     /// How long a hash may take while every worker is busy, 1ms to 1s

@@ -1,6 +1,7 @@
 //! How strongly a machine can afford to hash: the choice of parameters for a time that a login may take, and what measures hashes.
 //!
-//! The choice is pure and is told by its caller what a hash takes; called by `authferry tune`. Never proposes less than OWASP's least.
+//! The choice is pure and is told by its caller what a hash takes; called by `authferry tune`. Never proposes less than OWASP's
+//! least.
 
 use std::num::NonZeroUsize;
 use std::sync::Barrier;
@@ -112,8 +113,8 @@ const NEAR: u32 = 93;
 /// How many costs are tried after OWASP's least.
 const ROUNDS: usize = 5;
 
-/// The strongest cost within a wish. More memory is stronger than more passes (RFC 9106, section 4): they are added where the memory
-/// is at its bound.
+/// The strongest cost within a wish. More memory is stronger than more passes (RFC 9106, section 4): they are added where the
+/// memory is at its bound.
 ///
 /// `measure` says what a hash takes, or nothing when there is no more time for trying.
 pub fn propose(
@@ -167,8 +168,8 @@ fn whole_mib(kib: u64) -> u32 {
     u32::try_from(kib.min(MOST_KIB) / 1_024 * 1_024).unwrap_or(0)
 }
 
-/// What a hash takes while so many threads hash for at least this long, each more than once: the median of them all. The first of each thread,
-/// which takes its memory, does not count.
+/// What a hash takes while so many threads hash for at least this long, each more than once: the median of them all. The first
+/// of each thread, which takes its memory, does not count.
 pub fn measured(
     cost: Cost,
     workers: NonZeroUsize,

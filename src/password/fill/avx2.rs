@@ -1,7 +1,7 @@
 //! The compression function with AVX2: four words in a vector (RFC 9106, sections 3.5 and 3.6).
 //!
-//! Safe code, that may be called only where AVX2 is: `boundary` does. Two sets of 16 words are mixed side by side: what one of them waits for leaves
-//! time for the other.
+//! Safe code, that may be called only where AVX2 is: `boundary` does. Two sets of 16 words are mixed side by side: what one of
+//! them waits for leaves time for the other.
 
 #![expect(clippy::indexing_slicing, reason = "arrays of known length, gone over by loops of the same bounds")]
 
@@ -58,7 +58,8 @@ fn compress(previous: &Tile, reference: &Tile, new: &mut Tile, old: Old, mixed: 
 #[target_feature(enable = "avx2")]
 #[inline]
 fn permute_rows(rows: [Pair; 4], rotations: Rotations) -> [Pair; 4] {
-    // Each vector turned by as many places as make the diagonals columns, but all by one less: `b`, which is ready last, is ready at once.
+    // Each vector turned by as many places as make the diagonals columns, but all by one less: `b`, which is ready last, is
+    // ready at once.
     let [a, b, c, d] = mix(rows, rotations);
     let diagonals = [turn::<BY_3>(a), b, turn::<BY_1>(c), turn::<BY_2>(d)];
     let [a, b, c, d] = mix(diagonals, rotations);
@@ -75,7 +76,8 @@ fn turn<const BY: i32>(vectors: Pair) -> Pair {
     [_mm256_permute4x64_epi64::<BY>(vectors[0]), _mm256_permute4x64_epi64::<BY>(vectors[1])]
 }
 
-/// P on two columns: the halves of a vector are two neighbouring words of the one and of the other, and the next two are in the pair's second.
+/// P on two columns: the halves of a vector are two neighbouring words of the one and of the other, and the next two are in the
+/// pair's second.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn permute_columns(columns: [Pair; 4], rotations: Rotations) -> [Pair; 4] {

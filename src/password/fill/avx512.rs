@@ -1,22 +1,26 @@
-//! The compression function with AVX-512: eight words in a vector, a whole block in sixteen of the 32 registers (RFC 9106, sections 3.5 and 3.6).
+//! The compression function with AVX-512: eight words in a vector, a whole block in sixteen of the 32 registers (RFC 9106,
+//! sections 3.5 and 3.6).
 //!
 //! Safe code, that may be called only where AVX-512F is: `boundary` does.
 //!
 //! # How the words lie
 //!
-//! A row of the block is 16 words, and so is a column: two neighbouring words of each row. P mixes 16 words in two halves: the four columns of their
-//! 4x4 matrix, and then its four diagonals. A vector instruction does the same in each of its eight places, and where a word stands in a vector does not
-//! matter, as long as in each of the four vectors that are mixed its partners stand in the same place.
+//! A row of the block is 16 words, and so is a column: two neighbouring words of each row. P mixes 16 words in two halves: the
+//! four columns of their 4x4 matrix, and then its four diagonals. A vector instruction does the same in each of its eight
+//! places, and where a word stands in a vector does not matter, as long as in each of the four vectors that are mixed its
+//! partners stand in the same place.
 //!
-//! So the vectors are a 4x4 matrix themselves: vector `(s, x)` has words `4x` to `4x + 3` of rows `2s` and `2s + 1`. Rows are mixed along `x`, columns along
-//! `s`. Its eight words are a square of two rows and two columns; they may stand in any order, and there are only two kinds:
+//! So the vectors are a 4x4 matrix themselves: vector `(s, x)` has words `4x` to `4x + 3` of rows `2s` and `2s + 1`. Rows are
+//! mixed along `x`, columns along `s`. Its eight words are a square of two rows and two columns; they may stand in any order,
+//! and there are only two kinds:
 //!
-//! - For the diagonals of rows, the places along `x` are turned against each other: in `(s, x)` each row's four words by `x`. Along `s` they
-//!   agree, and this is all that the columns of columns need.
-//! - For the diagonals of columns, in `(s, x)` each column's four words are turned by `s`. Along `x` they agree, and this is all that the columns of
-//!   rows need, those of the next block.
+//! - For the diagonals of rows, the places along `x` are turned against each other: in `(s, x)` each row's four words by `x`.
+//!   Along `s` they agree, and this is all that the columns of columns need.
+//! - For the diagonals of columns, in `(s, x)` each column's four words are turned by `s`. Along `x` they agree, and this is all
+//!   that the columns of rows need, those of the next block.
 //!
-//! Changing from one kind to the other is one instruction a vector, twice a block. In memory blocks rest in the second kind; [`place`] tells it.
+//! Changing from one kind to the other is one instruction a vector, twice a block. In memory blocks rest in the second kind;
+//! [`place`] tells it.
 
 #![expect(clippy::indexing_slicing, reason = "arrays of known length, gone over by loops of the same bounds")]
 

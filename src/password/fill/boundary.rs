@@ -1,8 +1,9 @@
 //! Everything about filling that the compiler cannot check by itself: all of the `unsafe` code, with what makes it sound beside it.
 //!
-//! Three things are done here. The memory is seen as what a vector instruction works on; the processor is told which memory will be needed; and code that
-//! was compiled for instructions which not every processor has is called, after asking whether this one has them. The code itself, in `avx2` and
-//! `avx512`, is safe Rust: it takes vectors by value, and reads and writes memory through references only.
+//! Three things are done here. The memory is seen as what a vector instruction works on; the processor is told which memory
+//! will be needed; and code that was compiled for instructions which not every processor has is called, after asking whether
+//! this one has them. The code itself, in `avx2` and `avx512`, is safe Rust: it takes vectors by value, and reads and writes
+//! memory through references only.
 
 #![allow(
     unsafe_code,
@@ -22,13 +23,14 @@ pub(super) const WORDS: usize = Block::SIZE / 8;
 ///
 /// # Safety
 ///
-/// The type has the size of [`Block`] and at most its alignment, but at least that of `u64`; it has no padding, and whatever 1,024 bytes are there
-/// are a value of it.
+/// The type has the size of [`Block`] and at most its alignment, but at least that of `u64`; it has no padding, and whatever
+/// 1,024 bytes are there are a value of it.
 pub(super) unsafe trait Tile: Copy {
     /// All words are zero.
     const ZERO: Self;
 
-    /// Where a word of the block, counted as RFC 9106 does, lies in the tile. Always less than [`WORDS`]; the first word lies first.
+    /// Where a word of the block, counted as RFC 9106 does, lies in the tile. Always less than [`WORDS`]; the first word lies
+    /// first.
     fn place(word: usize) -> usize;
 }
 
@@ -73,16 +75,18 @@ const fn fits<T: Tile>() {
 fn tiles<T: Tile>(blocks: &mut [Block]) -> &mut [T] {
     const { fits::<T>() };
     let (first, count) = (blocks.as_mut_ptr().cast(), blocks.len());
-    // SAFETY: both types have the same size, and `T` no stricter alignment (`fits`), so that the same memory holds as many of it. All of it is
-    // initialized: `Block` is 128 words, without padding, for it is as large as these (`fits`). Any bits are valid as either type: `Block` gives its
-    // words out to be written (`AsMut<[u64]>`). The exclusive borrow passes on to what is returned, and ends with it.
+    // SAFETY: both types have the same size, and `T` no stricter alignment (`fits`), so that the same memory holds as many of
+    // it. All of it is initialized: `Block` is 128 words, without padding, for it is as large as these (`fits`). Any bits are
+    // valid as either type: `Block` gives its words out to be written (`AsMut<[u64]>`). The exclusive borrow passes on to what
+    // is returned, and ends with it.
     unsafe { std::slice::from_raw_parts_mut(first, count) }
 }
 
 /// The words of a tile, as they lie there.
 pub(super) fn words<T: Tile>(tile: &T) -> &[u64; WORDS] {
     const { fits::<T>() };
-    // SAFETY: `T` has the size and at least the alignment of the words (`fits`), and no padding; any bits are valid as words. The borrow passes on.
+    // SAFETY: `T` has the size and at least the alignment of the words (`fits`), and no padding; any bits are valid as words.
+    // The borrow passes on.
     unsafe { &*std::ptr::from_ref(tile).cast() }
 }
 
@@ -108,8 +112,8 @@ impl<T: Tile> Ahead<T> {
         for line in 0..Block::SIZE / 64 {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             let address = self.0.wrapping_add(index).cast::<i8>().wrapping_add(64 * line);
-            // SAFETY: a prefetch is a hint. It reads and writes nothing that the program could notice, and may be given any address, even
-            // an invalid one. It is in SSE, which every x86-64 has.
+            // SAFETY: a prefetch is a hint. It reads and writes nothing that the program could notice, and may be given any
+            // address, even an invalid one. It is in SSE, which every x86-64 has.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
         }
         #[cfg(not(target_arch = "x86_64"))]

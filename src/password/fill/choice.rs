@@ -1,7 +1,8 @@
 //! Which implementation computes the hashes of this process, and the trial that it has to stand first.
 //!
-//! A mistake here would be noticed late and dearly: passwords saved under hashes that no other software verifies. So whatever was tested where this was
-//! built, the processor and the compiled code at hand are tried once more before the first hash, in a few milliseconds.
+//! A mistake here would be noticed late and dearly: passwords saved under hashes that no other software verifies. So whatever
+//! was tested where this was built, the processor and the compiled code at hand are tried once more before the first hash, in a
+//! few milliseconds.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -31,8 +32,8 @@ pub struct Rejected {
 
 /// What this process uses, chosen at the first call.
 ///
-/// A build without optimization takes the crate, which is optimized all the same: vector instructions that are function calls would be a hundred times
-/// slower than it.
+/// A build without optimization takes the crate, which is optimized all the same: vector instructions that are function calls
+/// would be a hundred times slower than it.
 pub fn choice() -> &'static Choice {
     static CHOICE: OnceLock<Choice> = OnceLock::new();
     CHOICE.get_or_init(|| {
@@ -80,8 +81,8 @@ pub(super) const VECTORS: [(Algorithm, [u8; 32]); 3] = [
     ),
 ];
 
-/// Memory, passes, lanes, bytes of the tag: what the trial goes over, with each algorithm and version. More than one address block in a segment, memory
-/// that the lanes do not share out evenly, all three kinds of H'.
+/// Memory, passes, lanes, bytes of the tag: what the trial goes over, with each algorithm and version. More than one address
+/// block in a segment, memory that the lanes do not share out evenly, all three kinds of H'.
 const COSTS: [(u32, u32, u32, usize); 4] = [(8, 1, 1, 4), (1_100, 2, 1, 32), (127, 3, 3, 64), (75, 2, 2, 100)];
 
 type Compute<'a> = &'a dyn Fn(&Input<'_>, &mut [Block], &mut [u8]) -> Result<(), Error>;

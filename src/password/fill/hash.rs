@@ -1,4 +1,5 @@
-//! The two hashes around the filling: H0 over everything that goes in, and H', BLAKE2b of any length (RFC 9106, sections 3.2 and 3.3).
+//! The two hashes around the filling: H0 over everything that goes in, and H', BLAKE2b of any length (RFC 9106, sections 3.2
+//! and 3.3).
 //!
 //! Called by the module above alone. BLAKE2b itself is the `blake2` crate's.
 
@@ -56,7 +57,8 @@ impl Seed {
     }
 }
 
-/// H': up to 64 bytes are a digest of that length; of more, each digest but the last gives its first half, and is hashed for the next.
+/// H': up to 64 bytes are a digest of that length; of more, each digest but the last gives its first half, and is hashed for
+/// the next.
 pub(super) fn hash_long(input: &[u8], out: &mut [u8]) -> Result<(), Error> {
     let length = u32::try_from(out.len()).map_err(|_| Error::OutputTooLong)?.to_le_bytes();
     if out.len() <= DIGEST_BYTES {

@@ -1,8 +1,8 @@
 //! Argon2 itself, RFC 9106: versions 16 and 19 of Argon2d, Argon2i and Argon2id, in memory that is handed in.
 //!
-//! Nearly all of a hash is filling memory, block by block, and what makes one block of two is here three times: for AVX-512, for AVX2, and in plain words
-//! for every other processor. The `argon2` crate is the fourth implementation, and the one that the others are measured by: [`choice`] tries the fastest
-//! against it before its first use, and falls back to it.
+//! Nearly all of a hash is filling memory, block by block, and what makes one block of two is here three times: for AVX-512,
+//! for AVX2, and in plain words for every other processor. The `argon2` crate is the fourth implementation, and the one that
+//! the others are measured by: [`choice`] tries the fastest against it before its first use, and falls back to it.
 //!
 //! ```text
 //! hash       H0 and H', on BLAKE2b              portable, avx2, avx512    G: one block of two
@@ -10,8 +10,8 @@
 //! choice     which implementation is used
 //! ```
 //!
-//! Called by the formats that are Argon2, and for hashes of our own. Takes no memory but a few kilobytes of stack; never looks at what it hashes, so
-//! that a right password, a wrong one and nobody's cost the same.
+//! Called by the formats that are Argon2, and for hashes of our own. Takes no memory but a few kilobytes of stack; never looks
+//! at what it hashes, so that a right password, a wrong one and nobody's cost the same.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -71,7 +71,7 @@ impl Implementation {
         #[cfg(target_arch = "x86_64")]
         let vectors = [Avx512::detect().map(Self::Avx512), Avx2::detect().map(Self::Avx2)];
         #[cfg(not(target_arch = "x86_64"))]
-        let vectors = [];
+        let vectors: [Option<Self>; 0] = [];
         vectors.into_iter().flatten().chain([Self::Portable, Self::Reference]).collect()
     }
 
@@ -88,8 +88,8 @@ impl Implementation {
         }
     }
 
-    /// Hashes into `tag`. The memory is to have at least [`Params::block_count`] blocks, whatever is in them; what is left in them depends on the
-    /// password.
+    /// Hashes into `tag`. The memory is to have at least [`Params::block_count`] blocks, whatever is in them; what is left in
+    /// them depends on the password.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! The compression function in plain words, for every processor (RFC 9106, sections 3.5 and 3.6).
 //!
-//! Also what the versions with vector instructions are easiest read beside. Four words are mixed with four others at once, side by side, which
-//! compilers turn into what short vectors the target has.
+//! Also what the versions with vector instructions are easiest read beside. Four words are mixed with four others at once, side
+//! by side, which compilers turn into what short vectors the target has.
 
 #![expect(clippy::indexing_slicing, reason = "arrays of known length, gone over by loops of the same bounds")]
 

@@ -1,8 +1,8 @@
-//! Which block is made of which: the memory as lanes of four slices, and the rule by which each new block finds the older one that it is
-//! mixed with (RFC 9106, sections 3.2 and 3.4).
+//! Which block is made of which: the memory as lanes of four slices, and the rule by which each new block finds the older one
+//! that it is mixed with (RFC 9106, sections 3.2 and 3.4).
 //!
-//! The one loop over the blocks of a segment is here, the same for every implementation; what mixes two blocks is handed in. Never looks
-//! into a block but at its first word, and at the words of address blocks.
+//! The one loop over the blocks of a segment is here, the same for every implementation; what mixes two blocks is handed in.
+//! Never looks into a block but at its first word, and at the words of address blocks.
 
 use argon2::{Algorithm, Params, Version};
 
@@ -98,7 +98,8 @@ impl Segment {
         if self.slice == 0 && number == 0 { place + self.shape.lane_length - 1 } else { place - 1 }
     }
 
-    /// Where in the memory the block lies that a random word leads to (section 3.4.2). Never the new block itself, nor the one before it.
+    /// Where in the memory the block lies that a random word leads to (section 3.4.2). Never the new block itself, nor the one
+    /// before it.
     #[inline(always)]
     fn reference(&self, number: usize, random: u64) -> usize {
         let Shape { lanes, lane_length, .. } = self.shape;
@@ -114,7 +115,7 @@ impl Segment {
         let back = (area as u64 * square) >> 32;
         let offset = area - 1 - back as usize;
         // The oldest block that is left of the pass before stands behind this segment.
-        let oldest = if self.pass == 0 || self.slice == SLICES - 1 { 0 } else { (self.slice + 1) * self.length() };
+        let oldest = if self.pass == 0 { 0 } else { (self.slice + 1) * self.length() };
         let (column, beyond) = (oldest + offset, oldest + offset >= lane_length);
         lane * lane_length + if beyond { column - lane_length } else { column }
     }
