@@ -11,7 +11,7 @@ use std::arch::x86_64::{
 };
 
 use super::boundary::Tile as _;
-use super::segment::{Old, Segment};
+use super::segment::{Next, Old, Segment};
 
 /// A block: eight rows of 16 words, each as four vectors.
 pub(super) type Tile = [[__m256i; 4]; 8];
@@ -23,12 +23,22 @@ type Pair = [__m256i; 2];
 pub(super) fn fill(segment: &Segment, memory: &mut [Tile]) {
     let rotations = Rotations::new();
     let mut rows = Tile::ZERO;
-    segment.fill(memory, |previous, reference, new, old| compress(previous, reference, new, old, &mut rows, rotations));
+    segment.fill(memory, |previous, reference, new, old, next| {
+        compress(previous, reference, new, old, next, &mut rows, rotations);
+    });
 }
 
 #[target_feature(enable = "avx2")]
 #[inline]
-fn compress(previous: &Tile, reference: &Tile, new: &mut Tile, old: Old, mixed: &mut Tile, rotations: Rotations) {
+fn compress(
+    previous: &Tile,
+    reference: &Tile,
+    new: &mut Tile,
+    old: Old,
+    next: Next<'_, Tile>,
+    mixed: &mut Tile,
+    rotations: Rotations,
+) {
     for pair in 0..4 {
         let row = 2 * pair;
         let combined = |x: usize| {
@@ -50,6 +60,9 @@ fn compress(previous: &Tile, reference: &Tile, new: &mut Tile, old: Old, mixed: 
                 Old::Gone => made,
                 Old::Kept => _mm256_xor_si256(new[row][x], made),
             };
+        }
+        if x == 0 {
+            next.leads_on(new);
         }
     }
 }

@@ -29,19 +29,19 @@ use std::arch::x86_64::{
     _mm512_ternarylogic_epi64, _mm512_xor_si512,
 };
 
-use super::segment::{Old, Segment};
+use super::segment::{Next, Old, Segment};
 
 /// A block: vector `(s, x)` is `[s][x]`.
 pub(super) type Tile = [[__m512i; 4]; 4];
 
 #[target_feature(enable = "avx512f")]
 pub(super) fn fill(segment: &Segment, memory: &mut [Tile]) {
-    segment.fill(memory, |previous, reference, new, old| compress(previous, reference, new, old));
+    segment.fill(memory, |previous, reference, new, old, next| compress(previous, reference, new, old, next));
 }
 
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn compress(previous: &Tile, reference: &Tile, new: &mut Tile, old: Old) {
+fn compress(previous: &Tile, reference: &Tile, new: &mut Tile, old: Old, next: Next<'_, Tile>) {
     let mut mixed = *previous;
     for s in 0..4 {
         for x in 0..4 {
@@ -56,21 +56,36 @@ fn compress(previous: &Tile, reference: &Tile, new: &mut Tile, old: Old) {
         }
     }
     mix(&mut mixed);
-    // And columns along `s`.
-    let mut mixed = transposed(mixed);
+    // And columns along `s`. Those that the block's first word is in come first: it is waited for.
+    let [[a, a1, a2, a3], [b, b1, b2, b3], [c, c1, c2, c3], [d, d1, d2, d3]] = transposed(mixed);
+    mix_columns::<0, 1>([[a], [b], [c], [d]], previous, reference, new, old);
+    next.leads_on(new);
+    mix_columns::<1, 3>([[a1, a2, a3], [b1, b2, b3], [c1, c2, c3], [d1, d2, d3]], previous, reference, new, old);
+}
+
+/// P on the columns of `N` sets of vectors, of which `FIRST` is the first, and what they come to into the new block.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn mix_columns<const FIRST: usize, const N: usize>(
+    mut mixed: [[__m512i; N]; 4],
+    previous: &Tile,
+    reference: &Tile,
+    new: &mut Tile,
+    old: Old,
+) {
     mix(&mut mixed);
     for s in 0..4 {
-        for x in 0..4 {
-            mixed[s][x] = arranged(mixed[s][x], &TO_COLUMNS[s][x]);
+        for x in 0..N {
+            mixed[s][x] = arranged(mixed[s][x], &TO_COLUMNS[s][FIRST + x]);
         }
     }
     mix(&mut mixed);
     for s in 0..4 {
-        for x in 0..4 {
-            let made = xor3(mixed[s][x], previous[s][x], reference[s][x]);
-            new[s][x] = match old {
+        for x in 0..N {
+            let made = xor3(mixed[s][x], previous[s][FIRST + x], reference[s][FIRST + x]);
+            new[s][FIRST + x] = match old {
                 Old::Gone => made,
-                Old::Kept => _mm512_xor_si512(new[s][x], made),
+                Old::Kept => _mm512_xor_si512(new[s][FIRST + x], made),
             };
         }
     }
@@ -88,21 +103,21 @@ fn transposed(of: Tile) -> Tile {
     to
 }
 
-/// GB on the words in the same places of four vectors, in four sets of these side by side.
+/// GB on the words in the same places of four vectors, in `N` sets of these side by side.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn mix([a, b, c, d]: &mut Tile) {
-    step::<32>(a, b, d);
-    step::<24>(c, d, b);
-    step::<16>(a, b, d);
-    step::<63>(c, d, b);
+fn mix<const N: usize>([a, b, c, d]: &mut [[__m512i; N]; 4]) {
+    step::<32, N>(a, b, d);
+    step::<24, N>(c, d, b);
+    step::<16, N>(a, b, d);
+    step::<63, N>(c, d, b);
 }
 
 /// `to = to + with + 2 * low(to) * low(with)`, and `turned = (turned ^ to) >>> BY`.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn step<const BY: i32>(to: &mut [__m512i; 4], with: &[__m512i; 4], turned: &mut [__m512i; 4]) {
-    for i in 0..4 {
+fn step<const BY: i32, const N: usize>(to: &mut [__m512i; N], with: &[__m512i; N], turned: &mut [__m512i; N]) {
+    for i in 0..N {
         let product = _mm512_mul_epu32(to[i], with[i]);
         to[i] = _mm512_add_epi64(_mm512_add_epi64(to[i], with[i]), _mm512_add_epi64(product, product));
         turned[i] = _mm512_ror_epi64::<BY>(_mm512_xor_si512(turned[i], to[i]));

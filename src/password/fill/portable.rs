@@ -6,7 +6,7 @@
 #![expect(clippy::indexing_slicing, reason = "arrays of known length, gone over by loops of the same bounds")]
 
 use super::boundary::WORDS;
-use super::segment::{Old, Segment};
+use super::segment::{Next, Old, Segment};
 
 /// A block, word by word.
 pub(super) type Tile = [u64; WORDS];
@@ -17,7 +17,7 @@ pub(super) fn fill(segment: &Segment, memory: &mut [Tile]) {
 
 /// G: both blocks combined, P over each row of 16 words and over each column of eight pairs, and the combination once more.
 #[inline]
-fn compress(previous: &Tile, reference: &Tile, new: &mut Tile, old: Old) {
+fn compress(previous: &Tile, reference: &Tile, new: &mut Tile, old: Old, _next: Next<'_, Tile>) {
     let mut combined = *previous;
     xor(&mut combined, reference);
     let mut mixed = combined;

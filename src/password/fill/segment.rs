@@ -120,11 +120,12 @@ impl Segment {
         lane * lane_length + if beyond { column - lane_length } else { column }
     }
 
-    /// Makes all its blocks. `compress` is G (section 3.5) of the block before and of the one referred to, into the new one.
+    /// Makes all its blocks. `compress` is G (section 3.5) of the block before and of the one referred to, into the new one; it
+    /// tells the first word of this as soon as it has it.
     ///
     /// Inlined into a function that is compiled for the instructions that `compress` uses.
     #[inline(always)]
-    pub(super) fn fill<T: Tile>(&self, memory: &mut [T], mut compress: impl FnMut(&T, &T, &mut T, Old)) {
+    pub(super) fn fill<T: Tile>(&self, memory: &mut [T], mut compress: impl FnMut(&T, &T, &mut T, Old, Next<'_, T>)) {
         let old = self.old();
         let mut addresses = self.is_independent().then(|| Addresses::new(self));
         let ahead = Ahead::of(memory);
@@ -144,10 +145,26 @@ impl Segment {
             let Ok([previous, reference, new]) = memory.get_disjoint_mut(blocks) else {
                 unreachable!("three blocks within the memory, none of them another: see `reference`");
             };
-            compress(previous, reference, new, old);
-            if addresses.is_none() {
+            let depends = addresses.is_none() && !is_last;
+            compress(previous, reference, new, old, Next(depends.then_some((self, number + 1, &ahead))));
+            if depends {
                 random = boundary::words(new)[0];
             }
+        }
+    }
+}
+
+/// The block that comes after one, if what it refers to depends on that one's first word.
+#[derive(Clone, Copy)]
+pub(super) struct Next<'a, T>(Option<(&'a Segment, usize, &'a Ahead<T>)>);
+
+impl<T: Tile> Next<'_, T> {
+    /// Has the block fetched that a new one leads to, of which only the first word is there yet: what is still to be done takes
+    /// about as long as half a way to the memory.
+    #[inline(always)]
+    pub(super) fn leads_on(self, new: &T) {
+        if let Some((segment, number, ahead)) = self.0 {
+            ahead.expect(segment.reference(number, boundary::words(new)[0]));
         }
     }
 }
@@ -182,14 +199,14 @@ impl<T: Tile> Addresses<T> {
 
     /// The word for a block of the segment. They are asked for in order.
     #[inline(always)]
-    fn word(&mut self, number: usize, mut compress: impl FnMut(&T, &T, &mut T, Old)) -> u64 {
+    fn word(&mut self, number: usize, mut compress: impl FnMut(&T, &T, &mut T, Old, Next<'_, T>)) -> u64 {
         let counter = number / ADDRESSES + 1;
         if self.made != counter {
             self.made = counter;
             set(&mut self.input, 6, counter as u64);
             let mut once = T::ZERO;
-            compress(&self.zero, &self.input, &mut once, Old::Gone);
-            compress(&self.zero, &once, &mut self.words, Old::Gone);
+            compress(&self.zero, &self.input, &mut once, Old::Gone, Next(None));
+            compress(&self.zero, &once, &mut self.words, Old::Gone, Next(None));
         }
         boundary::words(&self.words).get(T::place(number % ADDRESSES)).copied().unwrap_or_default()
     }
