@@ -432,7 +432,7 @@ impl ImportBatch<Vec<ReadyRows>> {
 }
 
 /// The most rows of one [`ImportBatch`].
-pub const MAX_IMPORT_ROWS: usize = 1_000_000;
+pub const MAX_IMPORT_ROWS: usize = 2_000_000;
 
 /// What an import is known by: a digest of its file's beginning and of how it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

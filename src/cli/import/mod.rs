@@ -75,9 +75,9 @@ struct Taking {
     /// Where the result of every row goes, as JSON lines
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
-    /// Rows in one commit [default: as many as a quarter of the free memory holds, 50000 to 1000000; 500 while the proxy runs, and never
+    /// Rows in one commit [default: as many as a quarter of the free memory holds, 50000 to 2000000; 500 while the proxy runs, and never
     /// more then]
-    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
     batch: Option<u32>,
     /// Begin anew, though an import of this file was interrupted or done
     #[arg(long)]
