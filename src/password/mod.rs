@@ -5,6 +5,7 @@
 
 mod arena;
 mod argon2id;
+mod fill;
 pub mod formats;
 mod look;
 mod pepper;
@@ -15,6 +16,7 @@ pub mod trial;
 
 pub use arena::STORED_MEMORY_BYTES;
 pub use argon2id::PolicyError;
+pub use fill::{Choice, Implementation, Input, Rejected, choice};
 pub use look::Inspector;
 pub use pepper::{PepperSetupError, Peppers};
 pub use pool::{HashPool, Progress, StartError};
