@@ -118,7 +118,13 @@ impl Rate {
 /// Logins of so many clients at once, each the next as soon as it has its answer, of the users that `name` gives. What ends in the
 /// window counts, which begins when all are under way; what is still open at its end is waited for, so that it burdens nobody else.
 /// Any answer but 200 is an error.
-pub fn logins(to: SocketAddr, clients: usize, warm: Duration, window: Duration, name: impl Fn() -> String) -> Outcome<Rate> {
+pub fn logins(
+    to: SocketAddr,
+    clients: usize,
+    warm: Duration,
+    window: Duration,
+    name: impl Fn() -> String,
+) -> Outcome<Rate> {
     runtime()?.block_on(async {
         let begin = Instant::now() + warm;
         let end = begin + window;
@@ -229,7 +235,8 @@ impl Flood {
                 }
                 sent += 1;
                 let victim = number * 1_000 + sent % 1_000;
-                let name = if sent % 2 == 0 { user(u64::from(victim % 64)) } else { format!("nobody{victim}@example.com") };
+                let name =
+                    if sent % 2 == 0 { user(u64::from(victim % 64)) } else { format!("nobody{victim}@example.com") };
                 let status = match &mut client {
                     Some(client) => client.ask(&login(&name, "a wrong password")).await.unwrap_or(0),
                     None => 0,
@@ -257,7 +264,12 @@ pub fn added(mut all: Statuses, more: Statuses) -> Statuses {
 }
 
 /// Right logins at a pace, each from an address of its own, for a while. Gives the answers.
-pub fn good_logins(to: SocketAddr, per_second: u32, window: Duration, users: std::ops::Range<u64>) -> Outcome<Statuses> {
+pub fn good_logins(
+    to: SocketAddr,
+    per_second: u32,
+    window: Duration,
+    users: std::ops::Range<u64>,
+) -> Outcome<Statuses> {
     let count = (window.as_secs_f64() * f64::from(per_second)) as u32;
     let pace = Duration::from_secs(1) / per_second;
     let one = |number: u32| {
@@ -318,7 +330,10 @@ mod tests {
         let head = head_length(message).unwrap();
         assert_eq!(&message[head..], b"hello");
         assert_eq!(body_length(&message[..head]), Some(12));
-        assert_eq!((head_length(b"HTTP/1.1 200 OK\r\n"), body_length(b"HTTP/1.1 204 No Content\r\n\r\n")), (None, None));
+        assert_eq!(
+            (head_length(b"HTTP/1.1 200 OK\r\n"), body_length(b"HTTP/1.1 204 No Content\r\n\r\n")),
+            (None, None)
+        );
     }
 
     #[test]

@@ -52,7 +52,9 @@ pub fn handshakes(to: SocketAddr, trusted: &[u8], kind: Kind, lasting: Duration)
         match (kind, found) {
             (Kind::Full, HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest) => count += 1,
             (Kind::Resumed, HandshakeKind::Resumed) => count += 1,
-            (Kind::Full, other) | (Kind::Resumed, other) => return Err(format!("{kind:?} was wanted, {other:?} came").into()),
+            (Kind::Full, other) | (Kind::Resumed, other) => {
+                return Err(format!("{kind:?} was wanted, {other:?} came").into());
+            }
         }
     }
     Ok(count)

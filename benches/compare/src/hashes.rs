@@ -3,7 +3,7 @@
 //! Each is answered by a line of JSON.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, Write as _};
+use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -108,7 +108,9 @@ async fn pool(pools: &mut Pools, memory_mib: u32, iterations: u32, threads: usiz
         };
         let pool = HashPool::start(settings, Arc::new(Metrics::new()), Arc::new(SystemClock))?;
         // Every thread takes its memory before anything is measured.
-        let hashes = join_all((0..threads * 2).map(async |_| pool.hash(ClientStanding::Known, password()?).await.map_err(as_text)));
+        let hashes = join_all(
+            (0..threads * 2).map(async |_| pool.hash(ClientStanding::Known, password()?).await.map_err(as_text)),
+        );
         let stored = hashes.await.pop().ok_or("no hash")??.into_stored();
         pools.insert(key, (pool, stored));
     }

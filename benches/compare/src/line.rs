@@ -132,7 +132,13 @@ pub struct Line {
 
 impl Line {
     /// Ours beside a peer's, each pair measured within seconds: the ratio is judged.
-    pub fn pairs(id: Id, what: impl Into<String>, unit: &'static str, peer: &'static str, pairs: &[(f64, f64)]) -> Self {
+    pub fn pairs(
+        id: Id,
+        what: impl Into<String>,
+        unit: &'static str,
+        peer: &'static str,
+        pairs: &[(f64, f64)],
+    ) -> Self {
         Self {
             ours: Spread::of(pairs.iter().map(|(ours, _)| *ours).collect()),
             theirs: Spread::of(pairs.iter().map(|(_, theirs)| *theirs).collect()),
@@ -227,7 +233,9 @@ mod tests {
 
     #[test]
     fn a_line_can_show_a_peer_and_judge_ours() {
-        let line = Line::pairs(Id::P15, "memory", "MB", "nginx", &[(12.0, 6.0)]).judging_ours().aiming(Aim::at_most(20.0, 12.0));
+        let line = Line::pairs(Id::P15, "memory", "MB", "nginx", &[(12.0, 6.0)])
+            .judging_ours()
+            .aiming(Aim::at_most(20.0, 12.0));
         assert_eq!((line.verdict, line.ratio.unwrap().median), (Verdict::Moonshot, 2.0));
     }
 }

@@ -69,7 +69,10 @@ impl Machine {
 /// What a program says about itself, on either stream, whatever it exits with.
 fn said(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-    output.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    output.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+    )
 }
 
 fn software(here: &Path, proxy: &Path) -> Vec<(String, String)> {
@@ -78,7 +81,8 @@ fn software(here: &Path, proxy: &Path) -> Vec<(String, String)> {
     let root = root.to_string_lossy();
     let package = |name: &str| said("dpkg-query", &["-W", "-f", "${Version}", name]);
     let commit = said("git", &["-C", &*root, "rev-parse", "--short=10", "HEAD"]);
-    let changed = if said("git", &["-C", &*root, "status", "--porcelain", "-uno"]).trim().is_empty() { "" } else { ", changed" };
+    let changed =
+        if said("git", &["-C", &*root, "status", "--porcelain", "-uno"]).trim().is_empty() { "" } else { ", changed" };
     let mut all = vec![
         ("authferry".to_owned(), format!("{} ({}{changed})", version(&said(&proxy, &["--version"])), commit.trim())),
         ("rustc".to_owned(), version(&said("rustc", &["--version"]))),
@@ -103,9 +107,9 @@ fn software(here: &Path, proxy: &Path) -> Vec<(String, String)> {
 /// The first word that looks like a version.
 fn version(text: &str) -> String {
     let words = text.split([' ', '/', '\n', '(', ')']);
-    let mut versions = words.map(|word| word.trim_start_matches('v')).filter(|word| {
-        word.starts_with(|first: char| first.is_ascii_digit()) && word.contains('.')
-    });
+    let mut versions = words
+        .map(|word| word.trim_start_matches('v'))
+        .filter(|word| word.starts_with(|first: char| first.is_ascii_digit()) && word.contains('.'));
     versions.next().unwrap_or("?").trim_end_matches(',').to_owned()
 }
 

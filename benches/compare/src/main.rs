@@ -97,12 +97,12 @@ fn run(arguments: &Arguments) -> Outcome<ExitCode> {
         here: arguments.here.canonicalize()?,
         built,
         pace,
+        users: arguments.users.unwrap_or(if arguments.quick { 200_000 } else { 1_000_000 }),
     };
     let machine = Machine::of(&bench);
-    let users = arguments.users.unwrap_or(if arguments.quick { 200_000 } else { 1_000_000 });
     let mut noise = vec![Noise::measure("before", &bench.cores)];
     let wanted: BTreeSet<Id> = arguments.only.iter().copied().collect();
-    let lines = measure::all(&bench, &wanted, users);
+    let lines = measure::all(&bench, &wanted);
     noise.push(Noise::measure("after", &bench.cores));
     let all_measured = lines.iter().all(|line| line.verdict != line::Verdict::NotMeasured);
     let report = report::Report { machine, noise, quick: arguments.quick, lines };

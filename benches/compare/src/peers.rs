@@ -17,6 +17,8 @@ pub struct Bench {
     /// Cargo's target directory.
     pub built: PathBuf,
     pub pace: Pace,
+    /// In the stores of P9, P10, P11 and P14.
+    pub users: u64,
 }
 
 /// How long things are measured.
@@ -189,10 +191,13 @@ pub fn nginx(bench: &Bench, upstream: SocketAddr, cores: &str, log: Log) -> Outc
         ("USER", if rustix::process::geteuid().is_root() { "user root;".to_owned() } else { String::new() }),
         ("FILES", files().to_string()),
         ("FOLDER", folder.display().to_string()),
-        ("ACCESS_LOG", match log {
-            Log::EachRequest => format!("{}/access.log combined", folder.display()),
-            Log::WarningsOnly => "off".to_owned(),
-        }),
+        (
+            "ACCESS_LOG",
+            match log {
+                Log::EachRequest => format!("{}/access.log combined", folder.display()),
+                Log::WarningsOnly => "off".to_owned(),
+            },
+        ),
         ("UPSTREAM", upstream.to_string()),
         ("PLAIN", plain.to_string()),
         ("UNBUFFERED", unbuffered.to_string()),
@@ -232,7 +237,16 @@ pub fn haproxy(bench: &Bench, upstream: SocketAddr, cores: &str, log: Log) -> Ou
     let mut command = on_cores(cores, Path::new("haproxy"));
     command.args(["-db", "-f"]).arg(config);
     let running = Running::start("haproxy", command, &folder)?.listening(local(plain))?;
-    Ok(Proxy { name: "HAProxy", running, plain: local(plain), unbuffered: None, ecdsa: None, rsa: None, admin: None, folder })
+    Ok(Proxy {
+        name: "HAProxy",
+        running,
+        plain: local(plain),
+        unbuffered: None,
+        ecdsa: None,
+        rsa: None,
+        admin: None,
+        folder,
+    })
 }
 
 /// The login service on Express, with so many users.

@@ -144,7 +144,8 @@ impl Running {
             if ended.is_some() || started.elapsed() > PATIENCE {
                 let why = ended.map_or("does not listen".to_owned(), |status| format!("ended: {status}"));
                 let log = fs::read_to_string(&self.log).unwrap_or_default();
-                let last = log.lines().rev().take(8).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+                let last =
+                    log.lines().rev().take(8).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
                 return Err(format!("{} {why}\n{last}", self.name).into());
             }
             std::thread::sleep(Duration::from_millis(20));

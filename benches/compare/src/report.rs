@@ -16,14 +16,16 @@ pub struct Report {
     pub lines: Vec<Line>,
 }
 
-const COLUMNS: [&str; 9] = ["goal", "figure", "authferry", "peer", "peer's", "ratio (min-max)", "aim", "moonshot", "verdict"];
+const COLUMNS: [&str; 9] =
+    ["goal", "figure", "authferry", "peer", "peer's", "ratio (min-max)", "aim", "moonshot", "verdict"];
 
 pub fn json(report: &Report) -> String {
     serde_json::to_string_pretty(report).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
 }
 
 pub fn text(report: &Report) -> String {
-    let rows: Vec<[String; 9]> = std::iter::once(COLUMNS.map(str::to_owned)).chain(report.lines.iter().map(row)).collect();
+    let rows: Vec<[String; 9]> =
+        std::iter::once(COLUMNS.map(str::to_owned)).chain(report.lines.iter().map(row)).collect();
     let widths: [usize; 9] =
         std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
     let mut out = format!("{}\n\n", heading(report));
@@ -91,7 +93,9 @@ fn summary(report: &Report) -> String {
 }
 
 fn row(line: &Line) -> [String; 9] {
-    let aim = |mark: fn(Aim) -> Option<f64>| line.aim.and_then(|aim| Some(aimed(line, aim.bound, mark(aim)?))).unwrap_or_default();
+    let aim = |mark: fn(Aim) -> Option<f64>| {
+        line.aim.and_then(|aim| Some(aimed(line, aim.bound, mark(aim)?))).unwrap_or_default()
+    };
     let figure = if line.unit.is_empty() { line.what.clone() } else { format!("{} ({})", line.what, line.unit) };
     let median = |spread: Option<Spread>| spread.map_or_else(|| "-".to_owned(), |spread| shown(spread.median));
     let theirs = if line.peer.is_empty() { String::new() } else { median(line.theirs) };
@@ -159,9 +163,15 @@ mod tests {
 
     #[test]
     fn numbers_are_shown_with_as_many_digits_as_mean_something() {
-        for (value, text) in
-            [(0.0, "0"), (0.456, "0.46"), (29.61, "29.61"), (2.0, "2"), (126.04, "126"), (126.4, "126.4"), (1_234_567.8, "1,234,568")]
-        {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.456, "0.46"),
+            (29.61, "29.61"),
+            (2.0, "2"),
+            (126.04, "126"),
+            (126.4, "126.4"),
+            (1_234_567.8, "1,234,568"),
+        ] {
             assert_eq!(shown(value), text);
         }
     }
@@ -169,7 +179,8 @@ mod tests {
     #[test]
     fn the_table_says_what_was_aimed_for_and_what_was_missed() {
         let lines = vec![
-            Line::pairs(Id::P5, "forwarding", "us", "nginx", &[(33.0, 30.0), (36.0, 30.0)]).aiming(Aim::at_most(0.9, 0.8)),
+            Line::pairs(Id::P5, "forwarding", "us", "nginx", &[(33.0, 30.0), (36.0, 30.0)])
+                .aiming(Aim::at_most(0.9, 0.8)),
             Line::alone(Id::P15, "idle", "MB", &[11.5]).aiming(Aim::at_most(20.0, 12.0)),
             Line::not_measured(Id::P7, "TLS", "nginx did not start"),
         ];
@@ -180,7 +191,10 @@ mod tests {
         }
         assert!(text.contains("met (moonshot)") && text.contains("<= 20"), "{text}");
         assert!(text.contains("P7 TLS: nginx did not start"), "{text}");
-        assert!(text.contains("1 met, 1 of them as far as the moonshot; 1 not measured; missed: P5 forwarding."), "{text}");
+        assert!(
+            text.contains("1 met, 1 of them as far as the moonshot; 1 not measured; missed: P5 forwarding."),
+            "{text}"
+        );
         let markdown = markdown(&report(lines.clone()));
         let wide = markdown.lines().filter(|line| line.starts_with('|')).all(|line| line.matches('|').count() == 10);
         assert!(wide, "{markdown}");

@@ -33,16 +33,24 @@ impl Load {
     /// Everything that was asked was answered well, but for one in a thousand.
     pub fn clean(self) -> Outcome<Self> {
         if self.requests == 0 || (self.refused + self.errors) * 1_000 > self.requests {
-            return Err(format!("{} of {} requests refused, {} errors", self.refused, self.requests, self.errors).into());
+            return Err(
+                format!("{} of {} requests refused, {} errors", self.refused, self.requests, self.errors).into()
+            );
         }
         Ok(self)
     }
 }
 
 /// wrk with one thread, for whole seconds.
-pub fn wrk(cores: &str, to: SocketAddr, path: &str, connections: usize, seconds: u64, script: Option<&str>) -> Outcome<Load> {
-    let mut arguments: Vec<String> =
-        ["-t1", "--latency", "--timeout", "10s"].map(str::to_owned).into_iter().collect();
+pub fn wrk(
+    cores: &str,
+    to: SocketAddr,
+    path: &str,
+    connections: usize,
+    seconds: u64,
+    script: Option<&str>,
+) -> Outcome<Load> {
+    let mut arguments: Vec<String> = ["-t1", "--latency", "--timeout", "10s"].map(str::to_owned).into_iter().collect();
     arguments.extend([format!("-c{connections}"), format!("-d{seconds}s")]);
     for header in HEADERS {
         arguments.extend(["-H".to_owned(), header.to_owned()]);
@@ -89,7 +97,8 @@ pub enum Http {
 
 /// h2load over TLS 1.3, with the cipher and key exchange that are the same for everybody.
 pub fn h2load(cores: &str, to: SocketAddr, http: Http, connections: usize, seconds: u64) -> Outcome<Load> {
-    let mut arguments: Vec<String> = ["-t1", "--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519"].map(str::to_owned).into();
+    let mut arguments: Vec<String> =
+        ["-t1", "--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519"].map(str::to_owned).into();
     arguments.extend([format!("-c{connections}"), format!("-D{seconds}")]);
     arguments.push(match http {
         Http::One => "--h1".to_owned(),
@@ -126,7 +135,8 @@ fn parse_h2load(said: &str) -> Option<Load> {
 
 /// hey, posting one login over and over: logins a second, from a load generator that is not ours.
 pub fn hey(cores: &str, to: SocketAddr, path: &str, body: &str, clients: usize, seconds: u64) -> Outcome<f64> {
-    let arguments = ["-z", &format!("{seconds}s"), "-c", &clients.to_string(), "-m", "POST", "-T", "application/json", "-d", body];
+    let arguments =
+        ["-z", &format!("{seconds}s"), "-c", &clients.to_string(), "-m", "POST", "-T", "application/json", "-d", body];
     let mut arguments: Vec<String> = arguments.map(str::to_owned).into();
     arguments.push(format!("http://{to}{path}"));
     let said = output(cores, "hey", &arguments, Duration::from_secs(seconds + 60))?;
@@ -141,7 +151,8 @@ fn parse_hey(said: &str) -> Option<f64> {
 
 /// One hash by Debian's `argon2` command, milliseconds as it measures itself.
 pub fn libargon2(cores: &str, memory_mib: u32, iterations: u32) -> Outcome<f64> {
-    let script = format!("printf 'correct horse' | argon2 sixteen-bytes-sa -id -t {iterations} -k {} -p 1", memory_mib * 1024);
+    let script =
+        format!("printf 'correct horse' | argon2 sixteen-bytes-sa -id -t {iterations} -k {} -p 1", memory_mib * 1024);
     let said = output(cores, "sh", &["-c".to_owned(), script], Duration::from_secs(20))?;
     parse_argon2(&said).ok_or_else(|| format!("argon2 said what is not understood:\n{said}").into())
 }
@@ -173,7 +184,10 @@ Transfer/sec:      8.71MB
     #[test]
     fn wrk_is_understood() {
         let load = parse_wrk(WRK).unwrap();
-        assert_eq!((load.requests, load.per_second, load.p99, load.refused, load.errors), (33163, 30148.76, Some(3.39), 0, 0));
+        assert_eq!(
+            (load.requests, load.per_second, load.p99, load.refused, load.errors),
+            (33163, 30148.76, Some(3.39), 0, 0)
+        );
         assert!(load.clean().is_ok());
     }
 
@@ -229,7 +243,13 @@ req/s           :    1280.11     1301.53     1287.52        6.03    65.62%
     fn hey_and_argon2_are_understood() {
         let said = "\nSummary:\n  Total:\t2.0301 secs\n  Requests/sec:\t63.0502\n\nStatus code distribution:\n  [200]\t128 responses\n";
         assert_eq!(parse_hey(said), Some(63.0502));
-        assert_eq!(parse_hey(&said.replace("[200]\t128 responses", "[200]\t120 responses\n  [503]\t8 responses")), None);
-        assert_eq!(parse_argon2("Type:\t\tArgon2id\nEncoded:\t$argon2id$v=19$...\n0.038 seconds\nVerification ok\n"), Some(38.0));
+        assert_eq!(
+            parse_hey(&said.replace("[200]\t128 responses", "[200]\t120 responses\n  [503]\t8 responses")),
+            None
+        );
+        assert_eq!(
+            parse_argon2("Type:\t\tArgon2id\nEncoded:\t$argon2id$v=19$...\n0.038 seconds\nVerification ok\n"),
+            Some(38.0)
+        );
     }
 }

@@ -19,7 +19,14 @@ pub struct Round {
 }
 
 /// One round of GETs.
-pub fn round(bench: &Bench, proxy: &Proxy, to: SocketAddr, path: &str, connections: usize, seconds: u64) -> Outcome<Round> {
+pub fn round(
+    bench: &Bench,
+    proxy: &Proxy,
+    to: SocketAddr,
+    path: &str,
+    connections: usize,
+    seconds: u64,
+) -> Outcome<Round> {
     let before = proxy.running.cpu()?;
     let load = wrk(&bench.cores.load, to, path, connections, seconds, None)?;
     let used = proxy.running.cpu()?.saturating_sub(before);
@@ -59,9 +66,10 @@ fn cpu(round: &Round) -> f64 {
 /// Requests a second too: what a reader wants to know beside the processor time.
 fn per_second(rounds: &[&[Round]], names: &[&str]) -> String {
     let of = |rounds: &[Round]| crate::line::Spread::of(rounds.iter().map(|round| round.per_second).collect());
-    let each = rounds.iter().zip(names).filter_map(|(rounds, name)| {
-        Some(format!("{name} {}", crate::report::shown(of(rounds)?.median)))
-    });
+    let each = rounds
+        .iter()
+        .zip(names)
+        .filter_map(|(rounds, name)| Some(format!("{name} {}", crate::report::shown(of(rounds)?.median))));
     format!("requests a second: {}", each.collect::<Vec<_>>().join(", "))
 }
 
@@ -93,7 +101,8 @@ fn small(bench: &Bench, [ours, nginx, haproxy]: [&Proxy; 3], log: Log) -> Outcom
         Log::WarningsOnly => "no request logged",
     };
     for (connections, aim) in [(64, Aim::at_most(0.9, 0.8)), (256, Aim::at_most(1.0, 0.9))] {
-        let all = rounds(bench, &[(ours, ours.plain), (nginx, nginx.plain), (haproxy, haproxy.plain)], "/200", connections)?;
+        let all =
+            rounds(bench, &[(ours, ours.plain), (nginx, nginx.plain), (haproxy, haproxy.plain)], "/200", connections)?;
         let [our, nginxs, haproxys] = all.as_slice() else { continue };
         let what = format!("CPU a forwarded request, 200 B, {connections} connections, {logged}");
         lines.push(
@@ -115,7 +124,9 @@ fn large(bench: &Bench, [ours, nginx, haproxy]: [&Proxy; 3]) -> Outcome<Vec<Line
     let line = |peer, theirs: &[Round]| Line::pairs(Id::P6, what, "us", peer, &pairs(our, theirs, cpu));
     let names = ["authferry", "nginx buffered", "unbuffered", "HAProxy"];
     Ok(vec![
-        line("nginx buffered", buffered).aiming(Aim::at_most(0.9, 0.85)).noting(per_second(&[our, buffered, unbuffered, haproxys], &names)),
+        line("nginx buffered", buffered)
+            .aiming(Aim::at_most(0.9, 0.85))
+            .noting(per_second(&[our, buffered, unbuffered, haproxys], &names)),
         line("nginx unbuffered", unbuffered).aiming(Aim::at_most(0.65, 0.6)),
         line("HAProxy", haproxys),
     ])

@@ -23,7 +23,11 @@ pub fn measure(bench: &Bench, _wanted: &BTreeSet<Id>) -> Outcome<Vec<Line>> {
     let possible = (usize::try_from(files()).unwrap_or(usize::MAX).saturating_sub(BESIDE) / 2).min(CONNECTIONS);
     let holding = |proxy: &Proxy| -> Outcome<f64> {
         let (open, held) = idling(proxy.plain, possible, || proxy.running.resident())?;
-        if open < possible { Err(format!("{} kept {open} of {possible} connections", proxy.name).into()) } else { Ok(held) }
+        if open < possible {
+            Err(format!("{} kept {open} of {possible} connections", proxy.name).into())
+        } else {
+            Ok(held)
+        }
     };
     let held = [holding(&ours)?, holding(&nginx)?, holding(&haproxy)?];
     let others = |of: [f64; 3]| format!("HAProxy {:.1} MB", of[2]);

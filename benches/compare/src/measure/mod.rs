@@ -1,9 +1,14 @@
 //! What each goal is, and in which order they are measured. What is compared is measured in turns, A B A B, so that what else the
 //! machine does meets both alike.
 
-mod forwarding;
-mod logins;
+mod attacks;
+mod first_logins;
+pub mod forwarding;
+mod hashing;
+pub mod logins;
 mod memory;
+mod tls;
+mod users;
 
 use std::collections::BTreeSet;
 
@@ -14,14 +19,20 @@ use crate::peers::Bench;
 /// A part of the table: the goals it is about, and how their lines are made.
 type Part = (&'static [Id], fn(&Bench, &BTreeSet<Id>) -> Outcome<Vec<Line>>);
 
-const PARTS: [Part; 3] = [
+const PARTS: [Part; 9] = [
     (&[Id::P1, Id::P2, Id::P3], logins::known),
+    (&[Id::P4], hashing::measure),
     (&[Id::P5, Id::P6], forwarding::measure),
+    (&[Id::P7], tls::measure),
+    (&[Id::P8], first_logins::measure),
+    (&[Id::P9, Id::P10, Id::P11, Id::P14], |bench, _| users::measure(bench, bench.users)),
+    (&[Id::P12], attacks::flood),
+    (&[Id::P13], attacks::refusals),
     (&[Id::P15], memory::measure),
 ];
 
 /// Every line that is wanted; nothing means everything. A part that fails is told in its lines, and the others go on.
-pub fn all(bench: &Bench, wanted: &BTreeSet<Id>, _users: u64) -> Vec<Line> {
+pub fn all(bench: &Bench, wanted: &BTreeSet<Id>) -> Vec<Line> {
     let mut lines = Vec::new();
     for (ids, measure) in PARTS {
         let here: BTreeSet<Id> = ids.iter().copied().filter(|id| wanted.is_empty() || wanted.contains(id)).collect();
