@@ -63,6 +63,11 @@ impl Client {
         }
     }
 
+    /// Of the last answer, in bytes.
+    pub fn last_length(&self) -> usize {
+        self.read.len()
+    }
+
     async fn asking(&mut self, request: &[u8]) -> Outcome<u16> {
         self.stream.write_all(request).await?;
         self.read.clear();
@@ -291,8 +296,8 @@ pub fn good_logins(
     }))
 }
 
-/// Connections that were used once and then idle, while `meanwhile` looks. Gives how many there were.
-pub fn idling<T>(to: SocketAddr, count: usize, meanwhile: impl FnOnce() -> T) -> Outcome<(usize, T)> {
+/// Connections that were used once and then idle, while `look` looks at the proxy.
+pub fn idling<T>(to: SocketAddr, count: usize, look: impl FnOnce() -> T) -> Outcome<T> {
     runtime()?.block_on(async {
         let mut all = Vec::with_capacity(count);
         while all.len() < count {
@@ -307,7 +312,7 @@ pub fn idling<T>(to: SocketAddr, count: usize, meanwhile: impl FnOnce() -> T) ->
             all.extend(try_join_all((0..some).map(one)).await?);
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
-        Ok((all.len(), meanwhile()))
+        Ok(look())
     })
 }
 

@@ -16,8 +16,11 @@ mod line;
 mod machine;
 mod measure;
 mod peers;
+mod plot;
 mod process;
 mod report;
+mod scaling;
+mod soak;
 mod tools;
 mod upstream;
 
@@ -62,6 +65,15 @@ struct Arguments {
     /// [default: beside the build]
     #[arg(long)]
     directory: Option<PathBuf>,
+    /// Measures how cost grows with connections, routes and cores, and nothing else.
+    #[arg(long, conflicts_with_all = ["only", "soak"])]
+    scaling: bool,
+    /// With --scaling: where the plot is written, as SVG.
+    #[arg(long, value_name = "FILE", requires = "scaling")]
+    plot: Option<PathBuf>,
+    /// Half load with faults for so many minutes, and nothing else: what grows?
+    #[arg(long, value_name = "MINUTES", conflicts_with = "only")]
+    soak: Option<f64>,
     /// Where this bench lies.
     #[arg(long, hide = true)]
     here: PathBuf,
@@ -100,6 +112,15 @@ fn run(arguments: &Arguments) -> Outcome<ExitCode> {
         users: arguments.users.unwrap_or(if arguments.quick { 200_000 } else { 1_000_000 }),
     };
     let machine = Machine::of(&bench);
+    if arguments.scaling {
+        return scale(arguments, &bench, &machine);
+    }
+    if let Some(minutes) = arguments.soak {
+        let soaked = soak::run(&bench, minutes)?;
+        let text = if arguments.json { serde_json::to_string_pretty(&soaked)? } else { soak::text(&soaked) };
+        println!("{}\n{text}", if arguments.json { String::new() } else { machine.sentence() });
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut noise = vec![Noise::measure("before", &bench.cores)];
     let wanted: BTreeSet<Id> = arguments.only.iter().copied().collect();
     let lines = measure::all(&bench, &wanted);
@@ -113,4 +134,29 @@ fn run(arguments: &Arguments) -> Outcome<ExitCode> {
     };
     println!("{text}");
     Ok(if all_measured { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn scale(arguments: &Arguments, bench: &Bench, machine: &Machine) -> Outcome<ExitCode> {
+    let before = Noise::measure("before", &bench.cores);
+    let panels = scaling::measure(bench)?;
+    let noise = [before, Noise::measure("after", &bench.cores)];
+    if let Some(path) = &arguments.plot {
+        std::fs::write(path, plot::svg(&panels))?;
+    }
+    if arguments.json {
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&serde_json::json!({ "machine": machine, "noise": noise, "panels": panels }))?
+        );
+    } else {
+        let noise: Vec<String> = noise.iter().map(Noise::sentence).collect();
+        println!(
+            "{}\n{}\nNoise: {}.\n\n{}",
+            machine.sentence(),
+            machine.versions(),
+            noise.join("; "),
+            scaling::table(&panels)
+        );
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -228,6 +228,8 @@ pub fn haproxy(bench: &Bench, upstream: SocketAddr, cores: &str, log: Log) -> Ou
         Log::WarningsOnly => ("", ""),
     };
     let values = [
+        // It refuses to start where it may not open two files for each.
+        ("CONNECTIONS", (files().saturating_sub(200) / 2).min(16_000).to_string()),
         ("LOG", to.to_owned()),
         ("LOG_REQUESTS", requests.to_owned()),
         ("PLAIN", plain.to_string()),

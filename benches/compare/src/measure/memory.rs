@@ -9,8 +9,13 @@ use crate::peers::{self, Bench, Log, Options, Proxy, files};
 use crate::upstream::Upstream;
 
 const CONNECTIONS: usize = 10_000;
-/// Descriptors that are needed for something else.
-const BESIDE: usize = 600;
+/// Descriptors that a proxy needs for something else.
+const BESIDE: u64 = 700;
+
+/// As many connections, or as many as a proxy may have: each may take a descriptor to the app too, and authferry keeps one for it.
+pub fn at_most(connections: usize) -> usize {
+    usize::try_from(files().saturating_sub(BESIDE) / 2).unwrap_or(usize::MAX).min(connections)
+}
 
 pub fn measure(bench: &Bench, _wanted: &BTreeSet<Id>) -> Outcome<Vec<Line>> {
     let upstream = Upstream::start(&bench.cores.load, &bench.folder)?;
@@ -19,15 +24,14 @@ pub fn measure(bench: &Bench, _wanted: &BTreeSet<Id>) -> Outcome<Vec<Line>> {
     let nginx = peers::nginx(bench, upstream.address, &bench.cores.all, Log::EachRequest)?;
     let haproxy = peers::haproxy(bench, upstream.address, &bench.cores.all, Log::EachRequest)?;
     let idle = [&ours, &nginx, &haproxy].map(|proxy| proxy.running.resident());
-    // Each client may take a descriptor to the app too, and authferry keeps one for it.
-    let possible = (usize::try_from(files()).unwrap_or(usize::MAX).saturating_sub(BESIDE) / 2).min(CONNECTIONS);
+    let possible = at_most(CONNECTIONS);
     let holding = |proxy: &Proxy| -> Outcome<f64> {
-        let (open, held) = idling(proxy.plain, possible, || proxy.running.resident())?;
-        if open < possible {
-            Err(format!("{} kept {open} of {possible} connections", proxy.name).into())
-        } else {
-            Ok(held)
+        let look = || (proxy.running.resident(), proxy.running.descriptors());
+        let (held, descriptors) = idling(proxy.plain, possible, look)?;
+        if descriptors < possible {
+            return Err(format!("{} has {descriptors} descriptors for {possible} connections", proxy.name).into());
         }
+        Ok(held)
     };
     let held = [holding(&ours)?, holding(&nginx)?, holding(&haproxy)?];
     let others = |of: [f64; 3]| format!("HAProxy {:.1} MB", of[2]);

@@ -6,7 +6,7 @@ mod first_logins;
 pub mod forwarding;
 mod hashing;
 pub mod logins;
-mod memory;
+pub mod memory;
 mod tls;
 mod users;
 
