@@ -1,6 +1,6 @@
 //! The app behind all proxies, and the legacy backend: this program again, in a process of its own. It answers without looking, so that
 //! as little as possible of what is measured is its own. `GET /200` and `GET /65536` are answered with as many bytes, anything else
-//! with 200; `POST /login` says yes to everybody, at once; after `POST /hang` logins are not answered until `POST /go`.
+//! with 200; `POST /login` says yes, at once, to everybody who has the one right password; after `POST /hang` logins are not answered until `POST /go`.
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::Outcome;
-use crate::clients::{body_length, head_length};
+use crate::clients::{PASSWORD, body_length, head_length};
 use crate::process::{Running, free_port, on_cores};
 
 const ASKED: &str = "AUTHFERRY_COMPARE_UPSTREAM";
@@ -109,7 +109,7 @@ async fn connection(mut stream: TcpStream, answers: Arc<Answers>) {
                 if answers.hangs.load(Ordering::Relaxed) {
                     return std::future::pending().await;
                 }
-                stream.write_all(&welcome(request)).await
+                stream.write_all(&judged(request)).await
             } else {
                 if request.starts_with(b"POST /hang ") || request.starts_with(b"POST /go ") {
                     answers.hangs.store(request.starts_with(b"POST /hang "), Ordering::Relaxed);
@@ -124,9 +124,12 @@ async fn connection(mut stream: TcpStream, answers: Arc<Answers>) {
     }
 }
 
-/// Legacy's yes to whoever asks.
-fn welcome(request: &[u8]) -> Vec<u8> {
+/// What legacy says to a login.
+fn judged(request: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(request);
+    if !text.contains(PASSWORD) {
+        return b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".to_vec();
+    }
     let name = text.split(r#""email":""#).nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("nobody");
     let body = format!(r#"{{"user":{{"id":"{name}","email":"{name}"}}}}"#);
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
@@ -136,13 +139,15 @@ fn welcome(request: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clients::login;
 
     #[test]
-    fn legacy_greets_whoever_asks_by_his_name() {
-        let answer = welcome(b"POST /login HTTP/1.1\r\n\r\n{\"email\":\"ann@example.com\",\"password\":\"x\"}");
+    fn legacy_greets_by_his_name_whoever_has_the_password_and_nobody_else() {
+        let answer = judged(&login("ann@example.com", PASSWORD));
         let answer = String::from_utf8(answer).unwrap();
         let head = head_length(answer.as_bytes()).unwrap();
         assert_eq!(&answer[head..], r#"{"user":{"id":"ann@example.com","email":"ann@example.com"}}"#);
         assert_eq!(body_length(&answer.as_bytes()[..head]), Some(answer.len() - head));
+        assert!(judged(&login("ann@example.com", "another")).starts_with(b"HTTP/1.1 401 "));
     }
 }
