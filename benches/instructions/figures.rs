@@ -17,14 +17,14 @@ const HEAD: &str = "\
 
 /// What callgrind counted in one run.
 #[derive(Debug, Clone, Copy)]
-pub struct Totals {
+pub(crate) struct Totals {
     instructions: i64,
     allocations: i64,
 }
 
 impl Totals {
     /// Reads a file of callgrind's. A call of an allocator's function by another one of the allocator's is no allocation.
-    pub fn read(path: &Path) -> Self {
+    pub(crate) fn read(path: &Path) -> Self {
         let mut totals = Self { instructions: 0, allocations: 0 };
         let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
         let (mut caller, mut callee, mut is_call) = (Kind::Usual, Kind::Usual, false);
@@ -85,7 +85,7 @@ impl Kind {
 
 /// What one request costs.
 #[derive(Debug, Clone, Copy)]
-pub struct Costs {
+pub(crate) struct Costs {
     instructions: f64,
     allocations: f64,
 }
@@ -93,7 +93,7 @@ pub struct Costs {
 impl Costs {
     /// From a run of so many requests and one of twice as many.
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-    pub fn between(once: Totals, twice: Totals, requests: usize) -> Self {
+    pub(crate) fn between(once: Totals, twice: Totals, requests: usize) -> Self {
         let each = |once: i64, twice: i64| (twice as f64 - once as f64) / requests as f64;
         Self {
             instructions: each(once.instructions, twice.instructions),
@@ -109,7 +109,7 @@ impl fmt::Display for Costs {
 }
 
 /// How a cost compares with the committed one.
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// None is committed.
     New,
     /// By this factor of the committed figure.
@@ -119,7 +119,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         matches!(self, Self::Over(_))
     }
 }
@@ -135,19 +135,19 @@ impl fmt::Display for Verdict {
 }
 
 /// The committed figures.
-pub struct Figures(toml::Table);
+pub(crate) struct Figures(toml::Table);
 
 impl Figures {
     fn path() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions/figures.toml")
     }
 
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let text = std::fs::read_to_string(Self::path()).unwrap_or_default();
         Self(text.parse().expect("figures.toml is TOML"))
     }
 
-    pub fn judge(&self, scenario: &str, costs: Costs) -> Verdict {
+    pub(crate) fn judge(&self, scenario: &str, costs: Costs) -> Verdict {
         let committed = |what: &str| {
             let number = self.0.get(scenario)?.get(what)?;
             number.as_float().or_else(|| number.as_integer().and_then(|whole| i32::try_from(whole).ok()).map(f64::from))
@@ -164,14 +164,14 @@ impl Figures {
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "far below 2^53")]
-    pub fn set(&mut self, scenario: &str, costs: Costs) {
+    pub(crate) fn set(&mut self, scenario: &str, costs: Costs) {
         let mut figures = toml::Table::new();
         figures.insert("instructions".into(), toml::Value::Integer(costs.instructions.round() as i64));
         figures.insert("allocations".into(), toml::Value::Float((costs.allocations * 10.0).round() / 10.0));
         self.0.insert(scenario.to_owned(), toml::Value::Table(figures));
     }
 
-    pub fn write(&self) {
+    pub(crate) fn write(&self) {
         let mut text = String::from(HEAD);
         for (scenario, figures) in &self.0 {
             text.push_str(&format!("\n[{scenario}]\n"));

@@ -12,7 +12,7 @@ const USUAL_HEADERS: &str = "host: app.example\r\n\
     referer: https://app.example/things\r\ncookie: session=0123456789abcdef0123456789abcdef\r\nsec-fetch-site: same-origin\r\n";
 
 /// Says where the app is, hears where the proxy is, and asks it so many times.
-pub fn run(scenario: Scenario, requests: usize) {
+pub(crate) fn run(scenario: Scenario, requests: usize) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     println!("{}", listener.local_addr().expect("an address"));
     std::thread::spawn(move || {

@@ -13,7 +13,7 @@ use authferry::telemetry::logging;
 
 use super::Scenario;
 
-pub fn run(scenario: Scenario, requests: usize) {
+pub(crate) fn run(scenario: Scenario, requests: usize) {
     let mut peers = Command::new(std::env::current_exe().expect("this program"))
         .args(["peers", scenario.name(), &requests.to_string()])
         .stdin(Stdio::piped())
