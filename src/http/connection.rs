@@ -64,7 +64,7 @@ const PAUSE: u32 = 10;
 
 tokio::task_local! {
     /// HTTP/2: the request that is being handled.
-    static HANDLED: Option<Arc<Stream>>;
+    static HANDLED: Arc<Stream>;
 }
 
 /// How a request's body comes in.
@@ -300,15 +300,15 @@ impl Connection {
         })
     }
 
-    /// Handles a request, whose body is its stream's where there is one.
-    pub(super) fn handling<H: Future>(stream: Option<Arc<Stream>>, handling: H) -> impl Future<Output = H::Output> {
+    /// HTTP/2: handles a request, whose body is its stream's.
+    pub(super) fn handling<H: Future>(stream: Arc<Stream>, handling: H) -> impl Future<Output = H::Output> {
         HANDLED.scope(stream, handling)
     }
 
     /// The body of the request that is being handled. Where it cannot be told whose it is, nobody is taken for waiting.
     fn upload(&self, note: impl FnOnce(&Upload)) {
         if self.watch.multiplexed.load(Ordering::Relaxed) {
-            let _outside = HANDLED.try_with(|stream| stream.as_ref().map(|stream| note(&stream.upload)));
+            let _outside = HANDLED.try_with(|stream| note(&stream.upload));
         } else {
             note(&self.watch.upload);
         }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use percent_encoding::percent_decode;
 
 use super::decode::names::{FieldName, pointer_keys};
@@ -41,6 +41,13 @@ pub const PATH_HINTS: [&str; 10] = [
     "script_name",
     "path_info",
 ];
+
+/// Whether a header claims another path than the request's own: one of [`PATH_OVERRIDES`] or [`PATH_HINTS`].
+#[must_use]
+pub fn claims_a_path(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    PATH_OVERRIDES.iter().chain(&PATH_HINTS).any(|claim| *claim == name)
+}
 
 /// All routes, by the keys of their paths.
 pub struct Router {
