@@ -202,7 +202,9 @@ fn framing(parts: &Parts) -> Result<(), Refusal> {
 /// Names and values of all fields.
 fn fields(headers: &HeaderMap, underscores: Underscores) -> Result<(), Refusal> {
     for (name, value) in headers {
-        if memchr(b'_', name.as_str().as_bytes()).is_some() && (underscores == Underscores::Refuse || becomes_protected(name)) {
+        if memchr(b'_', name.as_str().as_bytes()).is_some()
+            && (underscores == Underscores::Refuse || becomes_protected(name))
+        {
             return Err(UNDERSCORE);
         }
         if value_run(value.as_bytes()) < value.len() {
