@@ -259,7 +259,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_password_shed", "Passwords refused by the hash queue, by standing of the client and reason"),
     (
         "authferry_password_implementation",
-        "1 for what computes Argon2: avx512, avx2, portable, or the crate as reference",
+        "1 for what computes Argon2: avx512, avx2, or the crate as reference",
     ),
     ("authferry_forwarded_requests", "Requests forwarded to the upstream, by the class of the answer"),
     ("authferry_rate_limited", "Requests refused by a limit"),
@@ -529,7 +529,7 @@ impl Metrics {
         self.password_shed.get_or_create(&Labels { names: ["standing", "reason"], values }).inc();
     }
 
-    /// What computes Argon2: `avx512`, `avx2`, `portable` or `reference`.
+    /// What computes Argon2: `avx512`, `avx2` or `reference`.
     pub fn password_implementation(&self, name: &'static str) {
         self.password_implementation.get_or_create(&Labels { names: ["name"], values: [name.into()] }).set(1);
     }

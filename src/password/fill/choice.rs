@@ -32,7 +32,7 @@ pub struct Rejected {
 
 /// What this process uses, chosen at the first call.
 ///
-/// A build without optimization takes the crate, which is optimized all the same: vector instructions that are function calls
+/// Where there are no vector instructions that it knows, this is the crate. A build without optimization takes the crate, which is optimized all the same: vector instructions that are function calls
 /// would be a hundred times slower than it.
 pub fn choice() -> &'static Choice {
     static CHOICE: OnceLock<Choice> = OnceLock::new();
