@@ -177,21 +177,45 @@ fn forwarding(headers: &mut HeaderMap, from: Provenance<'_>, kept: Option<Forwar
         Some(ForwardingHeader::Forwarded) | None => None,
     };
     headers.insert(X_FORWARDED_FOR, chain.unwrap_or_else(|| client.clone()));
+    let introduction = |of| from.connection.introduced(of, host.as_ref());
     match kept {
         Some(ForwardingHeader::Forwarded) => {
-            let peer = from.connection.peer_ip();
-            headers.append(FORWARDED, forwarded(peer, host.as_ref(), scheme));
+            headers.append(FORWARDED, introduction(from.connection.peer_ip()).forwarded);
         }
         Some(ForwardingHeader::XForwardedFor) => {
-            headers.insert(FORWARDED, forwarded(Some(from.client.ip()), host.as_ref(), scheme));
-            x_forwarded(headers, host.as_ref(), scheme, Already::Kept);
+            let introduction = introduction(Some(from.client.ip()));
+            headers.insert(FORWARDED, introduction.forwarded);
+            x_forwarded(headers, host.zip(introduction.port), scheme, Already::Kept);
         }
         None => {
-            headers.insert(FORWARDED, forwarded(Some(from.client.ip()), host.as_ref(), scheme));
-            x_forwarded(headers, host.as_ref(), scheme, Already::Replaced);
+            let introduction = introduction(Some(from.client.ip()));
+            headers.insert(FORWARDED, introduction.forwarded);
+            x_forwarded(headers, host.zip(introduction.port), scheme, Already::Replaced);
         }
     }
     headers.insert(X_REAL_IP, client);
+}
+
+/// What the app is told of a client in words that take a while to put together. A connection keeps the last ones: its next request is
+/// nearly always of the same client for the same host.
+#[derive(Clone)]
+pub(super) struct Introduction {
+    of: Option<IpAddr>,
+    host: Option<HeaderValue>,
+    forwarded: HeaderValue,
+    port: Option<HeaderValue>,
+}
+
+impl Introduction {
+    pub(super) fn new(of: Option<IpAddr>, host: Option<&HeaderValue>, scheme: &'static str) -> Self {
+        let (forwarded, port) = (forwarded(of, host, scheme), host.map(|host| port_of(host, scheme)));
+        Self { of, host: host.cloned(), forwarded, port }
+    }
+
+    /// Whether it is of this client, on the same connection, for this host.
+    pub(super) fn is_of(&self, client: Option<IpAddr>, host: Option<&HeaderValue>) -> bool {
+        self.of == client && self.host.as_ref() == host
+    }
 }
 
 /// What becomes of a forwarding header that is there.
@@ -201,15 +225,21 @@ enum Already {
     Replaced,
 }
 
-fn x_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, scheme: &'static str, already: Already) {
+/// `host` is the host with its port.
+fn x_forwarded(
+    headers: &mut HeaderMap,
+    host: Option<(HeaderValue, HeaderValue)>,
+    scheme: &'static str,
+    already: Already,
+) {
     let mut set = |name: HeaderName, value: HeaderValue| {
         if already == Already::Replaced || !headers.contains_key(&name) {
             headers.insert(name, value);
         }
     };
-    if let Some(host) = host {
-        set(X_FORWARDED_PORT, port_of(host, scheme));
-        set(X_FORWARDED_HOST, host.clone());
+    if let Some((host, port)) = host {
+        set(X_FORWARDED_PORT, port);
+        set(X_FORWARDED_HOST, host);
     }
     set(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
 }

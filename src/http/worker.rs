@@ -460,8 +460,7 @@ impl<H: Handler> Front<H> {
             framing: framing.clone(),
             requests: AtomicU64::new(0),
         });
-        // Boxed once, where it is made: hyper and the layers below would move it several times otherwise.
-        let service = service_fn(move |request| Box::pin(session.clone().answer(request)));
+        let service = service_fn(move |request| session.clone().answer(request));
         let ended = match protocol {
             Protocol::Http1 => {
                 let serving = self.http1.serve_connection(TokioIo::new(socket), service).with_upgrades();
@@ -609,7 +608,9 @@ impl<H: Handler> Session<H> {
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Response<ProxyBody> {
-        match AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind().await {
+        // Boxed where it is made: hyper and the layers between would move all of its state otherwise, several times for each request.
+        let handling = Box::pin(AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind());
+        match handling.await {
             Ok(response) => response,
             Err(panic) => {
                 self.worker.metrics.panic();

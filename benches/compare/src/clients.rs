@@ -94,10 +94,18 @@ pub fn login(name: &str, password: &str) -> Vec<u8> {
 
 pub const GET: &[u8] = b"GET /200 HTTP/1.1\r\nhost: app.example\r\nuser-agent: bench/1\r\naccept: */*\r\n\r\n";
 
-/// One POST without a body.
-pub fn tell(to: SocketAddr, path: &str) -> Outcome<u16> {
-    let request = format!("POST {path} HTTP/1.1\r\nhost: app.example\r\ncontent-length: 0\r\n\r\n");
-    runtime()?.block_on(async { Client::connect(to, None).await?.ask(request.as_bytes()).await })
+/// One request without a body on a connection of its own, as `GET /count`. Gives the answer's body.
+pub fn ask_once(to: SocketAddr, line: &str) -> Outcome<Vec<u8>> {
+    let request = format!("{line} HTTP/1.1\r\nhost: app.example\r\ncontent-length: 0\r\n\r\n");
+    runtime()?.block_on(async {
+        let mut client = Client::connect(to, None).await?;
+        let status = client.ask(request.as_bytes()).await?;
+        if status != 200 {
+            return Err(format!("{line} was answered with {status}").into());
+        }
+        let head = head_length(&client.read).ok_or("an answer without a head")?;
+        Ok(client.read.split_off(head))
+    })
 }
 
 /// What a stretch of work came to.

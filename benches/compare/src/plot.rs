@@ -55,7 +55,7 @@ fn drawn(panel: &Panel) -> String {
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
     };
     let ((low, high), (_, top)) = (ends(|point| point.0), ends(|point| point.1));
-    let (span, top) = ((high / low).ln().max(f64::EPSILON), if top > 0.0 { top * 1.1 } else { 1.0 });
+    let (span, top) = ((high / low).ln().max(f64::EPSILON), above(top));
     let at_x = |x: f64| LEFT + (x / low).ln() / span * (WIDTH - LEFT - RIGHT);
     let at_y = |y: f64| TOP + (1.0 - y / top) * (HEIGHT - TOP - BOTTOM);
     let mut out = String::new();
@@ -70,7 +70,7 @@ fn drawn(panel: &Panel) -> String {
     for part in 0..=4 {
         let value = top * f64::from(part) / 4.0;
         out.push_str(&line((LEFT, at_y(value)), (WIDTH - RIGHT, at_y(value))));
-        out.push_str(&text(LEFT - 5.0, at_y(value) + 4.0, "end", &shown(rounded(value))));
+        out.push_str(&text(LEFT - 5.0, at_y(value) + 4.0, "end", &shown(value)));
     }
     let mut marks: Vec<f64> = all().map(|point| point.0).collect();
     marks.sort_by(f64::total_cmp);
@@ -101,13 +101,14 @@ fn drawn(panel: &Panel) -> String {
     out
 }
 
-/// Two digits are enough at an axis.
-fn rounded(value: f64) -> f64 {
-    if value <= 0.0 {
-        return 0.0;
+/// A number that is not less, and whose quarters are easily read.
+fn above(value: f64) -> f64 {
+    if !(value > 0.0 && value.is_finite()) {
+        return 1.0;
     }
-    let scale = 10_f64.powf(value.log10().floor() - 1.0);
-    (value / scale).round() * scale
+    let scale = 10_f64.powf(value.log10().floor());
+    let steps = [1.0, 1.2, 1.6, 2.0, 2.4, 3.2, 4.0, 6.0, 8.0, 10.0];
+    steps.into_iter().find(|step| step * scale >= value).unwrap_or(10.0) * scale
 }
 
 fn escaped(text: &str) -> String {
@@ -117,6 +118,15 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn axes_end_at_numbers_that_are_easily_read() {
+        for (value, end) in
+            [(210.0, 240.0), (20.3, 24.0), (44_679.0, 60_000.0), (1.0, 1.0), (0.0, 1.0), (f64::NEG_INFINITY, 1.0)]
+        {
+            assert!((above(value) - end).abs() < 1e-9, "{value}: {}", above(value));
+        }
+    }
 
     #[test]
     fn every_point_is_inside_its_panel_and_text_is_escaped() {

@@ -91,17 +91,36 @@ pub fn on_cores(cores: &str, program: &Path) -> Command {
     command
 }
 
-/// Runs a tool to its end, at most so long, and gives what it printed on both streams.
-pub fn output(cores: &str, program: &str, arguments: &[String], longest: Duration) -> Outcome<String> {
+/// A tool that ends by itself.
+pub struct Tool {
+    child: Child,
+    called: String,
+}
+
+/// Starts a tool, which may take so long.
+pub fn started(cores: &str, program: &str, arguments: &[String], longest: Duration) -> Outcome<Tool> {
     let mut command = on_cores(cores, Path::new("timeout"));
     command.args(["--kill-after=2", &longest.as_secs().max(1).to_string(), program]).args(arguments);
-    let output = command.output()?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    if !output.status.success() {
-        return Err(format!("{program} {}: {}\n{said}", arguments.join(" "), output.status).into());
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    Ok(Tool { child, called: format!("{program} {}", arguments.join(" ")) })
+}
+
+impl Tool {
+    /// Waits for it, and gives what it printed on both streams.
+    pub fn finish(self) -> Outcome<String> {
+        let output = self.child.wait_with_output()?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        if !output.status.success() {
+            return Err(format!("{}: {}\n{said}", self.called, output.status).into());
+        }
+        Ok(said)
     }
-    Ok(said)
+}
+
+/// Runs a tool to its end, at most so long, and gives what it printed on both streams.
+pub fn output(cores: &str, program: &str, arguments: &[String], longest: Duration) -> Outcome<String> {
+    started(cores, program, arguments, longest)?.finish()
 }
 
 /// A port that nobody had a moment ago.

@@ -1,10 +1,11 @@
 //! The table, as text, Markdown and JSON. Pure.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::line::{Aim, Bound, Judged, Line, Spread, Verdict};
+use crate::line::{Aim, Bound, Id, Judged, Line, Spread, Verdict};
 use crate::machine::{Machine, Noise};
 
 /// Everything that a run has to say.
@@ -77,18 +78,25 @@ fn notes(report: &Report) -> Vec<String> {
 
 fn summary(report: &Report) -> String {
     let count = |wanted: &[Verdict]| report.lines.iter().filter(|line| wanted.contains(&line.verdict)).count();
-    let missed: Vec<String> = report
-        .lines
-        .iter()
-        .filter(|line| line.verdict == Verdict::Missed)
-        .map(|line| format!("{} {}", line.id, line.what))
-        .collect();
-    let missed = if missed.is_empty() { "none".to_owned() } else { missed.join(", ") };
+    // How many of a goal's lines, and how many of them were missed.
+    let mut goals: BTreeMap<Id, (usize, usize)> = BTreeMap::new();
+    for line in report.lines.iter().filter(|line| line.verdict != Verdict::Shown) {
+        let (all, missed) = goals.entry(line.id).or_default();
+        *all += 1;
+        *missed += usize::from(line.verdict == Verdict::Missed);
+    }
+    let missed = goals.iter().filter(|(_, (_, missed))| *missed > 0).map(|(id, (all, missed))| match all - missed {
+        0 => id.to_string(),
+        _ => format!("{id} ({missed} of {all})"),
+    });
+    let missed = missed.collect::<Vec<_>>().join(", ");
     format!(
-        "{} met, {} of them as far as the moonshot; {} not measured; missed: {missed}.",
+        "{} lines met, {} of them as far as the moonshot; {} missed; {} not measured. Missed: {}.",
         count(&[Verdict::Met, Verdict::Moonshot]),
         count(&[Verdict::Moonshot]),
-        count(&[Verdict::NotMeasured])
+        count(&[Verdict::Missed]),
+        count(&[Verdict::NotMeasured]),
+        if missed.is_empty() { "none" } else { &missed }
     )
 }
 
@@ -154,7 +162,6 @@ pub fn shown(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::line::Id;
 
     fn report(lines: Vec<Line>) -> Report {
         let noise = vec![Noise { when: "before", median_ms: 5.0, p95_ms: 6.0, max_ms: 9.0, stolen: 0.01, load: 1.5 }];
@@ -192,7 +199,7 @@ mod tests {
         assert!(text.contains("met (moonshot)") && text.contains("<= 20"), "{text}");
         assert!(text.contains("P7 TLS: nginx did not start"), "{text}");
         assert!(
-            text.contains("1 met, 1 of them as far as the moonshot; 1 not measured; missed: P5 forwarding."),
+            text.contains("1 lines met, 1 of them as far as the moonshot; 1 missed; 1 not measured. Missed: P5."),
             "{text}"
         );
         let markdown = markdown(&report(lines.clone()));

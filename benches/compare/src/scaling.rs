@@ -12,7 +12,9 @@ use crate::measure::logins::in_turn;
 use crate::measure::memory::at_most;
 use crate::peers::{self, Bench, Log, Options, Proxy};
 use crate::plot::{Panel, Series};
+use crate::process::empty_logs;
 use crate::report::shown;
+use crate::tools::wrk_beside;
 use crate::upstream::Upstream;
 
 const CONNECTIONS: [usize; 5] = [64, 256, 1_000, 4_000, 10_000];
@@ -40,14 +42,12 @@ fn connections(bench: &Bench, upstream: &Upstream) -> Outcome<Panel> {
     let mut series =
         [&ours, &nginx].map(|proxy| Series { name: proxy.name.to_owned(), unit: "us", points: Vec::new() });
     for connections in CONNECTIONS.map(at_most) {
-        // With many, the first second goes by until all are there.
-        let seconds = bench.pace.seconds + connections as u64 / 4_000;
         let mut taken = [Vec::new(), Vec::new()];
         for turn in 0..=bench.pace.rounds.min(5) {
             for (taken, proxy) in taken.iter_mut().zip([&ours, &nginx]) {
-                let round = round(bench, proxy, proxy.plain, "/200", connections, seconds)?;
+                let cost = steady(bench, proxy, upstream, connections)?;
                 if turn > 0 {
-                    taken.push(round.cpu);
+                    taken.push(cost);
                 }
             }
         }
@@ -56,6 +56,22 @@ fn connections(bench: &Bench, upstream: &Upstream) -> Outcome<Panel> {
         }
     }
     Ok(Panel { title: "CPU a forwarded request".into(), x: "connections", series: series.into() })
+}
+
+/// Microseconds of processor time a request once all connections are there: to make them costs more than a request does.
+fn steady(bench: &Bench, proxy: &Proxy, upstream: &Upstream, connections: usize) -> Outcome<f64> {
+    let (seconds, until_all) = (bench.pace.seconds, 1 + connections as u64 / 2_000);
+    let look = || {
+        std::thread::sleep(Duration::from_secs(until_all));
+        let (count, cpu) = (upstream.count()?, proxy.running.cpu()?);
+        std::thread::sleep(Duration::from_secs(seconds));
+        let (requests, used) = (upstream.count()? - count, proxy.running.cpu()?.saturating_sub(cpu));
+        Ok(used.as_secs_f64() * 1e6 / requests as f64)
+    };
+    let (load, cost) = wrk_beside(&bench.cores.load, proxy.plain, connections, until_all + seconds + 1, look)?;
+    empty_logs(&proxy.folder)?;
+    load.clean().map_err(|error| format!("{} at {connections} connections: {error}", proxy.name))?;
+    Ok(cost)
 }
 
 /// A request that no route takes, one login that each route refuses, and reading the metrics that came of it.
@@ -89,7 +105,7 @@ fn routes(bench: &Bench, upstream: &Upstream) -> Outcome<[Panel; 2]> {
 
 /// Microseconds of processor time, and bytes.
 fn scraping(ours: &Proxy, routes: usize) -> Outcome<(f64, f64)> {
-    const SCRAPES: u32 = 40;
+    const SCRAPES: u32 = 2_000;
     let admin = ours.admin.ok_or("no admin listener")?;
     let get = format!("GET /metrics HTTP/1.1\r\nhost: {admin}\r\n\r\n");
     clients::runtime()?.block_on(async {
@@ -134,11 +150,11 @@ fn cores(bench: &Bench, upstream: &Upstream) -> Outcome<[Panel; 2]> {
     }
     Ok([
         Panel {
-            title: "forwarded requests; load and app have the other core, or share both".into(),
-            x: "cores",
+            title: "forwarded requests a second".into(),
+            x: "cores; the load and the app have the others, or share both",
             series: vec![forwarding],
         },
-        Panel { title: "logins of migrated users".into(), x: "cores", series: vec![logins] },
+        Panel { title: "logins a second of migrated users".into(), x: "cores", series: vec![logins] },
     ])
 }
 

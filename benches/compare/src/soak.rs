@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
 use crate::Outcome;
-use crate::clients::{Client, GET, PASSWORD, login, migrate, runtime, tell, user};
+use crate::clients::{Client, GET, PASSWORD, ask_once, login, migrate, runtime, user};
 use crate::measure::forwarding::round;
 use crate::measure::logins::Hashes;
 use crate::peers::{self, Bench, Options, Proxy};
@@ -128,8 +128,8 @@ fn watch(
         }
         killed = KILLED.contains(&second);
         match (HANGING.contains(&second), hanging) {
-            (true, false) => drop(tell(upstream.address, "/hang")?),
-            (false, true) => drop(tell(upstream.address, "/go")?),
+            (true, false) => drop(ask_once(upstream.address, "POST /hang")?),
+            (false, true) => drop(ask_once(upstream.address, "POST /go")?),
             (true, true) | (false, false) => {}
         }
         hanging = HANGING.contains(&second);
@@ -215,16 +215,19 @@ impl Load<'_> {
         }))
     }
 
-    /// Heads that come a byte a second. Who is thrown out comes again.
+    /// Heads that come a byte a second and never end. Who is thrown out comes again.
     fn slow_clients(&self) -> Outcome<Kinds> {
-        let (mut all, mut ended): (Vec<Option<TcpStream>>, u64) = ((0..SLOW).map(|_| None).collect(), 0);
+        const HEAD: &[u8] = b"GET /200 HTTP/1.1\r\nhost: app.example\r\nx-slow: ";
+        let (mut all, mut ended): (Vec<Option<(TcpStream, usize)>>, u64) = ((0..SLOW).map(|_| None).collect(), 0);
         while !self.stop.load(Ordering::Relaxed) {
-            for (number, client) in all.iter_mut().enumerate() {
-                let byte = GET.get(number % 20..=number % 20).unwrap_or(b"G");
-                let sent = client.as_mut().map(|stream| stream.write_all(byte));
+            for client in &mut all {
+                let sent = client.as_mut().map(|(stream, sent)| {
+                    *sent += 1;
+                    stream.write_all(&[HEAD.get(*sent - 1).copied().unwrap_or(b'a')])
+                });
                 if !matches!(sent, Some(Ok(()))) {
                     ended += u64::from(sent.is_some());
-                    *client = connected(self.ours.plain);
+                    *client = connected(self.ours.plain).map(|stream| (stream, 0));
                 }
             }
             std::thread::sleep(Duration::from_secs(1));

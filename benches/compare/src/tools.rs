@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::Outcome;
-use crate::process::output;
+use crate::process::{output, started};
 
 /// What a browser sends along, more or less: the same for everybody.
 const HEADERS: [&str; 4] = [
@@ -50,7 +50,31 @@ pub fn wrk(
     seconds: u64,
     script: Option<&str>,
 ) -> Outcome<Load> {
-    let mut arguments: Vec<String> = ["-t1", "--latency", "--timeout", "10s"].map(str::to_owned).into_iter().collect();
+    let arguments = wrk_arguments(to, path, connections, seconds, script);
+    understood(&output(cores, "wrk", &arguments, Duration::from_secs(seconds + 30))?)
+}
+
+/// The same while something is looked at.
+pub fn wrk_beside<T>(
+    cores: &str,
+    to: SocketAddr,
+    connections: usize,
+    seconds: u64,
+    look: impl FnOnce() -> Outcome<T>,
+) -> Outcome<(Load, T)> {
+    let longest = Duration::from_secs(seconds + 30);
+    let tool = started(cores, "wrk", &wrk_arguments(to, "/200", connections, seconds, None), longest)?;
+    let seen = look();
+    let load = understood(&tool.finish()?)?;
+    Ok((load, seen?))
+}
+
+fn understood(said: &str) -> Outcome<Load> {
+    parse_wrk(said).ok_or_else(|| format!("wrk said what is not understood:\n{said}").into())
+}
+
+fn wrk_arguments(to: SocketAddr, path: &str, connections: usize, seconds: u64, script: Option<&str>) -> Vec<String> {
+    let mut arguments: Vec<String> = ["-t1", "--latency", "--timeout", "10s"].map(str::to_owned).into();
     arguments.extend([format!("-c{connections}"), format!("-d{seconds}s")]);
     for header in HEADERS {
         arguments.extend(["-H".to_owned(), header.to_owned()]);
@@ -59,8 +83,7 @@ pub fn wrk(
         arguments.extend(["-s".to_owned(), script.to_owned()]);
     }
     arguments.push(format!("http://{to}{path}"));
-    let said = output(cores, "wrk", &arguments, Duration::from_secs(seconds + 30))?;
-    parse_wrk(&said).ok_or_else(|| format!("wrk said what is not understood:\n{said}").into())
+    arguments
 }
 
 fn parse_wrk(said: &str) -> Option<Load> {

@@ -1,17 +1,17 @@
 //! The app behind all proxies, and the legacy backend: this program again, in a process of its own. It answers without looking, so that
 //! as little as possible of what is measured is its own. `GET /200` and `GET /65536` are answered with as many bytes, anything else
-//! with 200; `POST /login` says yes, at once, to everybody who has the one right password; after `POST /hang` logins are not answered until `POST /go`.
+//! with 200, but for `GET /count`: how many requests there were; `POST /login` says yes, at once, to everybody who has the one right password; after `POST /hang` logins are not answered until `POST /go`.
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::Outcome;
-use crate::clients::{PASSWORD, body_length, head_length};
+use crate::clients::{self, PASSWORD, body_length, head_length};
 use crate::process::{Running, free_port, on_cores};
 
 const ASKED: &str = "AUTHFERRY_COMPARE_UPSTREAM";
@@ -33,6 +33,12 @@ impl Upstream {
         let mut upstream = Self { address, running: None, cores: cores.to_owned(), folder: folder.to_owned() };
         upstream.restart()?;
         Ok(upstream)
+    }
+
+    /// How many requests it has had.
+    pub fn count(&self) -> Outcome<u64> {
+        let body = clients::ask_once(self.address, "GET /count")?;
+        Ok(String::from_utf8_lossy(&body).parse()?)
     }
 
     /// Kills it if it runs.
@@ -65,6 +71,7 @@ struct Answers {
     small: Vec<u8>,
     large: Vec<u8>,
     hangs: AtomicBool,
+    count: AtomicU64,
 }
 
 fn serve(address: &str) -> Outcome<()> {
@@ -72,7 +79,12 @@ fn serve(address: &str) -> Outcome<()> {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {size}\r\n\r\n");
         [head.into_bytes(), vec![b'x'; size]].concat()
     };
-    let answers = Arc::new(Answers { small: answer(200), large: answer(64 * 1024), hangs: AtomicBool::new(false) });
+    let answers = Arc::new(Answers {
+        small: answer(200),
+        large: answer(64 * 1024),
+        hangs: AtomicBool::new(false),
+        count: AtomicU64::new(0),
+    });
     let listener = StdListener::bind(address)?;
     listener.set_nonblocking(true)?;
     // Enlarges what may wait to be accepted: ten thousand connect at once.
@@ -103,6 +115,7 @@ async fn connection(mut stream: TcpStream, answers: Arc<Answers>) {
                 break;
             }
             let request = &read[..whole];
+            let count = answers.count.fetch_add(1, Ordering::Relaxed);
             let written = if request.starts_with(b"GET /65536") {
                 stream.write_all(&answers.large).await
             } else if request.starts_with(b"POST /login ") {
@@ -110,6 +123,10 @@ async fn connection(mut stream: TcpStream, answers: Arc<Answers>) {
                     return std::future::pending().await;
                 }
                 stream.write_all(&judged(request)).await
+            } else if request.starts_with(b"GET /count ") {
+                let body = count.to_string();
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+                stream.write_all((head + &body).as_bytes()).await
             } else {
                 if request.starts_with(b"POST /hang ") || request.starts_with(b"POST /go ") {
                     answers.hangs.store(request.starts_with(b"POST /hang "), Ordering::Relaxed);

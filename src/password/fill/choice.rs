@@ -32,8 +32,8 @@ pub struct Rejected {
 
 /// What this process uses, chosen at the first call.
 ///
-/// A build without optimization takes the crate, which is optimized all the same: vector instructions that are function calls
-/// would be a hundred times slower than it.
+/// Where there are no vector instructions that it knows, this is the crate. A build without optimization takes the crate, which
+/// is optimized all the same: vector instructions that are function calls would be a hundred times slower than it.
 pub fn choice() -> &'static Choice {
     static CHOICE: OnceLock<Choice> = OnceLock::new();
     CHOICE.get_or_init(|| {

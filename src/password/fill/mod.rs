@@ -58,21 +58,21 @@ pub enum Implementation {
     /// Four words in a vector.
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
-    /// Plain words, on any processor.
+    /// Plain words, on any processor: what the others are read and tested beside. The crate is faster, so nothing chooses it.
     Portable,
     /// The `argon2` crate.
     Reference,
 }
 
 impl Implementation {
-    /// Those that this processor has the instructions for, the fastest first, the crate last.
+    /// Those that this processor has the instructions for, the fastest first: the crate before plain words of our own.
     #[must_use]
     pub fn available() -> Vec<Self> {
         #[cfg(target_arch = "x86_64")]
         let vectors = [Avx512::detect().map(Self::Avx512), Avx2::detect().map(Self::Avx2)];
         #[cfg(not(target_arch = "x86_64"))]
         let vectors: [Option<Self>; 0] = [];
-        vectors.into_iter().flatten().chain([Self::Portable, Self::Reference]).collect()
+        vectors.into_iter().flatten().chain([Self::Reference, Self::Portable]).collect()
     }
 
     /// The word for it in logs, metrics and benches.

@@ -26,7 +26,8 @@ pub fn measure(bench: &Bench, _wanted: &BTreeSet<Id>) -> Outcome<Vec<Line>> {
         let mut round = |proxy: &Proxy| -> Outcome<f64> {
             let to = proxy.ecdsa.ok_or("no TLS listener")?;
             let before = proxy.running.cpu()?;
-            let load = h2load(&bench.cores.load, to, http, CONNECTIONS, bench.pace.seconds + 1)?.clean()?;
+            let load = h2load(&bench.cores.load, to, http, CONNECTIONS, bench.pace.seconds + 1)?;
+            let load = load.clean().map_err(|error| format!("{} over TLS {name}: {error}", proxy.name))?;
             let used = proxy.running.cpu()?.saturating_sub(before);
             empty_logs(&proxy.folder)?;
             tls.clone_from(&load.tls);
