@@ -17,6 +17,7 @@ use tokio::time::Instant;
 mod roster;
 
 pub(super) use self::roster::{Handshake, Roster};
+use super::headers::Introduction;
 use super::places::Place;
 use crate::net::body::Progress;
 
@@ -30,6 +31,7 @@ pub struct Connection {
     pub tls: bool,
     peer_text: OnceLock<HeaderValue>,
     client_certificate: OnceLock<HeaderValue>,
+    introduction: Mutex<Option<Introduction>>,
     watch: Watch,
     worker: Arc<Roster>,
     place: Arc<Place>,
@@ -64,7 +66,7 @@ const PAUSE: u32 = 10;
 
 tokio::task_local! {
     /// HTTP/2: the request that is being handled.
-    static HANDLED: Option<Arc<Stream>>;
+    static HANDLED: Arc<Stream>;
 }
 
 /// How a request's body comes in.
@@ -150,9 +152,10 @@ impl Connection {
         place: impl Into<Arc<Place>>,
     ) -> Arc<Self> {
         let watch = Watch { idle_since: AtomicU64::new(worker.now()), ..Watch::default() };
-        let (peer_text, client_certificate, worker) = (OnceLock::new(), OnceLock::new(), worker.clone());
-        let place = place.into();
-        let connection = Arc::new(Self { peer, local, tls, peer_text, client_certificate, watch, worker, place });
+        let (peer_text, client_certificate, introduction) = Default::default();
+        let (worker, place) = (worker.clone(), place.into());
+        let connection =
+            Arc::new(Self { peer, local, tls, peer_text, client_certificate, introduction, watch, worker, place });
         connection.worker.enter(&connection);
         if connection.worker.is_draining() {
             connection.order(Order::Linger);
@@ -171,6 +174,16 @@ impl Connection {
     pub fn peer_text(&self) -> Option<&HeaderValue> {
         let peer = self.peer_ip()?;
         Some(self.peer_text.get_or_init(|| address_value(peer)))
+    }
+
+    /// How a client is introduced to the app that came on this connection with a request for this host.
+    pub(super) fn introduced(&self, client: Option<IpAddr>, host: Option<&HeaderValue>) -> Introduction {
+        // A panic cannot leave it half changed.
+        let mut last = self.introduction.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some(last) if last.is_of(client, host) => last.clone(),
+            Some(_) | None => last.insert(Introduction::new(client, host, self.scheme())).clone(),
+        }
     }
 
     /// The certificate that the client has shown and that was verified, as `Client-Cert` has it (RFC 9440, section 2.2).
@@ -300,15 +313,15 @@ impl Connection {
         })
     }
 
-    /// Handles a request, whose body is its stream's where there is one.
-    pub(super) fn handling<H: Future>(stream: Option<Arc<Stream>>, handling: H) -> impl Future<Output = H::Output> {
+    /// HTTP/2: handles a request, whose body is its stream's.
+    pub(super) fn handling<H: Future>(stream: Arc<Stream>, handling: H) -> impl Future<Output = H::Output> {
         HANDLED.scope(stream, handling)
     }
 
     /// The body of the request that is being handled. Where it cannot be told whose it is, nobody is taken for waiting.
     fn upload(&self, note: impl FnOnce(&Upload)) {
         if self.watch.multiplexed.load(Ordering::Relaxed) {
-            let _outside = HANDLED.try_with(|stream| stream.as_ref().map(|stream| note(&stream.upload)));
+            let _outside = HANDLED.try_with(|stream| note(&stream.upload));
         } else {
             note(&self.watch.upload);
         }

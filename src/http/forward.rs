@@ -21,6 +21,7 @@ use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::Clock;
 use crate::net::body::{LeastPace, Progress};
 use crate::net::{Client, ProxyBody, SendError, SendErrorKind};
+use crate::telemetry::metrics::Forwarded;
 use crate::telemetry::{Metrics, WithCauses};
 
 /// How often a body that is arriving is looked after at most.
@@ -101,7 +102,7 @@ impl Forwarder {
         let response = self.answer(request, context).await;
         if let Some((method, uri, since)) = logged {
             let took = self.clock.monotonic().saturating_duration_since(since);
-            access::log(&method, uri.path(), response.status(), took, context.client, "upstream");
+            access::log(&method, uri.path(), response.status(), took, (context.client, context.connection), "upstream");
         }
         response
     }
@@ -122,7 +123,7 @@ impl Forwarder {
                 response
             }
             Err(failure) => {
-                self.metrics.forwarded("error");
+                self.metrics.forwarded(Forwarded::Unanswered);
                 failure.answer()
             }
         }
@@ -182,17 +183,18 @@ impl Forwarder {
         }
         let mut sending = std::pin::pin!(self.client.send(request));
         let began = Instant::now();
+        let mut now = began;
         loop {
-            let look_again = self.patience(began, upload.as_deref())?;
+            let look_again = self.patience(began, now, upload.as_deref())?;
             if let Ok(sent) = tokio::time::timeout_at(look_again, &mut sending).await {
                 return sent.map_err(Failure::Send);
             }
+            now = Instant::now();
         }
     }
 
     /// Until when to wait, or who has kept us waiting for too long.
-    fn patience(&self, began: Instant, upload: Option<&Progress>) -> Result<Instant, Failure> {
-        let now = Instant::now();
+    fn patience(&self, began: Instant, now: Instant, upload: Option<&Progress>) -> Result<Instant, Failure> {
         let is_starved = upload.is_some_and(Progress::is_starved);
         let answer_due = upload.map_or(began, Progress::last) + self.response_timeout;
         let client_due = upload.and_then(Progress::patience_ends);
@@ -299,12 +301,12 @@ fn frame(request: &mut Request<ProxyBody>) {
     }
 }
 
-fn class(status: StatusCode) -> &'static str {
+fn class(status: StatusCode) -> Forwarded {
     match status.as_u16() {
-        100..200 => "1xx",
-        200..300 => "2xx",
-        300..400 => "3xx",
-        400..500 => "4xx",
-        _ => "5xx",
+        100..200 => Forwarded::Informational,
+        200..300 => Forwarded::Successful,
+        300..400 => Forwarded::Redirected,
+        400..500 => Forwarded::ClientError,
+        _ => Forwarded::ServerError,
     }
 }

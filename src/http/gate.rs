@@ -7,9 +7,11 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Version};
+use memchr::memchr;
 
 use super::path::{CanonicalTarget, PathError, PathPolicy};
 use super::settings::EdgeBounds;
+use crate::net::field_value::value_run;
 
 /// A request that is refused: the answer's status, the word for metrics and answers, and a fixed sentence for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,10 +202,12 @@ fn framing(parts: &Parts) -> Result<(), Refusal> {
 /// Names and values of all fields.
 fn fields(headers: &HeaderMap, underscores: Underscores) -> Result<(), Refusal> {
     for (name, value) in headers {
-        if name.as_str().contains('_') && (underscores == Underscores::Refuse || becomes_protected(name)) {
+        if memchr(b'_', name.as_str().as_bytes()).is_some()
+            && (underscores == Underscores::Refuse || becomes_protected(name))
+        {
             return Err(UNDERSCORE);
         }
-        if value.as_bytes().iter().any(|byte| matches!(byte, 0..=8 | 10..=31 | 127)) {
+        if value_run(value.as_bytes()) < value.len() {
             return Err(bad("header_control_byte", "Header values have no control bytes"));
         }
     }

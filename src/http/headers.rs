@@ -9,7 +9,7 @@ use http::header::{EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, 
 use http::{StatusCode, Version};
 
 use super::connection::{Connection, address_value};
-use super::router::{PATH_HINTS, PATH_OVERRIDES};
+use super::router::claims_a_path;
 use super::settings::ForwardingHeader;
 use crate::domain::client_addr::ClientAddr;
 use crate::net::hop_by_hop;
@@ -118,23 +118,19 @@ impl HeaderRules {
             return Err(HeaderFault::Loop);
         }
         strip_request_connection(headers)?;
-        hop_by_hop::strip_fixed(headers);
         if let Some(expectation) = headers.remove(EXPECT)
             && !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")
         {
             return Err(HeaderFault::Expectation);
         }
-        for name in &self.identity {
-            headers.remove(name);
-        }
+        // A trusted proxy vouches for the kind of header it was configured to write. The other kind it may hand on just as a client
+        // wrote it.
+        let kept = from.peer_is_trusted.then_some(self.trusted);
+        hop_by_hop::remove_where(headers, |name| self.ends_here(name, kept));
         if let Some(certificate) = from.connection.client_certificate() {
             headers.insert(CLIENT_CERTIFICATE[0].clone(), certificate.clone());
         }
-        // A path in a header would take a request past the route that its own path is judged by (R30).
-        for name in PATH_OVERRIDES.iter().chain(&PATH_HINTS).copied() {
-            headers.remove(name);
-        }
-        self.forwarding(headers, from);
+        forwarding(headers, from, kept);
         if let Some(host) = &self.replace_host {
             headers.insert(HOST, host.clone());
         }
@@ -157,41 +153,68 @@ impl HeaderRules {
         })
     }
 
-    /// What the app may believe about who sent the request, and how.
-    fn forwarding(&self, headers: &mut HeaderMap, from: Provenance<'_>) {
-        let kept = from.peer_is_trusted.then_some(self.trusted);
-        let host = headers.get(HOST).cloned();
-        let scheme = from.connection.scheme();
-        let client = match from.connection.peer_text() {
-            Some(text) if from.connection.peer_ip() == Some(from.client.ip()) => text.clone(),
-            Some(_) | None => address_value(from.client.ip()),
-        };
-        let chain = match kept {
-            Some(ForwardingHeader::XForwardedFor) => joined(headers, &X_FORWARDED_FOR, from.connection.peer_text()),
-            Some(ForwardingHeader::Forwarded) | None => None,
-        };
-        // A trusted proxy vouches for the kind of header it was configured to write. The other kind it may hand on just as a client
-        // wrote it.
-        match kept {
-            Some(ForwardingHeader::XForwardedFor) => {}
-            Some(ForwardingHeader::Forwarded) | None => strip_x_forwarded(headers),
+    /// Whether a header of a request is for us alone, or none that a client may set. `kept` is the kind that a trusted proxy vouches for.
+    fn ends_here(&self, name: &HeaderName, kept: Option<ForwardingHeader>) -> bool {
+        // A path in a header would take a request past the route that its own path is judged by (R30).
+        hop_by_hop::is_fixed(name)
+            || claims_a_path(name)
+            || self.identity.contains(name)
+            // All of the family go, also those that we set no value for: apps build redirects and trust from any of them.
+            || kept != Some(ForwardingHeader::XForwardedFor) && name.as_str().starts_with("x-forwarded-")
+    }
+}
+
+/// Says what the app may believe about who sent the request, and how.
+fn forwarding(headers: &mut HeaderMap, from: Provenance<'_>, kept: Option<ForwardingHeader>) {
+    let host = headers.get(HOST).cloned();
+    let scheme = from.connection.scheme();
+    let client = match from.connection.peer_text() {
+        Some(text) if from.connection.peer_ip() == Some(from.client.ip()) => text.clone(),
+        Some(_) | None => address_value(from.client.ip()),
+    };
+    let chain = match kept {
+        Some(ForwardingHeader::XForwardedFor) => joined(headers, &X_FORWARDED_FOR, from.connection.peer_text()),
+        Some(ForwardingHeader::Forwarded) | None => None,
+    };
+    headers.insert(X_FORWARDED_FOR, chain.unwrap_or_else(|| client.clone()));
+    let introduction = |of| from.connection.introduced(of, host.as_ref());
+    match kept {
+        Some(ForwardingHeader::Forwarded) => {
+            headers.append(FORWARDED, introduction(from.connection.peer_ip()).forwarded);
         }
-        headers.insert(X_FORWARDED_FOR, chain.unwrap_or_else(|| client.clone()));
-        match kept {
-            Some(ForwardingHeader::Forwarded) => {
-                let peer = from.connection.peer_ip();
-                headers.append(FORWARDED, forwarded(peer, host.as_ref(), scheme));
-            }
-            Some(ForwardingHeader::XForwardedFor) => {
-                headers.insert(FORWARDED, forwarded(Some(from.client.ip()), host.as_ref(), scheme));
-                x_forwarded(headers, host.as_ref(), scheme, Already::Kept);
-            }
-            None => {
-                headers.insert(FORWARDED, forwarded(Some(from.client.ip()), host.as_ref(), scheme));
-                x_forwarded(headers, host.as_ref(), scheme, Already::Replaced);
-            }
+        Some(ForwardingHeader::XForwardedFor) => {
+            let introduction = introduction(Some(from.client.ip()));
+            headers.insert(FORWARDED, introduction.forwarded);
+            x_forwarded(headers, host.zip(introduction.port), scheme, Already::Kept);
         }
-        headers.insert(X_REAL_IP, client);
+        None => {
+            let introduction = introduction(Some(from.client.ip()));
+            headers.insert(FORWARDED, introduction.forwarded);
+            x_forwarded(headers, host.zip(introduction.port), scheme, Already::Replaced);
+        }
+    }
+    headers.insert(X_REAL_IP, client);
+}
+
+/// What the app is told of a client in words that take a while to put together. A connection keeps the last ones: its next request is
+/// nearly always of the same client for the same host.
+#[derive(Clone)]
+pub(super) struct Introduction {
+    of: Option<IpAddr>,
+    host: Option<HeaderValue>,
+    forwarded: HeaderValue,
+    port: Option<HeaderValue>,
+}
+
+impl Introduction {
+    pub(super) fn new(of: Option<IpAddr>, host: Option<&HeaderValue>, scheme: &'static str) -> Self {
+        let (forwarded, port) = (forwarded(of, host, scheme), host.map(|host| port_of(host, scheme)));
+        Self { of, host: host.cloned(), forwarded, port }
+    }
+
+    /// Whether it is of this client, on the same connection, for this host.
+    pub(super) fn is_of(&self, client: Option<IpAddr>, host: Option<&HeaderValue>) -> bool {
+        self.of == client && self.host.as_ref() == host
     }
 }
 
@@ -202,15 +225,21 @@ enum Already {
     Replaced,
 }
 
-fn x_forwarded(headers: &mut HeaderMap, host: Option<&HeaderValue>, scheme: &'static str, already: Already) {
+/// `host` is the host with its port.
+fn x_forwarded(
+    headers: &mut HeaderMap,
+    host: Option<(HeaderValue, HeaderValue)>,
+    scheme: &'static str,
+    already: Already,
+) {
     let mut set = |name: HeaderName, value: HeaderValue| {
         if already == Already::Replaced || !headers.contains_key(&name) {
             headers.insert(name, value);
         }
     };
-    if let Some(host) = host {
-        set(X_FORWARDED_PORT, port_of(host, scheme));
-        set(X_FORWARDED_HOST, host.clone());
+    if let Some((host, port)) = host {
+        set(X_FORWARDED_PORT, port);
+        set(X_FORWARDED_HOST, host);
     }
     set(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
 }
@@ -251,14 +280,6 @@ fn joined(headers: &HeaderMap, name: &HeaderName, last: Option<&HeaderValue>) ->
     HeaderValue::from_bytes(&lines.join(&b", "[..])).ok().filter(|_| !lines.is_empty())
 }
 
-/// All of the family go, also those that we set no value for: apps build redirects and trust from any of them.
-fn strip_x_forwarded(headers: &mut HeaderMap) {
-    let family = |name: &&HeaderName| name.as_str().starts_with("x-forwarded-");
-    while let Some(name) = headers.keys().find(family).cloned() {
-        headers.remove(name);
-    }
-}
-
 fn strip_request_connection(headers: &mut HeaderMap) -> Result<(), HeaderFault> {
     for line in hop_by_hop::take_connection(headers) {
         for option in hop_by_hop::options(&line) {
@@ -290,6 +311,7 @@ mod tests {
 
     use super::super::connection::Roster;
     use super::super::places::tests::places;
+    use super::super::router::{PATH_HINTS, PATH_OVERRIDES};
     use super::*;
 
     const SPOOFS: [(&str, &str); 12] = [

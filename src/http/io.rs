@@ -28,12 +28,17 @@ const EARLY_BYTES: usize = 4 * 1024;
 
 /// A watched socket.
 pub(super) struct Watched<S> {
+    raw: Raw<S>,
+    guard: Option<Guard>,
+    closing: Closing,
+}
+
+/// The socket itself, and what was read of it already.
+struct Raw<S> {
     socket: S,
     /// Read before the protocol was known, not yet handed on.
     ahead: Bytes,
     connection: Arc<Connection>,
-    guard: Option<Guard>,
-    closing: Closing,
 }
 
 /// What the scanner has found out about a connection's requests, as those see it who answer them.
@@ -112,16 +117,16 @@ pub(super) struct BrokenFraming(#[source] ChunkFault);
 
 impl<S> Watched<S> {
     pub(super) fn new(socket: S, connection: Arc<Connection>) -> Self {
-        Self { socket, ahead: Bytes::new(), connection, guard: None, closing: Closing::Not }
+        Self { raw: Raw { socket, ahead: Bytes::new(), connection }, guard: None, closing: Closing::Not }
     }
 
     pub(super) fn connection(&self) -> &Arc<Connection> {
-        &self.connection
+        &self.raw.connection
     }
 
     /// Puts bytes that were read back in front.
     pub(super) fn put_back(&mut self, bytes: Bytes) {
-        self.ahead = bytes;
+        self.raw.ahead = bytes;
     }
 
     /// From here on it is HTTP/1, and only what is well-formed is handed on.
@@ -138,9 +143,9 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Watched<S> {
+impl<S: AsyncRead + Unpin> Raw<S> {
     /// The next bytes as they came.
-    fn poll_raw(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.ahead.is_empty() {
             hand_on(&mut self.ahead, buf);
             return Poll::Ready(Ok(()));
@@ -163,7 +168,7 @@ impl<S: AsyncRead + Unpin> Watched<S> {
             match guard.stage {
                 Stage::Scanning => {
                     let before = buf.filled().len();
-                    ready!(self.poll_raw(cx, buf))?;
+                    ready!(self.poll(cx, buf))?;
                     // With half a head the connection has ended between two requests for hyper: nobody waits for an answer.
                     if buf.filled().len() == before || guard.judge(buf, before) == Judged::HandedOn {
                         return Poll::Ready(Ok(()));
@@ -181,13 +186,13 @@ impl<S: AsyncRead + Unpin> Watched<S> {
                         return Poll::Pending;
                     }
                     let mut early = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
-                    ready!(self.poll_raw(cx, &mut early))?;
+                    ready!(self.poll(cx, &mut early))?;
                     if early.filled().is_empty() {
                         return Poll::Ready(Ok(()));
                     }
                     guard.held.extend_from_slice(early.filled());
                 }
-                Stage::Open => return self.poll_raw(cx, buf),
+                Stage::Open => return self.poll(cx, buf),
                 // The answer to the refusal is under way, and with it the end of the connection. An end of the stream must not end it sooner:
                 // whoever closes his side after a bad request gets to know what was bad.
                 Stage::Refused => return Poll::Pending,
@@ -276,20 +281,16 @@ fn hand_on(bytes: &mut Bytes, buf: &mut ReadBuf<'_>) {
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        match this.guard.take() {
-            None => this.poll_raw(cx, buf),
-            Some(mut guard) => {
-                let polled = this.poll_judged(&mut guard, cx, buf);
-                this.guard = Some(guard);
-                polled
-            }
+        match &mut this.guard {
+            None => this.raw.poll(cx, buf),
+            Some(guard) => this.raw.poll_judged(guard, cx, buf),
         }
     }
 }
 
 impl<S: AsyncWrite + Unpin> Watched<S> {
     fn noted<T>(&self, polled: Poll<T>) -> Poll<T> {
-        self.connection.note_write(polled.is_pending());
+        self.raw.connection.note_write(polled.is_pending());
         polled
     }
 }
@@ -303,7 +304,7 @@ impl<S: AsyncRead + Unpin> Watched<S> {
         let mut scratch = [0; 2048];
         loop {
             let mut unread = ReadBuf::new(&mut scratch);
-            match Pin::new(&mut self.socket).poll_read(cx, &mut unread) {
+            match Pin::new(&mut self.raw.socket).poll_read(cx, &mut unread) {
                 Poll::Ready(Ok(())) if !unread.filled().is_empty() => {
                     *left = left.saturating_sub(unread.filled().len());
                     if *left == 0 {
@@ -320,7 +321,7 @@ impl<S: AsyncRead + Unpin> Watched<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.socket).poll_write(cx, buf);
+        let polled = Pin::new(&mut self.raw.socket).poll_write(cx, buf);
         self.noted(polled)
     }
 
@@ -329,22 +330,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        let polled = Pin::new(&mut self.raw.socket).poll_write_vectored(cx, bufs);
         self.noted(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        self.raw.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.socket).poll_flush(cx);
+        let polled = Pin::new(&mut self.raw.socket).poll_flush(cx);
         self.noted(polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Closing::Not = self.closing {
-            let polled = Pin::new(&mut self.socket).poll_shutdown(cx);
+            let polled = Pin::new(&mut self.raw.socket).poll_shutdown(cx);
             ready!(self.noted(polled))?;
             // The other direction of a tunnel goes on.
             let lingers = self.guard.as_ref().is_some_and(|guard| !matches!(guard.stage, Stage::Open));

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use percent_encoding::percent_decode;
 
 use super::decode::names::{FieldName, pointer_keys};
@@ -41,6 +41,27 @@ pub const PATH_HINTS: [&str; 10] = [
     "script_name",
     "path_info",
 ];
+
+/// Whether a header claims another path than the request's own: one of [`PATH_OVERRIDES`] or [`PATH_HINTS`].
+#[must_use]
+pub fn claims_a_path(name: &HeaderName) -> bool {
+    // Asked of every header of every request: this compares with nothing of another length.
+    matches!(
+        name.as_str(),
+        "x-original-url"
+            | "x-rewrite-url"
+            | "x-original-uri"
+            | "x-original-path"
+            | "x-envoy-original-path"
+            | "x-replaced-path"
+            | "x-override-url"
+            | "x-request-uri"
+            | "x-script-name"
+            | "script-name"
+            | "script_name"
+            | "path_info"
+    )
+}
 
 /// All routes, by the keys of their paths.
 pub struct Router {

@@ -460,10 +460,7 @@ impl<H: Handler> Front<H> {
             framing: framing.clone(),
             requests: AtomicU64::new(0),
         });
-        let service = service_fn(move |request| {
-            let session = session.clone();
-            async move { Ok::<_, Infallible>(session.answer(request).await) }
-        });
+        let service = service_fn(move |request| session.clone().answer(request));
         let ended = match protocol {
             Protocol::Http1 => {
                 let serving = self.http1.serve_connection(TokioIo::new(socket), service).with_upgrades();
@@ -572,26 +569,27 @@ struct Session<H> {
 }
 
 impl<H: Handler> Session<H> {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Served> {
-        let mut response = self.served(request).await;
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Served>, Infallible> {
+        let under_way = self.connection.in_flight();
+        let mut response = match self.refused(&request) {
+            Some(refused) => refused.map(|body| Served { body, stream: None, under_way, _place: None }),
+            None => self.served(request, under_way).await,
+        };
         if self.connection.next_answer_is_the_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             // The client hears it with the answer and sends nothing more (RFC 9112, section 9.6).
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response
+        Ok(response)
     }
 
-    async fn served(&self, request: Request<Incoming>) -> Response<Served> {
-        let under_way = self.connection.in_flight();
-        if let Some(refused) = self.refused(&request) {
-            return refused.map(|body| Served { body, stream: None, under_way, _place: None });
-        }
+    async fn served(&self, request: Request<Incoming>, under_way: InFlight) -> Response<Served> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let place = self.worker.requests.take().filter(|place| self.claim(place));
         let stream = place.as_ref().and_then(|_| self.connection.stream());
-        let mut response = match &place {
-            Some(_) => Connection::handling(stream.clone(), self.handle(request)).await,
-            None => self.busy(),
+        let mut response = match (&place, &stream) {
+            (Some(_), Some(stream)) => Connection::handling(Arc::clone(stream), self.handle(request)).await,
+            (Some(_), None) => self.handle(request).await,
+            (None, _) => self.busy(),
         };
         if let Some(framing) = &self.framing {
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -610,7 +608,9 @@ impl<H: Handler> Session<H> {
     }
 
     async fn handle(&self, request: Request<Incoming>) -> Response<ProxyBody> {
-        match AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind().await {
+        // Boxed where it is made: hyper and the layers between would move all of its state otherwise, several times for each request.
+        let handling = Box::pin(AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind());
+        match handling.await {
             Ok(response) => response,
             Err(panic) => {
                 self.worker.metrics.panic();

@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::field_value::value_run;
+
 /// The largest head of an answer, in bytes.
 pub(super) const MAX_ANSWER_HEAD: usize = 64 * 1024;
 
@@ -194,7 +196,18 @@ enum Place {
 impl Head {
     /// Reads on. What stands behind the end of the head is the body, and is not looked at.
     fn read(&mut self, bytes: &[u8]) -> Result<Read, HeadFault> {
-        for byte in bytes {
+        let mut rest = bytes;
+        while let [byte, after @ ..] = rest {
+            if self.place == Place::Line {
+                // What may stand in a line is most of a head, and is passed at once.
+                let run = value_run(rest.get(..MAX_ANSWER_HEAD - self.length).unwrap_or(rest));
+                if let (1.., Some(after)) = (run, rest.get(run..)) {
+                    self.length += run;
+                    rest = after;
+                    continue;
+                }
+            }
+            rest = after;
             self.length += 1;
             if self.length > MAX_ANSWER_HEAD {
                 return Err(HeadFault::TooLarge);

@@ -2,27 +2,9 @@
 
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderName,
-    InvalidHeaderName, LOCATION, ORIGIN, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    InvalidHeaderName, LOCATION, ORIGIN, SET_COOKIE,
 };
 use http::{HeaderMap, HeaderValue};
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-
-/// What may not go on whatever `Connection` says.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    HTTP2_SETTINGS,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
 
 /// Takes them out, those that `Connection` names included, but for what no hop may remove: a login's cookies are not the
 /// connection's, whatever its other end says.
@@ -34,20 +16,40 @@ pub fn strip(headers: &mut HeaderMap) {
             }
         }
     }
-    strip_fixed(headers);
+    remove_where(headers, is_fixed);
 }
 
-/// Takes out those that are hop-by-hop by themselves.
-pub fn strip_fixed(headers: &mut HeaderMap) {
-    for name in &HOP_BY_HOP {
+/// Whether a header is hop-by-hop by itself: it may not go on whatever `Connection` says.
+#[must_use]
+pub fn is_fixed(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "http2-settings"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// Takes out all headers of some kind, in one walk over those that are there: there are fewer of them than of those that may not be.
+pub fn remove_where(headers: &mut HeaderMap, is_one: impl Fn(&HeaderName) -> bool) {
+    let found: Vec<HeaderName> = headers.keys().filter(|name| is_one(name)).cloned().collect();
+    for name in found {
         headers.remove(name);
     }
 }
 
 /// Takes the `Connection` lines out, and gives them back.
 pub fn take_connection(headers: &mut HeaderMap) -> Vec<HeaderValue> {
-    let lines = headers.get_all(CONNECTION).iter().cloned().collect();
-    headers.remove(CONNECTION);
+    let lines: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
+    if !lines.is_empty() {
+        headers.remove(CONNECTION);
+    }
     lines
 }
 

@@ -5,6 +5,7 @@ pub mod body;
 pub mod client;
 mod connect;
 pub mod error;
+pub mod field_value;
 mod guard;
 pub mod hop_by_hop;
 pub mod pem;

@@ -11,11 +11,9 @@ use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
 use std::sync::OnceLock;
-use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use tracing::{Level, Metadata, Subscriber};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, ParseError, filter_fn};
@@ -23,6 +21,9 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use super::json_lines::JsonLines;
+use super::lines::{self, Lines, Writing};
 
 /// An error and what caused it, outermost first. The log's formats would write an error alone, and its message rarely says why:
 /// every event that tells of an error logs `error = %WithCauses(&error)`.
@@ -89,36 +90,28 @@ pub enum LoggingError {
         #[source]
         cause: ParseError,
     },
+    /// No thread to write the lines.
+    #[error("the thread that writes the log could not be started")]
+    Thread(#[source] io::Error),
     /// Logging was set up before.
     #[error("logging is already set up in this process")]
     AlreadySet(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// How many lines may wait to be written. They take what they hold, usually 200 bytes each.
-const WAITING_LINES: usize = 8_192;
-
-/// How many lines were dropped in this process; its log is one, too.
-static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+/// Where the lines of this process go; its log is one, too.
+static LINES: OnceLock<Lines> = OnceLock::new();
 
 /// How long the end of a process may wait for its last lines.
 const LAST_LINES: Duration = Duration::from_millis(1_500);
 
 /// Sees to it that lines that still wait are written when it is dropped, within a second or two.
 #[must_use = "what waits is lost when the process ends"]
-pub struct LogGuard(Option<WorkerGuard>);
+pub struct LogGuard(Option<Writing>);
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        let Some(writes_the_rest) = self.0.take() else { return };
-        // Not here: where nobody reads the log it may never come to an end.
-        let (done, ended) = sync_channel(1);
-        let waiting = std::thread::Builder::new().name("log-end".to_owned()).spawn(move || {
-            drop(writes_the_rest);
-            done.send(())
-        });
-        if waiting.is_ok() {
-            // Too late is as good as done: the process ends either way.
-            let _in_time = ended.recv_timeout(LAST_LINES);
+        if let Some(writing) = self.0.take() {
+            writing.finish(LAST_LINES);
         }
     }
 }
@@ -126,7 +119,7 @@ impl Drop for LogGuard {
 /// How many lines were dropped since the start because nobody read them fast enough.
 #[must_use]
 pub fn dropped_lines() -> u64 {
-    DROPPED.get().map_or(0, |dropped| dropped.dropped_lines() as u64)
+    LINES.get().map_or(0, Lines::dropped)
 }
 
 /// Starts logging to standard error, for the whole process, until the guard is dropped.
@@ -138,12 +131,11 @@ pub fn init(format: LogFormat, level: &str) -> Result<LogGuard, LoggingError> {
         (LogFormat::Text, _) | (LogFormat::Auto, true) => Style::Text { colour },
         (LogFormat::Json, _) | (LogFormat::Auto, false) => Style::Json,
     };
-    let builder = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true).thread_name("log");
-    let (writer, guard) = builder.finish(io::stderr());
+    let (lines, writing) = lines::start(io::stderr()).map_err(LoggingError::Thread)?;
     // Whoever was first goes on counting: setting up twice fails below.
-    let _first = DROPPED.set(writer.error_counter());
-    subscriber(style, level, writer)?.try_init().map_err(LoggingError::AlreadySet)?;
-    Ok(LogGuard(Some(guard)))
+    let _first = LINES.set(lines.clone());
+    subscriber(style, level, lines)?.try_init().map_err(LoggingError::AlreadySet)?;
+    Ok(LogGuard(Some(writing)))
 }
 
 /// Whether [`init`] would take this level: for `authferry check`.
@@ -170,8 +162,8 @@ where
             Box::new(tracing_subscriber::registry().with(layer.with_filter(allowed)))
         }
         Style::Json => {
-            let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
-            Box::new(tracing_subscriber::registry().with(layer.with_writer(Escaping(to)).with_filter(allowed)))
+            let layer = tracing_subscriber::fmt::layer().with_ansi(false).event_format(JsonLines).with_writer(to);
+            Box::new(tracing_subscriber::registry().with(layer.with_filter(allowed)))
         }
     })
 }
@@ -225,42 +217,6 @@ impl fmt::Write for EscapeText<'_, '_> {
             true => write!(self.0, "{}", c.escape_default()),
             false => self.0.write_char(c),
         })
-    }
-}
-
-/// A writer of JSON lines that escapes the active characters which JSON leaves alone: those beyond ASCII, and DEL.
-struct Escaping<W>(W);
-
-impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Escaping<W> {
-    type Writer = Escaping<W::Writer>;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        Escaping(self.0.make_writer())
-    }
-}
-
-impl<W: io::Write> io::Write for Escaping<W> {
-    /// Takes the whole buffer, which is one event: the formatter writes each with one call.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(line);
-        if text.chars().all(|c| c == '\n' || !is_active(c)) {
-            self.0.write_all(line)?;
-        } else {
-            let mut escaped = String::with_capacity(text.len() + 16);
-            for c in text.chars() {
-                // The line's own end is the only C0 character that JSON leaves in it. All active ones are in the basic plane.
-                match is_active(c) && c != '\n' {
-                    true => write!(escaped, "\\u{:04x}", u32::from(c)).map_err(io::Error::other)?,
-                    false => escaped.push(c),
-                }
-            }
-            self.0.write_all(escaped.as_bytes())?;
-        }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
     }
 }
 

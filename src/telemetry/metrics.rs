@@ -3,7 +3,7 @@
 //! Labels are names from the configuration and words of closed enums, so their number is bounded (R117).
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -129,6 +129,38 @@ pub enum Outcome {
     Exists,
 }
 
+/// What became of a forwarded request: the class of its answer, or that the upstream gave none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forwarded {
+    /// 1xx.
+    Informational,
+    /// 2xx.
+    Successful,
+    /// 3xx.
+    Redirected,
+    /// 4xx.
+    ClientError,
+    /// 5xx.
+    ServerError,
+    /// The upstream gave no answer.
+    Unanswered,
+}
+
+impl Forwarded {
+    const COUNT: usize = 6;
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Informational => "1xx",
+            Self::Successful => "2xx",
+            Self::Redirected => "3xx",
+            Self::ClientError => "4xx",
+            Self::ServerError => "5xx",
+            Self::Unanswered => "error",
+        }
+    }
+}
+
 impl Source {
     fn as_str(self) -> &'static str {
         match self {
@@ -176,7 +208,10 @@ pub struct Metrics {
     queue_depth: Gauge,
     password_duration: Family<Labels<1>, Histogram>,
     password_shed: Counters<2>,
+    password_implementation: Family<Labels<1>, Gauge>,
     forwarded: Counters<1>,
+    /// Its counters, found once: there is one request after the other.
+    forwarded_by_class: [OnceLock<Counter>; Forwarded::COUNT],
     rate_limited: Counters<1>,
     attempts: Counters<1>,
     attack_signals: Tally<1>,
@@ -222,6 +257,10 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_password_queue_depth", "Passwords that wait to be hashed"),
     ("authferry_password_duration_seconds", "How long hashing took, without the wait"),
     ("authferry_password_shed", "Passwords refused by the hash queue, by standing of the client and reason"),
+    (
+        "authferry_password_implementation",
+        "1 for what computes Argon2: avx512, avx2, or the crate as reference",
+    ),
     ("authferry_forwarded_requests", "Requests forwarded to the upstream, by the class of the answer"),
     ("authferry_rate_limited", "Requests refused by a limit"),
     (
@@ -307,7 +346,9 @@ impl Metrics {
                 Family::new_with_constructor(seconds as fn() -> Histogram)
             ),
             password_shed: register!(registry, "authferry_password_shed", Family::default()),
+            password_implementation: register!(registry, "authferry_password_implementation", Family::default()),
             forwarded: register!(registry, "authferry_forwarded_requests", Family::default()),
+            forwarded_by_class: Default::default(),
             rate_limited: register!(registry, "authferry_rate_limited", Family::default()),
             attempts: register!(registry, "authferry_password_attempts", Family::default()),
             attack_signals: tally!(registry, "authferry_attack_signals"),
@@ -488,9 +529,18 @@ impl Metrics {
         self.password_shed.get_or_create(&Labels { names: ["standing", "reason"], values }).inc();
     }
 
-    /// One request was forwarded: `1xx` to `5xx`, or `error` where the upstream gave no answer.
-    pub fn forwarded(&self, class: &'static str) {
-        self.forwarded.get_or_create(&Labels { names: ["class"], values: [class.into()] }).inc();
+    /// What computes Argon2: `avx512`, `avx2` or `reference`.
+    pub fn password_implementation(&self, name: &'static str) {
+        self.password_implementation.get_or_create(&Labels { names: ["name"], values: [name.into()] }).set(1);
+    }
+
+    /// One request was forwarded.
+    pub fn forwarded(&self, class: Forwarded) {
+        let find = || self.forwarded.get_or_create_owned(&Labels { names: ["class"], values: [class.as_str().into()] });
+        match self.forwarded_by_class.get(class as usize) {
+            Some(counter) => counter.get_or_init(find).inc(),
+            None => find().inc(),
+        };
     }
 
     /// A limit refused: `address`, `registration`, `address_account`, `account`, `site` or `global`.

@@ -250,7 +250,7 @@ fn r23_an_http2_client_makes_room_when_all_of_its_requests_wait_for_it_and_never
     };
     let ((posting, post), (getting, get)) = (request(), request());
     let body = connection.receives(std::future::pending::<()>());
-    let mut handled = Box::pin(Connection::handling(post.clone(), body));
+    let mut handled = Box::pin(Connection::handling(post.clone().expect("a stream"), body));
     at(500);
     poll(handled.as_mut());
     assert_eq!(connection.waits_since(), None, "the other request is ours to answer");

@@ -1,5 +1,7 @@
 //! Classes of bytes, and runs of them.
 
+pub(super) use crate::net::field_value::value_run;
+
 /// `tchar` of RFC 9110, section 5.6.2.
 const TOKEN: u8 = 1;
 /// What `http` takes in a path, less what is refused with a reason of its own.
@@ -42,43 +44,15 @@ pub(super) fn is_query(byte: u8) -> bool {
     is(byte, QUERY)
 }
 
-/// `field-vchar`, spaces and tabs (RFC 9110, section 5.5): everything but control bytes.
-pub(super) fn is_value(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
-}
-
 /// How many bytes from the first on are in a class.
 pub(super) fn run(bytes: &[u8], is_in: impl Fn(u8) -> bool) -> usize {
     bytes.iter().position(|byte| !is_in(*byte)).unwrap_or(bytes.len())
 }
 
-/// How many bytes from the first on may stand in a field's value; eight at a time, since values are most of a head.
-pub(super) fn value_run(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGH: u64 = ONES * 0x80;
-    let mut rest = bytes;
-    while let Some((eight, after)) = rest.split_first_chunk::<8>() {
-        let word = u64::from_le_bytes(*eight);
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let as_zero = word ^ (ONES * 0x7f);
-        let delete = as_zero.wrapping_sub(ONES) & !as_zero;
-        // A borrow can only mark bytes above one that is marked rightly: the run ends somewhere in these eight, or not.
-        if (control | delete) & HIGH != 0 {
-            let here = run(eight, is_value);
-            if here < eight.len() {
-                return bytes.len() - rest.len() + here;
-            }
-        }
-        rest = after;
-    }
-    bytes.len() - rest.len() + run(rest, is_value)
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+    use crate::net::field_value::is_value;
 
     #[test]
     fn r15_every_byte_is_in_the_classes_that_the_rfcs_put_it_in() {
@@ -92,15 +66,6 @@ mod tests {
             let in_query = http::uri::PathAndQuery::try_from(&[b'/', b'?', byte, b'a'][..]).is_ok();
             let apart = matches!(byte, b'#' | 0x80..);
             assert_eq!(is_query(byte), in_query && !apart, "{byte}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_run_found_eight_at_a_time_is_the_run_found_byte_by_byte(
-            bytes in prop::collection::vec(prop_oneof![8 => 0x1e_u8..=0xff, 1 => 0x7d_u8..=0x81, 1 => 0_u8..=0x20], 0..40),
-        ) {
-            prop_assert_eq!(value_run(&bytes), run(&bytes, is_value));
         }
     }
 }

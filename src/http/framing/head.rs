@@ -326,8 +326,10 @@ impl Head {
     fn name_run(&mut self, rest: &[u8]) -> Result<usize, Refusal> {
         let length = run(rest, is_token);
         let room = self.word.get_mut(self.word_length..).unwrap_or_default();
-        for (place, byte) in room.iter_mut().zip(rest.iter().take(length)) {
-            *place = byte.to_ascii_lowercase();
+        let kept = length.min(room.len());
+        if let (Some(room), Some(name)) = (room.get_mut(..kept), rest.get(..kept)) {
+            room.copy_from_slice(name);
+            room.make_ascii_lowercase();
         }
         self.word_length += length;
         Ok(length)

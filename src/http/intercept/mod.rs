@@ -177,9 +177,10 @@ impl Interceptor {
         }
         match (mode, routed) {
             (_, Routed::Pass | Routed::Read(_)) => self.send_on(traffic, ProxyBody::from(body)).await,
-            (_, Routed::Take(candidates)) => self.intercept(mode, &candidates, traffic, body).await,
+            // Boxed: every request has room for the largest of these states, and nearly all of them just go on.
+            (_, Routed::Take(candidates)) => Box::pin(self.intercept(mode, &candidates, traffic, body)).await,
             (Mode::Observe, Routed::Doubt(_)) => self.send_on(traffic, ProxyBody::from(body)).await,
-            (_, Routed::Doubt(candidates)) => self.look_into(&candidates, traffic, body).await,
+            (_, Routed::Doubt(candidates)) => Box::pin(self.look_into(&candidates, traffic, body)).await,
             (Mode::Observe, Routed::MethodNotAllowed(_) | Routed::Refused(..)) => {
                 // Observing changes nothing for anybody; what `migrate` would refuse is counted.
                 self.parts.metrics.refused("observed");
@@ -541,9 +542,12 @@ impl Interceptor {
 
     /// Sends a request on to the app and streams its answer back, with `identity_headers` where its session is valid.
     async fn send_on(&self, traffic: Traffic<'_>, body: ProxyBody) -> Response<ProxyBody> {
-        let identity = match self.identity(&traffic).await {
-            Ok(identity) => identity,
-            Err(retry_after) => return whole(unavailable(retry_after)),
+        let identity = match self.session_of(&traffic) {
+            None => Vec::new(),
+            Some((tokens, token)) => match Box::pin(self.identity(tokens, token)).await {
+                Ok(identity) => identity,
+                Err(retry_after) => return whole(unavailable(retry_after)),
+            },
         };
         let Traffic { mut head, target, client, connection, peer_is_trusted } = traffic;
         let context = ForwardContext { connection, client, peer_is_trusted, identity: &identity };
@@ -558,18 +562,19 @@ impl Interceptor {
         self.parts.forwarder.forward(Request::from_parts(head, body), &context).await
     }
 
-    /// `identity_headers` of the user whose session a request bears; none without a valid one.
-    async fn identity(&self, traffic: &Traffic<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, Duration> {
-        let (templates, Some(tokens)) = (&self.parts.identity_headers, &self.parts.tokens) else {
-            return Ok(Vec::new());
-        };
-        if templates.is_empty() || self.parts.service.mode().current() == Mode::Passthrough {
-            return Ok(Vec::new());
+    /// What may be the token of a session that a request bears, where `identity_headers` are made of it.
+    fn session_of<'a>(&'a self, traffic: &'a Traffic<'_>) -> Option<(&'a dyn Tokens, &'a str)> {
+        let tokens = self.parts.tokens.as_deref()?;
+        if self.parts.identity_headers.is_empty() || self.parts.service.mode().current() == Mode::Passthrough {
+            return None;
         }
-        let Some(token) = token_of(&traffic.head.headers, self.session_cookie.as_deref()) else {
-            return Ok(Vec::new());
-        };
-        let user = match self.parts.service.user_of(&**tokens, token).await {
+        Some((tokens, token_of(&traffic.head.headers, self.session_cookie.as_deref())?))
+    }
+
+    /// `identity_headers` of the user whose session this is; none if it is not valid.
+    async fn identity(&self, tokens: &dyn Tokens, token: &str) -> Result<Vec<(HeaderName, HeaderValue)>, Duration> {
+        let templates = &self.parts.identity_headers;
+        let user = match self.parts.service.user_of(tokens, token).await {
             Ok(Some(user)) => user,
             Ok(None) => return Ok(Vec::new()),
             // An app that trusts these headers would take him for logged out.
@@ -615,8 +620,12 @@ struct IdentityUser<'a> {
 }
 
 impl Handler for Interceptor {
-    async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ProxyBody> {
-        self.answer(request, connection).await
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: &Arc<Connection>,
+    ) -> impl Future<Output = Response<ProxyBody>> + Send {
+        self.answer(request, connection)
     }
 
     fn gate(&self) -> GatePolicy {

@@ -336,10 +336,18 @@ fn r39_a_credentials_name_in_the_query_or_path_of_a_login_is_refused() {
 }
 
 #[test]
+fn r30_every_header_that_claims_a_path_is_known_for_it() {
+    for name in PATH_OVERRIDES.iter().chain(&PATH_HINTS) {
+        assert!(claims_a_path(&HeaderName::from_static(name)), "{name}");
+    }
+    assert!(!claims_a_path(&HeaderName::from_static("x-request-id")));
+}
+
+#[test]
 fn r30_overrides_of_method_and_path_are_refused_on_routes_and_let_be_elsewhere() {
     let router = router(&[route("/login")]);
     for name in METHOD_OVERRIDES.iter().chain(&PATH_OVERRIDES) {
-        let headers = HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static("POST"))]);
+        let headers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static("POST"))]);
         for method in [Method::GET, Method::POST, Method::PUT] {
             let reason = outcome_with(&router, &method, "/login", &headers);
             assert!(reason.ends_with("_override"), "{name} {method} {reason}");
