@@ -3,6 +3,7 @@
 //! Each is answered by a line of JSON.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -94,7 +95,7 @@ async fn ceiling(pools: &mut Pools, threads: usize, lasting: Duration) -> Outcom
 
 async fn pool(pools: &mut Pools, memory_mib: u32, iterations: u32, threads: usize) -> Outcome<&(HashPool, StoredHash)> {
     let key = (memory_mib, iterations, threads);
-    if !pools.contains_key(&key) {
+    if let Entry::Vacant(place) = pools.entry(key) {
         let settings = PasswordSettings {
             memory_kib: memory_mib * 1024,
             iterations,
@@ -112,7 +113,7 @@ async fn pool(pools: &mut Pools, memory_mib: u32, iterations: u32, threads: usiz
             (0..threads * 2).map(async |_| pool.hash(ClientStanding::Known, password()?).await.map_err(as_text)),
         );
         let stored = hashes.await.pop().ok_or("no hash")??.into_stored();
-        pools.insert(key, (pool, stored));
+        place.insert((pool, stored));
     }
     Ok(pools.get(&key).ok_or("no pool")?)
 }

@@ -180,6 +180,16 @@ impl Line {
         self
     }
 
+    /// Of a share that cannot be more than the whole: one that is was not measured, since other work took from one and not from the other.
+    pub fn of_a_whole(self) -> Self {
+        const TOLERANCE: f64 = 1.05;
+        match self.ratio {
+            Some(ratio) if ratio.median > TOLERANCE => Self { verdict: Verdict::NotMeasured, ..self }
+                .noting("more than the ceiling: the machine was too busy to measure this"),
+            Some(_) | None => self,
+        }
+    }
+
     pub fn noting(mut self, note: impl Into<String>) -> Self {
         let note = note.into();
         if !self.note.is_empty() && !note.is_empty() {
@@ -229,6 +239,17 @@ mod tests {
         let line = Line::pairs(Id::P1, "x", "/s", "Express", &[]).aiming(Aim::at_most(1.0, 0.5));
         assert_eq!(line.verdict, Verdict::NotMeasured);
         assert_eq!(Line::not_measured(Id::P7, "x", "no nginx").verdict, Verdict::NotMeasured);
+    }
+
+    #[test]
+    fn a_share_of_more_than_the_whole_is_not_taken_for_a_success() {
+        let share = |ours: f64| {
+            Line::pairs(Id::P2, "x", "/s", "ceiling", &[(ours, 100.0)]).aiming(Aim::at_least(0.95, 0.98)).of_a_whole()
+        };
+        assert_eq!(share(99.0).verdict, Verdict::Moonshot);
+        assert_eq!(share(96.0).verdict, Verdict::Met);
+        assert_eq!(share(173.0).verdict, Verdict::NotMeasured);
+        assert!(share(173.0).note.contains("too busy"));
     }
 
     #[test]

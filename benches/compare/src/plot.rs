@@ -91,9 +91,9 @@ fn drawn(panel: &Panel) -> String {
             let _ = writeln!(out, "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" fill=\"{colour}\"/>", at_x(*x), at_y(*y));
         }
         if let Some((x, y)) = points.last() {
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<g fill=\"{colour}\">{}</g>\n",
+                "<g fill=\"{colour}\">{}</g>",
                 text(at_x(*x) + 7.0, at_y(*y) + 4.0, "start", &series.name).trim_end()
             );
         }

@@ -172,7 +172,7 @@ impl Load<'_> {
         let next = AtomicU64::new(0);
         self.paced(16, per_second, "login", |_| {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            login(&user(if number % 10 == 0 { 1_000_000 + number } else { number % KNOWN }), PASSWORD)
+            login(&user(if number.is_multiple_of(10) { 1_000_000 + number } else { number % KNOWN }), PASSWORD)
         })
     }
 
