@@ -1,5 +1,5 @@
-//! One check of a password through the pool against the crate's own `verify_password`, which allocates its memory anew each
-//! time (P4 of the performance goals), and the pool's throughput against its own ceiling (P2).
+//! One check of a password through the pool, and in each implementation of Argon2 by itself, against the crate's own `verify_password`,
+//! which allocates its memory anew each time (P4 of the performance goals); and the pool's throughput against its own ceiling (P2).
 //!
 //! The machine is shared and its speed swings from second to second, so only ratios of neighbours count: the two alternate,
 //! and the median of the ratios is printed. The ratio of CPU times is the steadier one; it charges the pool with overwriting
@@ -8,16 +8,16 @@
 #![expect(clippy::print_stdout, reason = "this is what a bench is for")]
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use argon2::password_hash::PasswordVerifier as _;
-use argon2::{Argon2, PasswordHash};
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use argon2::{Algorithm, Argon2, Block, Params, PasswordHash};
 use authferry::domain::clock::{Clock as _, SystemClock, UnixSeconds};
 use authferry::domain::credential::{Credential, StoredHash};
 use authferry::domain::password::{Password, PasswordNormalization};
 use authferry::domain::user::{Origin, Standing, User, UserId, Version};
-use authferry::password::{HashPool, PasswordSettings, Peppers, memory_bound_bytes};
+use authferry::password::{HashPool, Implementation, Input, PasswordSettings, Peppers, choice, memory_bound_bytes};
 use authferry::service::ports::{AccountPermit, ClientStanding, PasswordHasher, Verification};
 use authferry::telemetry::Metrics;
 use futures_util::future::join_all;
@@ -31,9 +31,15 @@ const ROUNDS: usize = 31;
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(resident());
-    println!("one check, pool against verify_password, median of {ROUNDS} pairs:");
+    println!("one check, pool ({}) against verify_password, median of {ROUNDS} pairs:", choice().implementation.name());
     for (memory_mib, iterations) in [(19, 2), (46, 1)] {
         runtime.block_on(one_check(memory_mib, iterations));
+    }
+    println!("each implementation in memory of its own, against verify_password in as many threads at once:");
+    for threads in [1, 2] {
+        for (memory_mib, iterations) in [(19, 2), (46, 1)] {
+            each_implementation(memory_mib, iterations, threads);
+        }
     }
     runtime.block_on(throughput());
 }
@@ -49,7 +55,8 @@ async fn resident() {
 
 async fn one_check(memory_mib: u32, iterations: u32) {
     let (pool, stored) = pool(memory_mib, iterations, 1).await;
-    let (mut pooled, mut naive, mut ratios, mut cpu_ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut pooled, mut naive, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut pooled_cpu, mut naive_cpu, mut cpu_ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let (ours, our_cpu) = timed(async || check(&pool, &stored).await).await;
         let (theirs, their_cpu) = timed(async || {
@@ -60,15 +67,78 @@ async fn one_check(memory_mib: u32, iterations: u32) {
         pooled.push(ours.as_secs_f64() * 1e3);
         naive.push(theirs.as_secs_f64() * 1e3);
         ratios.push(ours.as_secs_f64() / theirs.as_secs_f64());
+        pooled_cpu.push(our_cpu.as_secs_f64() * 1e3);
+        naive_cpu.push(their_cpu.as_secs_f64() * 1e3);
         cpu_ratios.push(our_cpu.as_secs_f64() / their_cpu.as_secs_f64());
     }
     println!(
-        "  {memory_mib} MiB, t={iterations}: pool {:.1} ms, verify_password {:.1} ms, ratio {:.3}, of CPU time {:.3}",
+        "  {memory_mib} MiB, t={iterations}: pool {:.1} ms, verify_password {:.1} ms, ratio {:.3}; CPU {:.1}, {:.1} ms, ratio {:.3}",
         median(&mut pooled),
         median(&mut naive),
         median(&mut ratios),
+        median(&mut pooled_cpu),
+        median(&mut naive_cpu),
         median(&mut cpu_ratios)
     );
+}
+
+/// What a hash takes while so many threads do nothing else, apart and beside the naive way in as many.
+fn each_implementation(memory_mib: u32, iterations: u32, threads: usize) {
+    let params = Params::new(memory_mib * 1024, iterations, 1, Some(32)).expect("valid parameters");
+    let mut arenas = vec![vec![Block::new(); params.block_count()]; threads];
+    let tag = hashed(Implementation::Reference, &params, arenas.first_mut().expect("at least one"));
+    let encoded = Argon2::from(&params).hash_password_with_salt(b"correct horse", SALT).expect("a hash");
+    assert_eq!(encoded.hash.expect("a tag").as_bytes(), tag);
+    for implementation in Implementation::available() {
+        let (mut ours, mut naive, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let arenas = arenas.iter_mut();
+            let here = at_once(arenas, |arena| assert_eq!(hashed(implementation, &params, arena), tag));
+            let there = at_once(0..threads, |_| {
+                Argon2::default().verify_password(b"correct horse", &encoded).expect("the right password");
+            });
+            ours.push(here);
+            naive.push(there);
+            ratios.push(here / there);
+        }
+        println!(
+            "  {memory_mib} MiB, t={iterations}, {threads} at once, {:>9}: {:.1} ms, verify_password {:.1} ms, ratio {:.3}",
+            implementation.name(),
+            median(&mut ours),
+            median(&mut naive),
+            median(&mut ratios)
+        );
+    }
+}
+
+const SALT: &[u8; 16] = b"sixteen bytes at";
+
+fn hashed(by: Implementation, params: &Params, arena: &mut [Block]) -> [u8; 32] {
+    let (algorithm, version) = (Algorithm::Argon2id, argon2::Version::V0x13);
+    let input = Input { algorithm, version, params, password: b"correct horse", salt: SALT, secret: b"" };
+    let mut tag = [0; 32];
+    by.compute(&input, arena, &mut tag).expect("valid parameters");
+    tag
+}
+
+/// Milliseconds until threads that each do one of these are all through, without the time that they take to start.
+fn at_once<T: Send>(each: impl Iterator<Item = T>, work: impl Fn(T) + Sync) -> f64 {
+    let each: Vec<T> = each.collect();
+    let (start, done) = (Barrier::new(each.len() + 1), Barrier::new(each.len() + 1));
+    std::thread::scope(|scope| {
+        for one in each {
+            scope.spawn(|| {
+                let one = one;
+                start.wait();
+                work(one);
+                done.wait();
+            });
+        }
+        start.wait();
+        let began = SystemClock.monotonic();
+        done.wait();
+        since(began).as_secs_f64() * 1e3
+    })
 }
 
 /// 8 and 64 clients that check again and again, against as many threads that do nothing but hash.
@@ -78,7 +148,7 @@ async fn throughput() {
     for clients in [8, 64] {
         let mut shares = Vec::new();
         for _ in 0..9 {
-            let ceiling = ceiling(workers, &stored);
+            let ceiling = ceiling(workers);
             let began = SystemClock.monotonic();
             let checks = workers * 40;
             let each = (0..clients).map(async |client| {
@@ -97,21 +167,16 @@ async fn throughput() {
 }
 
 /// Hashes a second of threads with an arena each and no queue.
-fn ceiling(threads: usize, stored: &StoredHash) -> f64 {
+fn ceiling(threads: usize) -> f64 {
     let hashes = 20;
     let began = SystemClock.monotonic();
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                let parsed = PasswordHash::new(stored.expose()).expect("a PHC string");
-                let salt = parsed.salt.expect("our own hash");
-                let mut blocks = vec![argon2::Block::new(); 19 * 1024];
-                let mut tag = [0; 32];
+                let params = Params::new(19 * 1024, 2, 1, Some(32)).expect("valid parameters");
+                let mut arena = vec![Block::new(); params.block_count()];
                 for _ in 0..hashes {
-                    Argon2::default()
-                        .hash_password_into_with_memory(b"correct horse", &salt, &mut tag, &mut blocks)
-                        .expect("valid parameters");
-                    std::hint::black_box(&tag);
+                    std::hint::black_box(hashed(choice().implementation, &params, &mut arena));
                 }
             });
         }

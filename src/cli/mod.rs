@@ -5,6 +5,7 @@
 //! conflicts  explain                          ask, and change users, in the same way
 //! check      judges proxy.toml offline        demo    everything in one process, nothing left behind
 //! hash       what a stored hash is, and whether a known password is its own
+//! tune       password parameters for this machine
 //! import  export                              users in files            
 //! config     its JSON schema                  version  completions      (both in `configuration`)
 //! store      the file: check, compact, backup, restore
@@ -38,6 +39,7 @@ mod store;
 mod successor;
 mod terminal;
 mod text;
+mod tune;
 mod users;
 mod version;
 
@@ -76,6 +78,7 @@ enum Command {
     Export(export::Export),
     Mode(mode::ModeCommand),
     Hash(hash::HashCommand),
+    Tune(tune::Tune),
     Store(store::StoreCommand),
     Demo(demo::Demo),
     Version(version::VersionCommand),
@@ -106,6 +109,7 @@ fn dispatch(command: &Command, terminal: &mut Terminal) -> Ended {
         Command::Export(export) => export.execute(terminal),
         Command::Mode(mode) => mode.execute(terminal),
         Command::Hash(hash) => hash.execute(terminal),
+        Command::Tune(tune) => tune.execute(terminal),
         Command::Store(store) => store.execute(terminal),
         Command::Demo(demo) => demo.execute(terminal),
         Command::Version(version) => version.execute(terminal),

@@ -19,6 +19,11 @@ impl ConfigFile {
         &self.config
     }
 
+    /// Whether none was named, and none is in the usual place.
+    pub(super) fn is_absent(&self) -> bool {
+        self.config.as_os_str() == DEFAULT_PATH && !self.config.exists()
+    }
+
     /// Reads it, with what the environment overrides. Every problem is in the failure, rendered.
     pub(super) fn load(&self) -> Result<Config, Failure> {
         let loaded = config::load(Some(&self.config), &Environment::of_process());

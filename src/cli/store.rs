@@ -18,7 +18,7 @@ use crate::domain::clock::SystemClock;
 use crate::service::backup::{BackupStep, BackupView};
 use crate::store::offline::{self, OfflineError, Replace};
 use crate::store::redb::{Inspection, RedbStore};
-use crate::store::{self, SealingKeys};
+use crate::store::{self, SealingKeys, StoreSettings};
 use crate::telemetry::Metrics;
 
 /// How often a backup is asked how far it is.
@@ -35,7 +35,8 @@ pub(super) struct StoreCommand {
 enum Action {
     /// Read every page, record and name of the store, or of a backup
     ///
-    /// Writes nothing. The store must not be open elsewhere; to check it while a proxy runs, make a backup and check that.
+    /// Writes nothing. The store must not be open elsewhere; to check it while a proxy runs, make a backup and check that. A backup
+    /// without sealed records is checked without a configuration too.
     Check {
         /// A backup [default: the configured store]
         file: Option<PathBuf>,
@@ -94,8 +95,15 @@ impl StoreCommand {
     }
 }
 
+/// Pages that a check without a configuration keeps in memory, in bytes.
+const CHECK_CACHE_BYTES: usize = 64 << 20;
+
 fn check(file: Option<&PathBuf>, config: &ConfigFile, terminal: &mut Terminal) -> Ended {
-    let settings = config.load()?.store;
+    let settings = match file {
+        // A backup may be checked where no proxy is; if its records are sealed, it says which key it needs.
+        Some(file) if config.is_absent() => StoreSettings::without_keys(file.clone(), CHECK_CACHE_BYTES),
+        Some(_) | None => config.load()?.store,
+    };
     let path = file.unwrap_or(&settings.path);
     let checked = watched(terminal, "records read", |watch| offline::check(path, &settings, watch))?;
     let style = terminal.style();

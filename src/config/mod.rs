@@ -25,6 +25,7 @@ use self::resolve::Resolver;
 
 pub use environment::{Environment, OVERRIDE_PREFIX};
 pub use report::{Excerpt, Finding, Place, Problems, Warning};
+pub(crate) use resolve::{duration as parse_duration, size as parse_size};
 pub use settings::{Config, MigrationSettings};
 
 /// What `run` and `check` read when they are not told otherwise.

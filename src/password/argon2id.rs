@@ -1,12 +1,13 @@
 //! Hashes of our own making: Argon2id version 19 under the configured parameters, with a salt of 16 bytes and a tag of 32
 //! (RFC 9106, section 3.1; OWASP ASVS 11.4.2).
 
-use argon2::{Algorithm, Argon2, KeyId, Params, ParamsBuilder, Version};
+use argon2::{Algorithm, KeyId, Params, ParamsBuilder, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as B64;
 use zeroize::Zeroizing;
 
 use super::arena::Arena;
+use super::fill::{self, Input};
 use super::formats::{self, NoAnswer, ParsedArgon2, Terms};
 use super::pepper::Peppers;
 use super::settings::PasswordSettings;
@@ -93,12 +94,10 @@ impl Policy {
         let (mut salt, mut tag) = ([0; SALT_BYTES], Zeroizing::new([0; TAG_BYTES]));
         aws_lc_rs::rand::fill(&mut salt).map_err(|_| HashUnavailable::Failed)?;
         let pepper = self.peppers.current().map_or(&[][..], |pepper| pepper.expose());
-        let argon2 = Argon2::new_with_secret(pepper, Algorithm::Argon2id, Version::V0x13, self.params.clone());
-        let argon2 = argon2.map_err(|_| HashUnavailable::Failed)?;
+        let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
+        let input = Input { algorithm, version, params: &self.params, password: &bytes, salt: &salt, secret: pepper };
         arena
-            .with(self.blocks(), |blocks| {
-                argon2.hash_password_into_with_memory(&bytes, &salt, tag.as_mut_slice(), blocks)
-            })
+            .with(self.blocks(), |blocks| fill::choice().implementation.compute(&input, blocks, tag.as_mut_slice()))
             .map_err(|_| HashUnavailable::OutOfMemory)?
             .map_err(|_| HashUnavailable::Failed)?;
         Ok(StoredHash::new(encode(&self.params, &salt, tag.as_slice()), self.normalization))
@@ -173,7 +172,7 @@ mod tests {
     use std::time::Duration;
 
     use argon2::password_hash::PasswordVerifier as _;
-    use argon2::{PasswordHash, PasswordHasher as _};
+    use argon2::{Argon2, PasswordHash, PasswordHasher as _};
     use proptest::prelude::*;
 
     use super::super::arena::Allowance;

@@ -5,6 +5,7 @@
 
 mod arena;
 mod argon2id;
+mod fill;
 pub mod formats;
 mod look;
 mod pepper;
@@ -12,9 +13,11 @@ mod pool;
 mod queue;
 pub mod settings;
 pub mod trial;
+pub mod tune;
 
 pub use arena::STORED_MEMORY_BYTES;
 pub use argon2id::PolicyError;
+pub use fill::{Choice, Implementation, Input, Rejected, choice};
 pub use look::Inspector;
 pub use pepper::{PepperSetupError, Peppers};
 pub use pool::{HashPool, Progress, StartError};

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::arena::{Allowance, Arena};
 use super::argon2id::{Policy, PolicyError};
+use super::fill::{self, Choice};
 use super::formats::NoAnswer;
 use super::queue::{Next, Queue, Task, Wait};
 use super::settings::PasswordSettings;
@@ -72,6 +73,7 @@ impl HashPool {
     /// Starts the threads. Memory is taken at the first hash of each.
     pub fn start(settings: PasswordSettings, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let policy = Policy::new(&settings)?;
+        tell(fill::choice(), &metrics);
         let (capacity, deadline, threads) = (settings.queue.get(), settings.queue_deadline, settings.workers.get());
         let queue = Queue::new(capacity, deadline, threads, Arc::clone(&clock), Arc::clone(&metrics));
         let shared = Arc::new(Shared { finished: AtomicU64::new(0), queue, policy, clock, metrics });
@@ -162,6 +164,23 @@ impl PasswordHasher for HashPool {
 impl HashReader for HashPool {
     fn look(&self, credential: &Credential) -> HashLook {
         self.shared.policy.look(credential)
+    }
+}
+
+/// Says what computes the hashes, and loudly if it is not what should.
+fn tell(choice: &Choice, metrics: &Metrics) {
+    let name = choice.implementation.name();
+    metrics.password_implementation(name);
+    match &choice.rejected {
+        None => tracing::info!(implementation = name, "passwords are hashed"),
+        Some(rejected) => {
+            metrics.alarm("password_implementation");
+            tracing::error!(
+                implementation = name,
+                error = %rejected,
+                "passwords are hashed rightly, but more slowly: this processor or this build computes vectors wrongly"
+            );
+        }
     }
 }
 

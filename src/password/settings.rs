@@ -7,6 +7,11 @@ use super::formats::{Bounds, PrehashKeys, Terms};
 use super::pepper::Peppers;
 use crate::domain::password::PasswordNormalization;
 
+/// OWASP's Password Storage Cheat Sheet: Argon2id with 19 MiB and 2 passes, or 46 MiB and 1. In KiB.
+pub const OWASP_MEMORY_KIB: u32 = 19 * 1_024;
+/// The least memory with which one pass is enough.
+pub const OWASP_ONE_PASS_KIB: u32 = 46 * 1_024;
+
 /// `[password]`, resolved.
 #[derive(Debug, Clone)]
 pub struct PasswordSettings {

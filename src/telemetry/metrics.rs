@@ -208,6 +208,7 @@ pub struct Metrics {
     queue_depth: Gauge,
     password_duration: Family<Labels<1>, Histogram>,
     password_shed: Counters<2>,
+    password_implementation: Family<Labels<1>, Gauge>,
     forwarded: Counters<1>,
     /// Its counters, found once: there is one request after the other.
     forwarded_by_class: [OnceLock<Counter>; Forwarded::COUNT],
@@ -256,6 +257,10 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_password_queue_depth", "Passwords that wait to be hashed"),
     ("authferry_password_duration_seconds", "How long hashing took, without the wait"),
     ("authferry_password_shed", "Passwords refused by the hash queue, by standing of the client and reason"),
+    (
+        "authferry_password_implementation",
+        "1 for what computes Argon2: avx512, avx2, or the crate as reference",
+    ),
     ("authferry_forwarded_requests", "Requests forwarded to the upstream, by the class of the answer"),
     ("authferry_rate_limited", "Requests refused by a limit"),
     (
@@ -341,6 +346,7 @@ impl Metrics {
                 Family::new_with_constructor(seconds as fn() -> Histogram)
             ),
             password_shed: register!(registry, "authferry_password_shed", Family::default()),
+            password_implementation: register!(registry, "authferry_password_implementation", Family::default()),
             forwarded: register!(registry, "authferry_forwarded_requests", Family::default()),
             forwarded_by_class: Default::default(),
             rate_limited: register!(registry, "authferry_rate_limited", Family::default()),
@@ -521,6 +527,11 @@ impl Metrics {
     pub fn password_shed(&self, standing: &'static str, reason: &'static str) {
         let values = [standing.into(), reason.into()];
         self.password_shed.get_or_create(&Labels { names: ["standing", "reason"], values }).inc();
+    }
+
+    /// What computes Argon2: `avx512`, `avx2` or `reference`.
+    pub fn password_implementation(&self, name: &'static str) {
+        self.password_implementation.get_or_create(&Labels { names: ["name"], values: [name.into()] }).set(1);
     }
 
     /// One request was forwarded.

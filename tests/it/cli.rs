@@ -146,6 +146,31 @@ fn a_known_password_is_tried_against_a_stored_hash_and_neither_is_shown() {
 }
 
 #[test]
+fn what_is_proposed_for_this_machine_keeps_to_owasp_and_to_the_memory_it_was_given() {
+    let folder = folder_with(&forwarding(NOBODY, ANY, ANY));
+    let tuned =
+        run(folder.path(), &["tune", "--target", "1ms", "--memory", "20MiB", "--config", "proxy.toml", "--json"]);
+    assert_ends(&tuned, 0, &[]);
+    let told: Value = serde_json::from_str(&tuned.stdout).expect("JSON");
+    let proposed = &told["proposed"];
+    assert_eq!(
+        (&proposed["memory_kib"], &proposed["iterations"], &proposed["workers"]),
+        (&19_456.into(), &2.into(), &1.into())
+    );
+    assert_eq!((&told["configured"]["memory_kib"], &told["configured"]["iterations"]), (&8_192.into(), &1.into()));
+    assert!(told["least"]["milliseconds"].as_f64().is_some_and(|took| took > 0.0), "{told}");
+    let human = run(folder.path(), &["tune", "--target", "1ms", "--memory", "20MiB"]);
+    assert_ends(
+        &human,
+        0,
+        &["OWASP's least", "argon2id = { memory = \"19MiB\", iterations = 2, parallelism = 1 }", "workers = 1"],
+    );
+    assert_ends(&run(folder.path(), &["tune", "--memory", "18MiB"]), 2, &["error: --memory is too little", "19 MiB"]);
+    assert_ends(&run(folder.path(), &["tune", "--target", "2s"]), 2, &["1ms to 1s"]);
+    assert_ends(&run(folder.path(), &["tune", "--config", "missing.toml"]), 78, &["missing.toml"]);
+}
+
+#[test]
 fn a_prehashed_hash_is_tried_with_the_key_of_the_configuration() {
     // Flask-Security's own, of the fixture.
     let rows: Vec<Value> = serde_json::from_str(include_str!("fixtures/passwords.json")).expect("rows");

@@ -224,6 +224,11 @@ async fn r102_reseal_leaves_nothing_of_what_was_there_before_in_the_file() {
         assert_eq!(ended.code, Some(1), "{command:?}: {ended:?}");
         assert!(ended.stderr.contains("is not the one"), "not damage, a wrong key: {}", ended.stderr);
     }
+    let elsewhere = TempDir::new().expect("a folder");
+    let sealed = folder.path().join("users.redb").display().to_string();
+    let ended = tokio::task::block_in_place(|| run(elsewhere.path(), &["store", "check", &sealed]));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("\"2026\""), "without a configuration: the key that is needed: {}", ended.stderr);
 
     write(sealed_with(1, &double).replace("seal_with = \"2026\"", "seal_with = \"none\""));
     assert!(reseal().contains("300 records written anew, none is sealed"));

@@ -134,6 +134,12 @@ async fn r99_a_backup_under_load_is_the_store_as_it_was_and_the_restore_drill_br
     let checked = site.run(&["store", "check", &text(&backup)]);
     assert_eq!(checked.code, Some(0), "{checked:?}");
     assert!(checked.stdout.contains("is whole"), "{checked:?}");
+    let elsewhere = TempDir::new().expect("a folder");
+    let checked = run(elsewhere.path(), &["store", "check", &text(&backup)]);
+    assert_eq!(checked.code, Some(0), "where no proxy.toml is, nor are its secrets: {checked:?}");
+    assert!(checked.stdout.contains("is whole"), "{checked:?}");
+    let unconfigured = run(elsewhere.path(), &["store", "check"]);
+    assert_eq!(unconfigured.code, Some(78), "which store is not known: {unconfigured:?}");
 
     // The drill: everything is lost but the backup.
     fs::remove_file(site.store()).expect("removed");

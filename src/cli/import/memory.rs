@@ -13,8 +13,8 @@ const BYTES_A_ROW: u64 = 1_200;
 const LEAST: Room = Room { rows: 50_000, cache_bytes: 192 << 20 };
 const UNKNOWN: Room = Room { rows: 250_000, ..LEAST };
 
-/// The largest cache that an import asks for by itself, in bytes: it holds the names of ten million users.
-const MOST_CACHE: u64 = 1 << 30;
+/// The largest cache that an import asks for by itself, in bytes: it holds what a commit of two million rows changes among ten million users.
+const MOST_CACHE: u64 = 2 << 30;
 
 /// What an import may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// A quarter of the memory that is free for rows, at most a million, and an eighth for pages, at most a gigabyte.
+    /// A quarter of the memory that is free for rows, at most two million, and an eighth for pages, at most two gigabytes.
     pub(super) fn here() -> Self {
         available().map_or(UNKNOWN, Self::of)
     }
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(Room::of(0), LEAST);
         assert_eq!(Room::of(1 << 30), Room { rows: 223_696, cache_bytes: 192 << 20 });
         assert_eq!(Room::of(4 << 30), Room { rows: 894_784, cache_bytes: 512 << 20 });
-        assert_eq!(Room::of(u64::MAX), Room { rows: MAX_IMPORT_ROWS, cache_bytes: 1 << 30 });
+        assert_eq!(Room::of(u64::MAX), Room { rows: MAX_IMPORT_ROWS, cache_bytes: 2 << 30 });
     }
 
     #[test]

@@ -54,7 +54,8 @@ impl Import {
         terminal: &mut Terminal,
     ) -> std::io::Result<()> {
         let (rejects, results) = state.map_or((false, false), State::kept);
-        let (no_rejects, no_results) = (rejects && self.rejects.is_none(), results && self.results.is_none());
+        let (no_rejects, no_results) =
+            (rejects && self.taking.rejects.is_none(), results && self.taking.results.is_none());
         let (words, files) = match (no_rejects, no_results) {
             (false, false) => return Ok(()),
             (true, false) => ("--rejects", "rejected rows"),

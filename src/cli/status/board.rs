@@ -94,7 +94,8 @@ impl Board {
     fn head(&mut self, status: &Status) {
         let style = self.style;
         let up = Duration::try_from(status.at.duration_since(status.started_at)).unwrap_or_default();
-        let health = match health(&status.health) {
+        let is_damaged = status.alarms.get("store_damage").is_some_and(|times| *times > 0);
+        let health = match health(&status.health, is_damaged) {
             (word, Well::Yes) => style.good(word),
             (word, Well::Partly) => style.warning(word),
             (word, Well::No) => style.bad(word),
@@ -268,10 +269,12 @@ enum Well {
     No,
 }
 
-fn health(health: &HealthView) -> (&'static str, Well) {
+/// `is_damaged`: blocks of the store's file were met that cannot be read. Users whose records lie elsewhere are served as ever.
+fn health(health: &HealthView, is_damaged: bool) -> (&'static str, Well) {
     match (health.started, health.draining, health.store) {
         (_, true, _) => ("draining", Well::Partly),
         (false, false, _) => ("starting", Well::Partly),
+        (true, false, StoreView::Ready) if is_damaged => ("ready, but the store's file is damaged", Well::Partly),
         (true, false, StoreView::Ready) => ("ready", Well::Yes),
         (true, false, StoreView::ReadOnly) => ("the store takes no writes", Well::Partly),
         (true, false, StoreView::Down) => ("the store is down", Well::No),
@@ -473,5 +476,15 @@ alarms      1 conflict
         for said in ["the store cannot be read", "not asked", "the store is down"] {
             assert!(shown.contains(said), "{said} not in {shown}");
         }
+    }
+
+    #[test]
+    fn a_store_that_is_ready_and_damaged_is_not_called_ready_alone() {
+        let mut damaged = status();
+        damaged.alarms.insert("store_damage".into(), 3);
+        let shown = draw(Answering::Proxy, &damaged, Style::Plain);
+        assert!(shown.contains("ready, but the store's file is damaged"), "{shown}");
+        assert!(shown.contains("3 store damage"), "{shown}");
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
     }
 }

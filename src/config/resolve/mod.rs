@@ -25,6 +25,8 @@ use super::settings::Config;
 use crate::limits::Quota;
 use crate::net::Target;
 
+pub(crate) use self::values::{duration, size};
+
 /// Resolves the whole file. `None` only after a problem was reported.
 pub(super) fn resolve(raw: RawConfig, resolver: &mut Resolver<'_>) -> Option<Config> {
     across::check(&raw, resolver);
@@ -104,13 +106,13 @@ impl Resolver<'_> {
     }
 
     fn duration(&mut self, key: &str, text: &str) -> Duration {
-        self.read(key, values::duration(text), Duration::ZERO)
+        self.read(key, duration(text), Duration::ZERO)
     }
 
     /// A size in bytes, within bounds that are themselves sizes.
     fn size(&mut self, key: &str, text: &str, least: &'static str, most: &'static str) -> usize {
-        let bytes = self.read(key, values::size(text), 0);
-        let bounds = (values::size(least), values::size(most));
+        let bytes = self.read(key, size(text), 0);
+        let bounds = (size(least), size(most));
         if bytes > 0 && matches!(bounds, (Ok(least), Ok(most)) if !(least..=most).contains(&bytes)) {
             self.problem(key, format!("this size has to be from {least} to {most}"), "");
         }

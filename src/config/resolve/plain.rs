@@ -15,13 +15,10 @@ use crate::domain::identifier::{CaseRule, IdentifierRules, PhoneRule};
 use crate::domain::mode::LocalShare;
 use crate::domain::password::PasswordPolicy;
 use crate::limits::{Backoff, LimitSettings, Quota};
+use crate::password::settings::{OWASP_MEMORY_KIB, OWASP_ONE_PASS_KIB};
 use crate::password::{PasswordSettings, Peppers};
 use crate::store::{StoreKeys, StoreSettings};
 use crate::telemetry::logging::{LogSettings, check_level};
-
-/// OWASP's Password Storage Cheat Sheet: Argon2id with 19 MiB and 2 passes, or 46 MiB and 1.
-const OWASP_MEMORY_KIB: u32 = 19 * 1_024;
-const OWASP_ONE_PASS_KIB: u32 = 46 * 1_024;
 
 pub(super) fn migration(raw: &RawMigration, resolver: &mut Resolver<'_>) -> MigrationSettings {
     let key = "migration.revalidate_after";

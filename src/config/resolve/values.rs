@@ -14,7 +14,7 @@ const RATE: &str = "a rate is written as \"30/1m\": how many, in which time";
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3_600);
 
 /// `5s`, `15m`, `1h30m`: units from the largest to the smallest, each once, and more than nothing.
-pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
     let (mut rest, mut total, mut allowed) = (text, 0_u64, units.as_slice());
     while !rest.is_empty() {
@@ -41,7 +41,7 @@ pub(super) fn duration_or_never(text: &str) -> Result<Option<Duration>, &'static
 }
 
 /// `64MiB`, in bytes; more than nothing.
-pub(super) fn size(text: &str) -> Result<u64, &'static str> {
+pub(crate) fn size(text: &str) -> Result<u64, &'static str> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let unit: u64 = match unit {

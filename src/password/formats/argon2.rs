@@ -2,7 +2,7 @@
 //! Django and MediaWiki put before theirs.
 
 use argon2::password_hash::phc::PasswordHash;
-use argon2::{ARGON2D_IDENT, ARGON2I_IDENT, ARGON2ID_IDENT, Algorithm, Argon2, Params, Version};
+use argon2::{ARGON2D_IDENT, ARGON2I_IDENT, ARGON2ID_IDENT, Algorithm, Params, Version};
 use zeroize::Zeroizing;
 
 use super::text::{self, UNPADDED};
@@ -10,6 +10,7 @@ use super::{
     About, Arena, Bounds, Format, NoAnswer, Scheme, Stored, Strength, Terms, Unusable, Wraps, is_equal, read_inner,
     within,
 };
+use crate::password::fill::{self, Input};
 
 pub(super) const ARGON2: Format = Format {
     about: About {
@@ -156,12 +157,10 @@ impl Parsed {
 
     fn computed(&self, secret: &[u8], password: &[u8], arena: &mut Arena) -> Result<Zeroizing<Vec<u8>>, NoAnswer> {
         let mut computed = Zeroizing::new(vec![0; self.tag.len()]);
-        let argon2 = Argon2::new_with_secret(secret, self.algorithm, self.version, self.params.clone());
-        let argon2 = argon2.map_err(|_| Unusable::Malformed)?;
+        let Self { algorithm, version, ref params, ref salt, .. } = *self;
+        let input = Input { algorithm, version, params, password, salt, secret };
         arena
-            .with(self.params.block_count(), |blocks| {
-                argon2.hash_password_into_with_memory(password, &self.salt, &mut computed, blocks)
-            })?
+            .with(params.block_count(), |blocks| fill::choice().implementation.compute(&input, blocks, &mut computed))?
             .map_err(|_| Unusable::Malformed)?;
         Ok(computed)
     }
@@ -291,11 +290,11 @@ pub(super) mod tests {
             (Algorithm::Argon2i, "c814d9d1dc7f37aa13f0d77f2494bda1c8de6b016dd388d29952a4c4672b6ce8"),
             (Algorithm::Argon2id, "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659"),
         ] {
-            let argon2 = Argon2::new_with_secret(&[3; 8], algorithm, Version::V0x13, params.clone()).expect("8 bytes");
+            let (password, salt, secret) = (&[1; 32], &[2; 16], &[3; 8]);
+            let input = Input { algorithm, version: Version::V0x13, params: &params, password, salt, secret };
             let mut tag = [0; 32];
-            let hashed = arena.with(params.block_count(), |blocks| {
-                argon2.hash_password_into_with_memory(&[1; 32], &[2; 16], &mut tag, blocks)
-            });
+            let hashed = arena
+                .with(params.block_count(), |blocks| fill::choice().implementation.compute(&input, blocks, &mut tag));
             assert_eq!(hashed, Ok(Ok(())));
             let hex: String = tag.iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(hex, expected, "{algorithm}");

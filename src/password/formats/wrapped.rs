@@ -1,13 +1,14 @@
 //! Weak hashes in strong ones: Argon2id over the digest of somebody else's format, so that the digest itself never rests in our file.
 //! The first login computes both and replaces them by plain Argon2id.
 
-use ::argon2::{Algorithm, Argon2, Params, Version};
+use ::argon2::{Algorithm, Params, Version};
 use zeroize::Zeroizing;
 
 use super::argon2::Parsed;
 use super::text::{self, UNPADDED};
 use super::{About, Arena, Format, NoAnswer, Scheme, Stored, Strength, Terms, Unusable, Wraps, prehash};
 use crate::password::arena::Allowance;
+use crate::password::fill::{self, Input};
 
 pub(super) const WRAPPED: Format = Format {
     about: About {
@@ -103,11 +104,10 @@ struct Outer {
 impl Outer {
     fn over(&self, digest: &[u8], arena: &mut Arena) -> Result<Zeroizing<Vec<u8>>, NoAnswer> {
         let mut tag = Zeroizing::new(vec![0; self.bytes]);
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone());
+        let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
+        let input = Input { algorithm, version, params: &self.params, password: digest, salt: &self.salt, secret: &[] };
         arena
-            .with(self.params.block_count(), |blocks| {
-                argon2.hash_password_into_with_memory(digest, &self.salt, &mut tag, blocks)
-            })?
+            .with(self.params.block_count(), |blocks| fill::choice().implementation.compute(&input, blocks, &mut tag))?
             .map_err(|_| Unusable::Malformed)?;
         Ok(tag)
     }

@@ -146,6 +146,19 @@ async fn r60_equalizing_is_timed_and_counted_as_a_check_is() {
     assert!(text.contains("authferry_password_duration_seconds_count{work=\"equalize\"} 1"), "{text}");
 }
 
+#[test]
+fn what_computes_the_hashes_is_told_and_an_alarm_rung_if_it_is_the_fall_back() {
+    let metrics = Metrics::new();
+    let implementation = crate::password::Implementation::Reference;
+    tell(&Choice { implementation, rejected: None }, &metrics);
+    let text = metrics.encode();
+    assert!(text.contains("authferry_password_implementation{name=\"reference\"} 1"), "{text}");
+    assert!(!text.contains("what=\"password_implementation\""), "{text}");
+    let rejected = crate::password::Rejected { name: "avx2", why: "another tag".to_owned() };
+    tell(&Choice { implementation, rejected: Some(rejected) }, &metrics);
+    assert!(metrics.encode().contains("authferry_alarms_total{what=\"password_implementation\"} 1"));
+}
+
 #[tokio::test]
 async fn tasks_are_served_in_the_order_they_came() {
     let Fixture { pool, metrics, .. } = fixture(1, 8);

@@ -1,0 +1,161 @@
+//! Everything about filling that the compiler cannot check by itself: all of the `unsafe` code, with what makes it sound beside it.
+//!
+//! Three things are done here. The memory is seen as what a vector instruction works on; the processor is told which memory
+//! will be needed; and code that was compiled for instructions which not every processor has is called, after asking whether
+//! this one has them. The code itself, in `avx2` and `avx512`, is safe Rust: it takes vectors by value, and reads and writes
+//! memory through references only.
+
+#![allow(
+    unsafe_code,
+    reason = "calls across a target-feature boundary, and blocks seen as vectors: each with its proof"
+)]
+
+use argon2::Block;
+
+use super::segment::Segment;
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
+
+/// Words in a block.
+pub(super) const WORDS: usize = Block::SIZE / 8;
+
+/// A block of 1 KiB, as some implementation computes with it.
+///
+/// # Safety
+///
+/// The type has the size of [`Block`] and at most its alignment, but at least that of `u64`; it has no padding, and whatever
+/// 1,024 bytes are there are a value of it.
+pub(super) unsafe trait Tile: Copy {
+    /// All words are zero.
+    const ZERO: Self;
+
+    /// Where a word of the block, counted as RFC 9106 does, lies in the tile. Always less than [`WORDS`]; the first word lies
+    /// first.
+    fn place(word: usize) -> usize;
+}
+
+// SAFETY: it is what `Block` is made of: 128 words, without a gap, every one of them valid.
+unsafe impl Tile for [u64; WORDS] {
+    const ZERO: Self = [0; WORDS];
+
+    fn place(word: usize) -> usize {
+        word
+    }
+}
+
+// SAFETY: 32 vectors of 32 bytes, without a gap, aligned to 32; any bits are a vector.
+#[cfg(target_arch = "x86_64")]
+unsafe impl Tile for avx2::Tile {
+    // SAFETY: as above: any bits, and so all zero ones, are a value.
+    const ZERO: Self = unsafe { std::mem::zeroed() };
+
+    fn place(word: usize) -> usize {
+        word
+    }
+}
+
+// SAFETY: 16 vectors of 64 bytes, without a gap, aligned to 64; any bits are a vector.
+#[cfg(target_arch = "x86_64")]
+unsafe impl Tile for avx512::Tile {
+    // SAFETY: as above: any bits, and so all zero ones, are a value.
+    const ZERO: Self = unsafe { std::mem::zeroed() };
+
+    fn place(word: usize) -> usize {
+        avx512::place(word)
+    }
+}
+
+/// What has to hold of a type's layout, checked when this is compiled.
+const fn fits<T: Tile>() {
+    assert!(size_of::<T>() == size_of::<Block>() && size_of::<Block>() == size_of::<[u64; WORDS]>());
+    assert!(align_of::<T>() <= align_of::<Block>() && align_of::<T>() >= align_of::<u64>());
+}
+
+/// The blocks, as an implementation computes with them.
+fn tiles<T: Tile>(blocks: &mut [Block]) -> &mut [T] {
+    const { fits::<T>() };
+    let (first, count) = (blocks.as_mut_ptr().cast(), blocks.len());
+    // SAFETY: both types have the same size, and `T` no stricter alignment (`fits`), so that the same memory holds as many of
+    // it. All of it is initialized: `Block` is 128 words, without padding, for it is as large as these (`fits`). Any bits are
+    // valid as either type: `Block` gives its words out to be written (`AsMut<[u64]>`). The exclusive borrow passes on to what
+    // is returned, and ends with it.
+    unsafe { std::slice::from_raw_parts_mut(first, count) }
+}
+
+/// The words of a tile, as they lie there.
+pub(super) fn words<T: Tile>(tile: &T) -> &[u64; WORDS] {
+    const { fits::<T>() };
+    // SAFETY: `T` has the size and at least the alignment of the words (`fits`), and no padding; any bits are valid as words.
+    // The borrow passes on.
+    unsafe { &*std::ptr::from_ref(tile).cast() }
+}
+
+/// The words of a tile, to be written.
+pub(super) fn words_mut<T: Tile>(tile: &mut T) -> &mut [u64; WORDS] {
+    const { fits::<T>() };
+    // SAFETY: as in `words`; and any bits that are written are valid as `T`. The exclusive borrow passes on.
+    unsafe { &mut *std::ptr::from_mut(tile).cast() }
+}
+
+/// Tells the processor which block will be read soon. Knows where the memory begins, and borrows nothing of it.
+pub(super) struct Ahead<T>(*const T);
+
+impl<T: Tile> Ahead<T> {
+    pub(super) fn of(memory: &[T]) -> Self {
+        Self(memory.as_ptr())
+    }
+
+    /// Has a block fetched into the cache.
+    #[inline(always)]
+    pub(super) fn expect(&self, index: usize) {
+        #[cfg(target_arch = "x86_64")]
+        for line in 0..Block::SIZE / 64 {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let address = self.0.wrapping_add(index).cast::<i8>().wrapping_add(64 * line);
+            // SAFETY: a prefetch is a hint. It reads and writes nothing that the program could notice, and may be given any
+            // address, even an invalid one. It is in SSE, which every x86-64 has.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _nothing_to_tell_it_with = (self.0, index);
+    }
+}
+
+/// That this processor, and the system, have AVX2.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Avx2(());
+
+#[cfg(target_arch = "x86_64")]
+impl Avx2 {
+    pub(super) fn detect() -> Option<Self> {
+        is_x86_feature_detected!("avx2").then_some(Self(()))
+    }
+
+    pub(super) fn fill(self, segment: &Segment, memory: &mut [Block]) {
+        // SAFETY: the function needs AVX2 and nothing else; that it is there is what `self` shows, which only `detect` makes.
+        unsafe { avx2::fill(segment, tiles(memory)) }
+    }
+}
+
+/// That this processor, and the system, have AVX-512's foundation.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Avx512(());
+
+#[cfg(target_arch = "x86_64")]
+impl Avx512 {
+    pub(super) fn detect() -> Option<Self> {
+        is_x86_feature_detected!("avx512f").then_some(Self(()))
+    }
+
+    pub(super) fn fill(self, segment: &Segment, memory: &mut [Block]) {
+        // SAFETY: the function needs AVX-512F and nothing else; that it is there is what `self` shows, which only `detect` makes.
+        unsafe { avx512::fill(segment, tiles(memory)) }
+    }
+}
+
+/// On any processor.
+pub(super) fn fill_portable(segment: &Segment, memory: &mut [Block]) {
+    super::portable::fill(segment, tiles(memory));
+}
