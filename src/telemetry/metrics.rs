@@ -257,10 +257,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_password_queue_depth", "Passwords that wait to be hashed"),
     ("authferry_password_duration_seconds", "How long hashing took, without the wait"),
     ("authferry_password_shed", "Passwords refused by the hash queue, by standing of the client and reason"),
-    (
-        "authferry_password_implementation",
-        "1 for what computes Argon2: avx512, avx2, or the crate as reference",
-    ),
+    ("authferry_password_implementation", "1 for what computes Argon2: avx512, avx2, or the crate as reference"),
     ("authferry_forwarded_requests", "Requests forwarded to the upstream, by the class of the answer"),
     ("authferry_rate_limited", "Requests refused by a limit"),
     (
