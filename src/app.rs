@@ -44,8 +44,9 @@ use crate::takeover::Fault;
 use crate::telemetry::Metrics;
 use crate::token::{Minter, TokenSetupError};
 
-/// Idle connections to the app that each I/O thread keeps.
-const IDLE_PER_THREAD: usize = 128;
+/// Idle connections to the app that each I/O thread keeps at most. Fewer than clients ask at the same time, and those over it are closed
+/// after every burst and made anew for the next; what is not needed is closed after [`IDLE_TIMEOUT`] anyway.
+const IDLE_PER_THREAD: usize = 1024;
 /// Below Node's five seconds, after which it closes a connection under a request that is just being sent.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// What a client is told to wait when nobody could answer.

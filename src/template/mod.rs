@@ -40,6 +40,8 @@ pub enum Escape {
 pub struct Template {
     environment: Arc<Environment<'static>>,
     source: Arc<str>,
+    /// What it always renders to, where nothing in it depends on a context.
+    fixed: Option<Arc<str>>,
 }
 
 /// A template or expression that does not compile or does not render. Shows its place and the names in its source, never a
@@ -93,11 +95,24 @@ impl Template {
         };
         environment.add_template_owned(NAME, marked).map_err(|error| TemplateError::at_compiling(&error))?;
         names::check_template(&environment, source)?;
-        Ok(Self { environment: Arc::new(environment), source: source.into() })
+        let mut template = Self { environment: Arc::new(environment), source: source.into(), fixed: None };
+        if !["{{", "{%", "{#"].iter().any(|mark| source.contains(mark)) {
+            template.fixed = Some(template.render(&Value::UNDEFINED)?.into());
+        }
+        Ok(template)
+    }
+
+    /// Whether it renders to the same whatever its context is.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        self.fixed.is_some()
     }
 
     /// Renders it over a context that serializes to a map.
     pub fn render(&self, context: &Value) -> Result<String, TemplateError> {
+        if let Some(fixed) = &self.fixed {
+            return Ok(String::from(&**fixed));
+        }
         let rendered = self.environment.get_template(NAME).and_then(|template| template.render(context));
         rendered.map_err(|error| TemplateError::at_rendering(&error, self.missing(context)))
     }

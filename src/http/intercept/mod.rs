@@ -171,8 +171,9 @@ impl Interceptor {
             | Routed::MethodNotAllowed(_)
             | Routed::Refused(..)) => routed,
         };
-        // Observing changes nothing for anybody; what it learns from, it strips all the same, in `client_request`.
-        if let (Routed::Read(candidates) | Routed::Take(candidates), false) = (&routed, mode == Mode::Observe) {
+        // Observing changes nothing for anybody; what it learns from, it strips all the same, in `client_request`. What is taken is
+        // stripped once it is within its limit.
+        if let (Routed::Read(candidates), false) = (&routed, mode == Mode::Observe) {
             candidates.strip_credential_cookies(&mut traffic.head.headers);
         }
         match (mode, routed) {
@@ -197,20 +198,25 @@ impl Interceptor {
         &self,
         mode: Mode,
         candidates: &Candidates,
-        traffic: Traffic<'_>,
+        mut traffic: Traffic<'_>,
         body: Incoming,
     ) -> Response<ProxyBody> {
-        let Some(route) = self.route(candidates.first()) else {
-            return self.send_on(traffic, ProxyBody::from(body)).await;
-        };
-        let _needs_the_store = self.parts.service.intercepts();
-        // Before the body is read: whoever is over his limit costs no more than his request's head. Where only the body tells whether
-        // this is a login at all, everything else on the path must not use the limit up.
-        if !candidates.needs_body_fields()
+        let route = self.route(candidates.first());
+        // Before the body is read, or anything else is done: whoever is over his limit costs no more than his request's head. Where only
+        // the body tells whether this is a login at all, everything else on the path must not use the limit up.
+        if let Some(route) = route
+            && !candidates.needs_body_fields()
             && let Some(limited) = self.limited(mode, route, &traffic)
         {
             return limited;
         }
+        if mode != Mode::Observe {
+            candidates.strip_credential_cookies(&mut traffic.head.headers);
+        }
+        let Some(route) = route else {
+            return self.send_on(traffic, ProxyBody::from(body)).await;
+        };
+        let _needs_the_store = self.parts.service.intercepts();
         if !route.action.needs_body() {
             return self.without_body(candidates, traffic, body).await;
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE, PROXY_AUTHORIZATION, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::domain::clock::Clock;
 use crate::domain::proof::{Authenticated, UserView};
@@ -18,7 +18,7 @@ use crate::http::settings::{ReplyTemplate, Route};
 use crate::service::ports::{LimitPolicy, Limited, Minted, Tokens};
 use crate::service::reply::Ours;
 use crate::telemetry::{Metrics, WithCauses};
-use crate::template::{self, TemplateError};
+use crate::template::{self, Template, TemplateError};
 
 use super::session::SessionCookie;
 
@@ -37,10 +37,18 @@ pub(super) struct Asked<'a> {
     pub(super) headers: &'a HeaderMap,
 }
 
-/// `request` in a template.
+/// `request` in a template. Looked through only if there is a template that could ask for it.
 #[derive(Serialize)]
 struct RequestView<'a> {
-    headers: BTreeMap<&'a str, &'a str>,
+    #[serde(serialize_with = "shown")]
+    headers: &'a HeaderMap,
+}
+
+/// The headers that templates see, sorted.
+fn shown<S: Serializer>(headers: &HeaderMap, serializer: S) -> Result<S::Ok, S::Error> {
+    let shown = headers.iter().filter(|(name, _)| !SECRET_HEADERS.contains(name));
+    let shown: BTreeMap<_, _> = shown.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+    shown.serialize(serializer)
 }
 
 /// Headers that no answer may repeat.
@@ -132,9 +140,7 @@ impl Renderer {
     }
 
     fn context<'a>(&self, asked: Asked<'a>) -> Context<'a> {
-        let shown = asked.headers.iter().filter(|(name, _)| !SECRET_HEADERS.contains(name));
-        let headers = shown.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
-        let request = Some(RequestView { headers });
+        let request = Some(RequestView { headers: asked.headers });
         Context { request, login: asked.login, now: self.clock.wall().0, ..Context::default() }
     }
 
@@ -244,7 +250,10 @@ enum RenderError {
 }
 
 fn render(template: &ReplyTemplate, context: &Context<'_>) -> Result<Response<Bytes>, RenderError> {
-    let context = template::context(context);
+    let templates = template.body.iter().chain(template.headers.iter().map(|(_, value)| value));
+    // Refusals are made by the thousand, and most say the same each time.
+    let is_fixed = templates.into_iter().all(Template::is_fixed);
+    let context = if is_fixed { template::context(()) } else { template::context(context) };
     let body = template.body.as_ref().map(|body| body.render(&context)).transpose()?;
     let mut response = Response::new(body.map(Bytes::from).unwrap_or_default());
     *response.status_mut() = template.status;
