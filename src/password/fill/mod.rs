@@ -58,7 +58,7 @@ pub enum Implementation {
     /// Four words in a vector.
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
-    /// Plain words, on any processor: what the others are read and tested beside. The crate is faster, so nothing chooses it.
+    /// Plain words, on any processor: what the others are read and tested beside. Nothing chooses it: the crate is about as fast.
     Portable,
     /// The `argon2` crate.
     Reference,
