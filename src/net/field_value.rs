@@ -1,5 +1,5 @@
 //! Which bytes may stand in a field's value (RFC 9110, section 5.5), and runs of them. For whoever judges raw heads: requests in
-//! `http::framing`, answers in [`super::guard`].
+//! `http::framing`, answers in `net::guard`.
 
 /// `field-vchar`, spaces and tabs: everything but control bytes.
 #[must_use]

@@ -2,7 +2,7 @@
 //!
 //! Nearly all of a hash is filling memory, block by block, and what makes one block of two is here three times: for AVX-512,
 //! for AVX2, and in plain words for every other processor. The `argon2` crate is the fourth implementation, and the one that
-//! the others are measured by: [`choice`] tries the fastest against it before its first use, and falls back to it.
+//! the others are measured by: [`choice()`] tries the fastest against it before its first use, and falls back to it.
 //!
 //! ```text
 //! hash       H0 and H', on BLAKE2b              portable, avx2, avx512    G: one block of two

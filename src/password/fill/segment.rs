@@ -17,7 +17,7 @@ const ADDRESSES: usize = 128;
 /// After as many blocks, about a millisecond, whoever else waits for the core has a turn: threads that serve connections need it for
 /// microseconds, and would otherwise wait until the scheduler takes it away, which beside a flood of logins made their slowest
 /// answers several times slower. Where nobody waits this is one system call. More turns would give those who compute beside us more
-/// than their share: since Linux 6.18 whoever yields gives the rest of his time slice up.
+/// than their share: to Linux's scheduler, who yields has used his time slice up.
 const BLOCKS_A_TURN: usize = 4_096;
 
 /// What becomes of the block that was there before.
