@@ -158,9 +158,7 @@ impl Connection {
         worker: &Arc<Roster>,
         place: impl Into<Arc<Place>>,
     ) -> Arc<Self> {
-        // Before its first request it holds nothing that could be let go of.
-        let (idle_since, told_of) = (AtomicU64::new(worker.now()), AtomicU64::new(worker.now()));
-        let watch = Watch { idle_since, told_of, ..Watch::default() };
+        let watch = Watch { idle_since: AtomicU64::new(worker.now()), ..Watch::default() };
         let (peer_text, client_certificate, introduction) = Default::default();
         let (worker, place) = (worker.clone(), place.into());
         let connection =
