@@ -18,9 +18,12 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 
+use crate::framing::memory_config;
 use crate::server::certificate;
 use crate::support::client::RawClient;
+use crate::support::process::Process;
 use crate::support::proxy::{Proxy, Wanted, on_any_port};
+use crate::support::raw_client::send;
 use crate::support::soon;
 use crate::support::upstream::Upstream;
 
@@ -306,4 +309,59 @@ async fn r9_a_websocket_can_be_had_after_parking_and_is_never_parked() {
     assert_eq!(client.read_exactly(4).await, b"PING");
     client.finish().await;
     assert_eq!(client.read_to_end().await, b"");
+}
+
+/// Resident memory of a process that belongs to no file, in KiB.
+#[cfg(target_os = "linux")]
+fn anonymous(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a size");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn r24_what_connections_took_while_they_were_used_goes_back_to_the_system_while_they_idle() {
+    const CONNECTIONS: usize = 300;
+    let upstream = Upstream::saying("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = Process::start(folder.path(), &memory_config(&upstream.url()));
+    // The first ones pay for what is kept: threads' heaps, pools, tables.
+    let mut clients = used_once(&process, 10).await;
+    let before = anonymous(process.id());
+    clients.extend(used_once(&process, CONNECTIONS).await);
+    soon("all to be parked", async {
+        let all = format!("authferry_connections_parked {}\n", clients.len());
+        while !metrics(&process).await.contains(&all) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    // Used and not parked, a connection takes four times as much.
+    soon("the memory to go back", async {
+        while anonymous(process.id()) > before + 10 * CONNECTIONS {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    for client in &mut clients {
+        assert_eq!(client.ask(get("/")).await.status, 200);
+    }
+}
+
+async fn used_once(process: &Process, connections: usize) -> Vec<RawClient> {
+    let mut clients = Vec::with_capacity(connections);
+    for _ in 0..connections {
+        let mut client = RawClient::connect(process.public()).await;
+        client.send(get("/")).await;
+        clients.push(client);
+    }
+    for client in &mut clients {
+        assert_eq!(client.answer().await.status, 200);
+    }
+    clients
+}
+
+async fn metrics(process: &Process) -> String {
+    send(process.admin(), "GET", "/metrics", &[], "").await.body
 }
