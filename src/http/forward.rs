@@ -9,7 +9,6 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, RETRY_AFTER, T
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
-use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use super::access;
@@ -218,12 +217,11 @@ impl Forwarder {
             let Some(wish) = wish.filter(|wish| wish.is_granted_by(response.headers())) else {
                 return Err(Failure::BadAnswer("it switches to a protocol that nobody asked for"));
             };
-            let Some(upstream) = response.extensions_mut().remove::<OnUpgrade>() else {
+            let Some(upstream) = std::mem::take(response.body_mut()).into_switched() else {
                 return Err(Failure::BadAnswer("it switches protocols and does not"));
             };
             self.rules.response(response.headers_mut());
             upgrade::offer(response.headers_mut());
-            *response.body_mut() = ProxyBody::empty();
             wish.tunnel(upstream, context.connection);
             return Ok(response);
         }

@@ -15,6 +15,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use super::connection::{Connection, Order};
+use crate::net::{Switched, hop_by_hop};
 
 /// RFC 6455 section 1.3.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -59,17 +60,17 @@ impl Wish {
 
     /// Copies bytes both ways until both ends are done, or the drain's time is up. What waits in between is bounded by the copy's two
     /// buffers. Whatever the client sent before the 101 reaches the upstream only now.
-    pub(super) fn tunnel(self, upstream: OnUpgrade, connection: &Arc<Connection>) {
+    pub(super) fn tunnel(self, mut upstream: Switched, connection: &Arc<Connection>) {
         let (own, under_way) = (connection.clone(), connection.in_flight());
         connection.is_a_tunnel();
         connection.spawn(async move {
             let _until_the_end = under_way;
             // Until the 101 is written the connection is its driver's, who hears its orders; ended by one, he takes the client along.
-            let (client, upstream) = match futures_util::try_join!(self.client, upstream) {
-                Ok(both) => both,
+            let client = match self.client.await {
+                Ok(client) => client,
                 Err(error) => return tracing::debug!(%error, "a tunnel was not opened"),
             };
-            let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+            let mut client = TokioIo::new(client);
             let mut copying = pin!(tokio::io::copy_bidirectional(&mut client, &mut upstream));
             let ended = std::future::poll_fn(|cx| match own.poll_order(cx) {
                 Order::Run | Order::Linger | Order::Drain => copying.as_mut().poll(cx).map(Some),
@@ -83,10 +84,7 @@ impl Wish {
 }
 
 fn has_option(headers: &HeaderMap, option: &[u8]) -> bool {
-    let lines = headers.get_all(CONNECTION).iter();
-    lines
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .any(|known| known.trim_ascii().eq_ignore_ascii_case(option))
+    headers.get_all(CONNECTION).iter().any(|line| hop_by_hop::has_option(line, option))
 }
 
 fn is_websocket(headers: &HeaderMap) -> bool {

@@ -13,8 +13,9 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::answer::Arriving;
 use super::error::Cause;
-use super::pool::Lease;
+use super::wire::Switched;
 
 /// A body on its way to a client or an upstream.
 #[derive(Default)]
@@ -25,7 +26,12 @@ enum Kind {
     #[default]
     Empty,
     Full(Bytes),
+    /// A client's.
     Stream(Stream),
+    /// An app's.
+    Answer(Box<Arriving>),
+    /// None, but the connection itself.
+    Switched(Switched),
 }
 
 /// A body that arrives while it is sent on.
@@ -33,8 +39,6 @@ struct Stream {
     /// What was read of it already.
     ahead: Bytes,
     incoming: Incoming,
-    /// Puts the upstream connection back into its pool when the body was read to its end.
-    lease: Option<Box<Lease>>,
     /// Tells somebody else how far the body has come.
     progress: Option<Arc<Progress>>,
 }
@@ -52,9 +56,23 @@ impl ProxyBody {
         if bytes.is_empty() { Self(Kind::Empty) } else { Self(Kind::Full(bytes)) }
     }
 
-    /// The body of an answer, whose connection goes back to the pool after it.
-    pub(super) fn leased(incoming: Incoming, lease: Lease) -> Self {
-        Self(Kind::Stream(Stream { ahead: Bytes::new(), incoming, lease: Some(Box::new(lease)), progress: None }))
+    /// The body of an answer that is still arriving.
+    pub(super) fn arriving(answer: Arriving) -> Self {
+        if answer.is_end() { Self(Kind::Empty) } else { Self(Kind::Answer(Box::new(answer))) }
+    }
+
+    /// What follows an answer that switches protocols.
+    pub(super) fn switched(connection: Switched) -> Self {
+        Self(Kind::Switched(connection))
+    }
+
+    /// The connection to the other side, if its answer switched protocols.
+    #[must_use]
+    pub fn into_switched(self) -> Option<Switched> {
+        match self.0 {
+            Kind::Switched(connection) => Some(connection),
+            Kind::Empty | Kind::Full(_) | Kind::Stream(_) | Kind::Answer(_) => None,
+        }
     }
 
     /// Lets somebody else watch how far a streamed body has come, and whether it comes as fast as it must. `None` when there is
@@ -62,7 +80,7 @@ impl ProxyBody {
     #[must_use]
     pub fn watch(&mut self, least: LeastPace) -> Option<Arc<Progress>> {
         match &mut self.0 {
-            Kind::Empty | Kind::Full(_) => None,
+            Kind::Empty | Kind::Full(_) | Kind::Answer(_) | Kind::Switched(_) => None,
             Kind::Stream(stream) if stream.is_end() => None,
             Kind::Stream(stream) => Some(stream.progress.get_or_insert_with(|| Arc::new(Progress::new(least))).clone()),
         }
@@ -74,7 +92,7 @@ impl From<Incoming> for ProxyBody {
         if incoming.is_end_stream() {
             Self(Kind::Empty)
         } else {
-            Self(Kind::Stream(Stream { ahead: Bytes::new(), incoming, lease: None, progress: None }))
+            Self(Kind::Stream(Stream { ahead: Bytes::new(), incoming, progress: None }))
         }
     }
 }
@@ -85,10 +103,10 @@ impl From<Bytes> for ProxyBody {
     }
 }
 
-/// A streamed body broke off. Carries hyper's own error, so that a failed upload can be told from a failed upstream.
+/// A streamed body broke off.
 #[derive(Debug, thiserror::Error)]
 #[error("the body broke off")]
-pub struct StreamError(#[source] hyper::Error);
+pub struct StreamError(#[source] Cause);
 
 impl Body for ProxyBody {
     type Data = Bytes;
@@ -97,7 +115,11 @@ impl Body for ProxyBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let this = self.get_mut();
         match &mut this.0 {
-            Kind::Empty => Poll::Ready(None),
+            Kind::Empty | Kind::Switched(_) => Poll::Ready(None),
+            Kind::Answer(answer) => {
+                let part = ready!(answer.poll_part(cx));
+                Poll::Ready(part.map(|part| part.map(Frame::data).map_err(|fault| StreamError(fault.into()))))
+            }
             Kind::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 this.0 = Kind::Empty;
@@ -109,15 +131,17 @@ impl Body for ProxyBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Empty => true,
+            Kind::Empty | Kind::Switched(_) => true,
             Kind::Full(_) => false,
+            Kind::Answer(answer) => answer.is_end(),
             Kind::Stream(stream) => stream.is_end(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Empty | Kind::Switched(_) => SizeHint::with_exact(0),
+            Kind::Answer(answer) => answer.length().map_or_else(SizeHint::new, SizeHint::with_exact),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Stream(stream) => stream.size_hint(),
         }
@@ -164,8 +188,7 @@ impl Stream {
                 }
                 Some(Ok(_trailers)) => {}
                 Some(Err(error)) => {
-                    self.lease = None;
-                    return Poll::Ready(Some(Err(StreamError(error))));
+                    return Poll::Ready(Some(Err(StreamError(error.into()))));
                 }
                 None => {
                     self.finish();
@@ -176,9 +199,6 @@ impl Stream {
     }
 
     fn finish(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.give_back();
-        }
         if let Some(progress) = &self.progress {
             progress.done.store(true, Ordering::Relaxed);
         }
@@ -322,7 +342,7 @@ pub async fn read_ahead(
     match tokio::time::timeout_at(Instant::from_std(deadline), reading).await {
         Ok(Ok(true)) => Ok(ReadAhead::Whole(ahead.freeze())),
         Ok(Ok(false)) => {
-            let stream = Stream { ahead: ahead.freeze(), incoming, lease: None, progress: None };
+            let stream = Stream { ahead: ahead.freeze(), incoming, progress: None };
             Ok(ReadAhead::Longer(ProxyBody(Kind::Stream(stream))))
         }
         Ok(Err(error)) => Err(error),

@@ -5,17 +5,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::HOST;
 use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::body::{Body, Incoming};
 use rustls::pki_types::ServerName;
 use tokio::sync::Semaphore;
 
+use super::answer::Arriving;
 use super::body::ProxyBody;
 use super::connect::Connector;
 use super::error::SendError;
-use super::pool::{Lease, Pool, Sender};
+use super::guard::HeadFault;
+use super::pool::Pool;
 use super::target::Target;
+use super::wire::{AnswerHead, Switched, Upload, Wire};
 
 /// How to connect, and how long to keep connections.
 #[derive(Clone)]
@@ -78,81 +80,62 @@ impl Client {
 
     /// Sends a request whose URI is in origin form and brings back the answer's head with its body still to come.
     ///
-    /// A request is sent a second time, on a fresh connection, in one case only: a kept connection turned out closed before the
-    /// request was handed to it. There is no other retry.
+    /// A request is sent a second time, on a fresh connection, in one case only: a kept connection turned out closed before a
+    /// byte of the request was written to it. There is no other retry.
     pub async fn send(&self, mut request: Request<ProxyBody>) -> Result<Response<ProxyBody>, SendError> {
-        *request.version_mut() = http::Version::HTTP_11;
         if !request.headers().contains_key(HOST) {
             request.headers_mut().insert(HOST, self.authority.clone());
         }
-        let to_head = request.method() == http::Method::HEAD;
-        if let Some(mut sender) = self.pool.take() {
-            match sender.send(request).await {
-                Ok(response) => return self.keep(sender, response, to_head),
-                Err(mut failure) => match failure.take_message() {
-                    Some(unsent) => request = unsent,
-                    None => return Err(SendError::from_hyper(failure.into_error(), true)),
+        let (mut wire, mut is_kept) = match self.pool.take() {
+            Some(wire) => (wire, true),
+            None => (self.fresh().await?, false),
+        };
+        let (upload, headers) = Upload::new(request, wire.take_buffer());
+        wire.spare(headers);
+        wire.begin(upload);
+        loop {
+            match std::future::poll_fn(|cx| wire.poll_head(cx)).await {
+                Ok(head) => return Ok(self.answer(wire, head)),
+                Err(fault) => match wire.take_unsent() {
+                    Some(upload) if is_kept && !fault.is_of_the_request() => {
+                        (wire, is_kept) = (self.fresh().await?, false);
+                        wire.begin(upload);
+                    }
+                    unsent => return Err(SendError::of(fault, unsent.is_none())),
                 },
             }
         }
+    }
+
+    async fn fresh(&self) -> Result<Box<Wire>, SendError> {
         let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_none| SendError::no_room())?;
-        let mut sender = self.connector.connect(room).await?;
-        match sender.send(request).await {
-            Ok(response) => self.keep(sender, response, to_head),
-            Err(mut failure) => {
-                let written = failure.take_message().is_none();
-                Err(SendError::from_hyper(failure.into_error(), written))
-            }
+        let wire = self.connector.connect(room).await?;
+        if wire.was_spoken_to() {
+            return Err(SendError::of(HeadFault::Unasked.into(), false));
         }
+        Ok(wire)
     }
 
-    /// Sees to it that the connection is used again: at once where the whole answer has arrived, else when its body has ended. The
-    /// connection of a malformed answer is closed (R20).
-    fn keep(
-        &self,
-        sender: Sender,
-        response: Response<Incoming>,
-        to_head: bool,
-    ) -> Result<Response<ProxyBody>, SendError> {
-        check(&response, to_head).map_err(SendError::malformed)?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(response.map(ProxyBody::from));
+    /// An answer whose body is there or still comes. Sees to it that the connection is used again: at once where the whole answer has
+    /// arrived, else when its body has ended.
+    fn answer(&self, mut wire: Box<Wire>, head: AnswerHead) -> Response<ProxyBody> {
+        let body = if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            ProxyBody::switched(Switched(wire))
+        } else if !wire.has_sent() {
+            ProxyBody::arriving(Arriving::new(wire, self.pool.clone()))
+        } else if let Some(whole) = wire.take_whole() {
+            self.pool.put(wire);
+            ProxyBody::full(whole)
+        } else {
+            ProxyBody::arriving(Arriving::new(wire, self.pool.clone()))
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = head.status;
+        *response.version_mut() = head.version;
+        *response.headers_mut() = head.headers;
+        if let Some(reason) = head.reason {
+            response.extensions_mut().insert(reason);
         }
-        if sender.is_ready() || response.body().is_end_stream() {
-            self.pool.put(sender);
-            return Ok(response.map(ProxyBody::from));
-        }
-        let pool = self.pool.clone();
-        Ok(response.map(|incoming| ProxyBody::leased(incoming, Lease::new(pool, sender))))
+        response
     }
-}
-
-/// Finds fault with an answer whose end a next reader could take for another than ours (RFC 9112 section 6.3). The connection's guard
-/// and hyper have refused everything else that is malformed.
-fn check(response: &Response<Incoming>, to_head: bool) -> Result<(), &'static str> {
-    let headers = response.headers();
-    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
-    if let Some(encoding) = encodings.next() {
-        if headers.contains_key(CONTENT_LENGTH) {
-            return Err("it has both a length and a transfer encoding");
-        }
-        if encodings.next().is_some() || !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-            return Err("its transfer encoding is not just chunked");
-        }
-        if response.version() != http::Version::HTTP_11 || response.status() == StatusCode::NO_CONTENT {
-            return Err("it has a transfer encoding and can have none");
-        }
-    }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    if let Some(length) = lengths.next() {
-        // hyper looks at it only where a body follows: in an answer to HEAD, and in a 304, it would go on unread.
-        let is_number = (1..=19).contains(&length.len()) && length.as_bytes().iter().all(u8::is_ascii_digit);
-        if !is_number || lengths.next().is_some() {
-            return Err("its length is not one number");
-        }
-        if !to_head && response.status() == StatusCode::NO_CONTENT && length != "0" {
-            return Err("it has a length and can have no body");
-        }
-    }
-    Ok(())
 }

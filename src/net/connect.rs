@@ -1,28 +1,21 @@
-//! One new connection to a configured target: resolve, race the addresses, TLS, HTTP/1.1 handshake. Called by
+//! One new connection to a configured target: resolve, race the addresses, TLS. Called by
 //! [`super::client`]; keeps nothing.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsConnector;
 
 use super::error::{SendError, SendErrorKind, TlsFault};
-use super::guard::{Announcement, Guarded, MAX_ANSWER_HEAD, Unread};
-use super::pool::Sender;
 use super::target::Target;
-use crate::telemetry::WithCauses;
+use super::wire::{Socket, Wire};
 
 /// How long one address is tried alone before the next one is tried beside it (RFC 8305 section 8).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
@@ -51,7 +44,7 @@ impl Connector {
     }
 
     /// Connects within the timeout, TLS included. The connection holds `room` until it is closed.
-    pub(super) async fn connect(&self, room: OwnedSemaphorePermit) -> Result<Sender, SendError> {
+    pub(super) async fn connect(&self, room: OwnedSemaphorePermit) -> Result<Box<Wire>, SendError> {
         // Boxed: this is rare beside sending, and every request's future would be as large as a TLS handshake.
         match tokio::time::timeout(self.timeout, Box::pin(self.handshake(room))).await {
             Ok(connected) => connected,
@@ -59,12 +52,12 @@ impl Connector {
         }
     }
 
-    async fn handshake(&self, room: OwnedSemaphorePermit) -> Result<Sender, SendError> {
+    async fn handshake(&self, room: OwnedSemaphorePermit) -> Result<Box<Wire>, SendError> {
         let connect = |error: io::Error| SendError::before_sending(SendErrorKind::Connect, error);
         let stream = race(self.addresses().await.map_err(connect)?).await.map_err(connect)?;
         stream.set_nodelay(true).map_err(connect)?;
         if !self.target.https {
-            return drive(stream, room).await;
+            return Ok(Wire::new(Socket::Plain(stream), room));
         }
         let name = match &self.server_name {
             Some(name) => name.clone(),
@@ -72,7 +65,7 @@ impl Connector {
                 .map_err(|error| SendError::before_sending(SendErrorKind::Tls, error))?,
         };
         match self.tls.connect(name, stream).await {
-            Ok(stream) => drive(stream, room).await,
+            Ok(stream) => Ok(Wire::new(Socket::Tls(Box::new(stream)), room)),
             Err(error) => Err(SendError::before_sending(SendErrorKind::Tls, TlsFault::of(error))),
         }
     }
@@ -106,64 +99,5 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
             },
             () = tokio::time::sleep(NEXT_ADDRESS_AFTER), if rest.len() > 0 => {}
         }
-    }
-}
-
-/// Starts HTTP/1.1 on a connection, driven by a task of its own on this runtime until it ends.
-async fn drive<S>(stream: S, room: OwnedSemaphorePermit) -> Result<Sender, SendError>
-where
-    S: AsyncRead + AsyncWrite + Unread + Unpin + Send + 'static,
-{
-    let announced = Announcement::default();
-    let (sender, connection) = http1::Builder::new()
-        .max_header_size(MAX_ANSWER_HEAD)
-        // What a client that reads slowly makes us hold of its answer. hyper's own bound is over 400 KiB.
-        .max_buf_size(MAX_ANSWER_HEAD)
-        .handshake(TokioIo::new(Counted { stream: Guarded::new(stream, announced.clone()), _room: room }))
-        .await
-        .map_err(|error| SendError::from_hyper(error, false))?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(error = %WithCauses(&error), "a connection to the upstream ended");
-        }
-    });
-    Ok(Sender::new(sender, announced))
-}
-
-/// A connection that keeps its room for as long as it is open, as a tunnel too.
-struct Counted<S> {
-    stream: S,
-    _room: OwnedSemaphorePermit,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

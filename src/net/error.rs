@@ -5,6 +5,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
+use super::wire::Fault;
+
 /// A cause, for the log.
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
@@ -157,29 +159,26 @@ impl SendError {
         Self { kind: SendErrorKind::Timeout, safe_to_retry: true, source: None }
     }
 
-    /// An answer that hyper lets pass and we do not.
-    pub(super) fn malformed(why: &'static str) -> Self {
-        Self { kind: SendErrorKind::Broken, safe_to_retry: false, source: Some(why.into()) }
-    }
-
-    /// A failure that hyper reports. `written` tells whether the request had left our hands.
-    pub(super) fn from_hyper(error: hyper::Error, written: bool) -> Self {
-        if let Some(fault) = TlsFault::behind(&error) {
+    /// An exchange that came to nothing. `sent` tells whether anything of the request may have reached the other side.
+    pub(super) fn of(fault: Fault, sent: bool) -> Self {
+        let safe_to_retry = !sent;
+        if let Some(found) = TlsFault::behind(&fault) {
             // Once the request was on its way nobody can say any more that nothing of it has arrived.
-            let kind = if written { SendErrorKind::Broken } else { SendErrorKind::Tls };
-            let source = TlsCause { fault, source: error.into() };
-            return Self { kind, safe_to_retry: !written, source: Some(source.into()) };
+            let kind = if sent { SendErrorKind::Broken } else { SendErrorKind::Tls };
+            let source = TlsCause { fault: found, source: fault.into() };
+            return Self { kind, safe_to_retry, source: Some(source.into()) };
         }
-        let kind = if error.is_user() {
-            // The only things of ours that hyper can stumble over are the body and a dispatcher that went away with its runtime.
-            if error.source().is_some_and(|source| source.is::<super::body::StreamError>()) {
-                SendErrorKind::RequestBody
-            } else {
-                SendErrorKind::Cancelled
-            }
-        } else {
-            SendErrorKind::Broken
+        let kind = match &fault {
+            Fault::Upload(_) => SendErrorKind::RequestBody,
+            Fault::Socket(error) if tokio::runtime::is_rt_shutdown_err(error) => SendErrorKind::Cancelled,
+            Fault::Socket(_)
+            | Fault::Incomplete
+            | Fault::Guard(_)
+            | Fault::Head(_)
+            | Fault::Malformed(_)
+            | Fault::Chunks(_)
+            | Fault::Length => SendErrorKind::Broken,
         };
-        Self { kind, safe_to_retry: !written, source: Some(error.into()) }
+        Self { kind, safe_to_retry, source: Some(fault.into()) }
     }
 }

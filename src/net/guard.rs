@@ -1,18 +1,7 @@
-//! What an answer's head must be before hyper reads it (R15, R20): hyper takes a lone LF for the end of a line, empty lines before an
+//! What an answer's head must be before it is parsed (R15, R20): parsers take a lone LF for the end of a line, empty lines before an
 //! answer, and any number of interim answers. A backend that lets a user's LF into a header means something else by it than hyper
-//! reads, and that difference is a split answer. Sits on the socket of every outbound connection; adds no copy, and never looks at a
-//! body. Made by [`super::connect`].
-
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
-
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
+//! reads, and that difference is a split answer. So is it for whatever else parses heads. Adds no copy, and never looks at a body. Pure; used by
+//! [`super::wire`].
 
 use super::field_value::value_run;
 
@@ -41,125 +30,9 @@ pub(super) enum HeadFault {
     Unasked,
 }
 
-impl From<HeadFault> for io::Error {
-    fn from(fault: HeadFault) -> Self {
-        Self::new(io::ErrorKind::InvalidData, fault)
-    }
-}
-
-/// Tells a connection's guard that a request is about to be sent. One request is under way at a time, so that what comes next is the
-/// head of its answer.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Announcement(Arc<AtomicBool>);
-
-impl Announcement {
-    pub(super) fn make(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    fn take(&self) -> bool {
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Acquire)
-    }
-}
-
-/// A socket that can say whether it holds bytes that nobody has read.
-pub(super) trait Unread {
-    /// Whether it does, as far as it can be known without reading.
-    fn has_unread(&self) -> bool;
-}
-
-impl Unread for TcpStream {
-    fn has_unread(&self) -> bool {
-        // Asks the kernel, since the runtime learns only later what has come. That the other side has closed is hyper's to find out.
-        SockRef::from(self).peek(&mut [std::mem::MaybeUninit::uninit()]).is_ok_and(|length| length > 0)
-    }
-}
-
-impl Unread for TlsStream<TcpStream> {
-    fn has_unread(&self) -> bool {
-        // What is there may be a session ticket.
-        false
-    }
-}
-
-/// A guarded socket.
-pub(super) struct Guarded<S> {
-    socket: S,
-    announced: Announcement,
-    /// The head that is being read. None while a body is, and between an answer and the next request.
-    head: Option<Head>,
-}
-
-impl<S> Guarded<S> {
-    pub(super) fn new(socket: S, announced: Announcement) -> Self {
-        Self { socket, announced, head: None }
-    }
-}
-
-impl<S: Unread> Guarded<S> {
-    /// Called before each write: the first one of a request finds nothing to read (R20).
-    fn before_write(&mut self) -> io::Result<()> {
-        if self.announced.take() {
-            self.head = Some(Head::default());
-            if self.socket.has_unread() {
-                return Err(HeadFault::Unasked.into());
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut this.socket).poll_read(cx, buf))?;
-        if let Some(head) = &mut this.head {
-            match head.read(buf.filled().get(before..).unwrap_or_default()) {
-                Ok(Read::Unfinished) => {}
-                Ok(Read::Whole) => this.head = None,
-                Err(fault) => {
-                    // hyper would answer from what it has read before it sees the error.
-                    buf.set_filled(before);
-                    return Poll::Ready(Err(fault.into()));
-                }
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unread + Unpin> AsyncWrite for Guarded<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.before_write()?;
-        Pin::new(&mut self.socket).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.before_write()?;
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-}
-
 /// How far a head has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Read {
+pub(super) enum Read {
     Unfinished,
     /// The rest is the body's.
     Whole,
@@ -167,7 +40,7 @@ enum Read {
 
 /// A head as it arrives, in pieces of any size.
 #[derive(Debug, Default)]
-struct Head {
+pub(super) struct Head {
     place: Place,
     /// Bytes so far, all interim answers included.
     length: usize,
@@ -195,7 +68,7 @@ enum Place {
 
 impl Head {
     /// Reads on. What stands behind the end of the head is the body, and is not looked at.
-    fn read(&mut self, bytes: &[u8]) -> Result<Read, HeadFault> {
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<Read, HeadFault> {
         let mut rest = bytes;
         while let [byte, after @ ..] = rest {
             if self.place == Place::Line {

@@ -62,6 +62,12 @@ pub fn options(line: &HeaderValue) -> impl Iterator<Item = Result<HeaderName, In
     options.filter(move |option| !own(option)).map(HeaderName::from_bytes)
 }
 
+/// Whether a line of options has this one, given in lower case.
+#[must_use]
+pub fn has_option(line: &HeaderValue, option: &[u8]) -> bool {
+    line.as_bytes().split(|byte| *byte == b',').any(|known| known.trim_ascii().eq_ignore_ascii_case(option))
+}
+
 /// Headers that no hop may remove, whoever asks.
 #[must_use]
 pub fn is_end_to_end(name: &HeaderName) -> bool {

@@ -1,52 +1,18 @@
-//! Idle connections to one target, last in, first out, a shard for each I/O thread: a connection stays with the runtime that drives
-//! it, and the lock is never contended in practice. Bounded in number and age. Called by [`super::client`] and by the bodies
+//! Idle connections to one target, last in, first out, a shard for each I/O thread: a connection stays with the runtime that it was
+//! opened on, and the lock is never contended in practice. Nothing runs for a connection that is idle: what has become of it meanwhile
+//! is found out when it is taken. Bounded in number and age. Called by [`super::client`] and by the bodies
 //! of its answers; never opens a connection.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
-use super::body::ProxyBody;
-use super::guard::Announcement;
+use super::wire::Wire;
 
 /// More than any sensible number of I/O threads; threads beyond it share.
 const SHARDS: usize = 64;
-
-/// A connection's front end.
-pub(super) struct Sender {
-    requests: SendRequest<ProxyBody>,
-    announced: Announcement,
-}
-
-impl Sender {
-    pub(super) fn new(requests: SendRequest<ProxyBody>, announced: Announcement) -> Self {
-        Self { requests, announced }
-    }
-
-    /// Whether a request can be sent now.
-    pub(super) fn is_ready(&self) -> bool {
-        self.requests.is_ready()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.requests.is_closed()
-    }
-
-    /// Sends a request. The connection's guard is told first, so that it holds what comes back to an answer's form.
-    pub(super) fn send(
-        &mut self,
-        request: Request<ProxyBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<ProxyBody>>>> {
-        self.announced.make();
-        self.requests.try_send_request(request)
-    }
-}
 
 pub(super) struct Pool {
     shards: Box<[Mutex<Shard>]>,
@@ -63,7 +29,7 @@ struct Shard {
 }
 
 struct Idle {
-    sender: Sender,
+    wire: Box<Wire>,
     since: Instant,
 }
 
@@ -73,34 +39,29 @@ impl Pool {
         Arc::new(Self { shards, max_idle: max_idle_per_thread, idle_timeout })
     }
 
-    /// The connection used last of those that can take a request now.
-    pub(super) fn take(&self) -> Option<Sender> {
-        let mut shard = self.shard(own_shard());
-        let mut at = shard.idle.len();
-        while at > 0 {
-            at -= 1;
-            let idle = shard.idle.get(at)?;
-            if idle.sender.is_closed() || idle.since.elapsed() > self.idle_timeout {
-                shard.idle.remove(at);
-            } else if idle.sender.is_ready() {
-                return Some(shard.idle.remove(at).sender);
+    /// The connection used last, of those that hold nothing unasked and have not been closed meanwhile.
+    pub(super) fn take(&self) -> Option<Box<Wire>> {
+        loop {
+            let mut idle = self.shard(own_shard()).idle.pop()?;
+            if idle.since.elapsed() <= self.idle_timeout && !idle.wire.is_stale() {
+                return Some(idle.wire);
             }
-            // Else it is still busy with the end of its last exchange: it stays for later.
+            idle.wire.close();
         }
-        None
     }
 
-    /// Keeps a connection for the next request, in place of the oldest if there are too many.
-    pub(super) fn put(self: &Arc<Self>, sender: Sender) {
-        if sender.is_closed() || self.max_idle == 0 {
-            return;
+    /// Keeps a connection for the next request, in place of the oldest if there are too many; or closes it if no request may follow.
+    pub(super) fn put(self: &Arc<Self>, mut wire: Box<Wire>) {
+        if !wire.may_be_used_again() || self.max_idle == 0 {
+            return wire.close();
         }
+        wire.rest();
         let own = own_shard();
         let mut shard = self.shard(own);
         if shard.idle.len() >= self.max_idle {
-            shard.idle.remove(0);
+            shard.idle.remove(0).wire.close();
         }
-        shard.idle.push(Idle { sender, since: Instant::now() });
+        shard.idle.push(Idle { wire, since: Instant::now() });
         if !shard.swept
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
@@ -118,7 +79,8 @@ impl Pool {
     /// Drops what has been idle for too long; whether nothing is left.
     fn drop_old(&self, index: usize) -> bool {
         let mut shard = self.shard(index);
-        shard.idle.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() <= self.idle_timeout);
+        let dead = shard.idle.extract_if(.., |idle| idle.since.elapsed() > self.idle_timeout || idle.wire.is_stale());
+        dead.for_each(|idle| idle.wire.close());
         shard.idle.is_empty()
     }
 }
@@ -155,20 +117,4 @@ fn own_shard() -> usize {
         static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed);
     }
     OWN.with(|own| *own)
-}
-
-/// A connection in use, on its way back into its pool. Dropped instead of given back, it is closed.
-pub(super) struct Lease {
-    pool: Arc<Pool>,
-    sender: Sender,
-}
-
-impl Lease {
-    pub(super) fn new(pool: Arc<Pool>, sender: Sender) -> Self {
-        Self { pool, sender }
-    }
-
-    pub(super) fn give_back(self) {
-        self.pool.put(self.sender);
-    }
 }

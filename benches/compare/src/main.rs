@@ -8,6 +8,7 @@
 //! machine    what machine it was, and how quiet             clients    loads that no tool makes; handshake: TLS ones
 //! scaling    cost against size, plot draws it               upstream   the app and the legacy backend behind everybody
 //! soak       half load with faults                          hashes     a program of its own: hashes in process
+//!                                                           hyper_alone  another one: a proxy that is nothing but hyper
 //! ```
 
 mod clients;

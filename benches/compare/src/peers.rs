@@ -251,6 +251,16 @@ pub fn haproxy(bench: &Bench, upstream: SocketAddr, cores: &str, log: Log) -> Ou
     })
 }
 
+/// hyper by itself: what anybody pays who builds a proxy on it.
+pub fn hyper_alone(bench: &Bench, upstream: SocketAddr, cores: &str) -> Outcome<Proxy> {
+    let folder = bench.subfolder("hyper")?;
+    let plain = local(free_port()?);
+    let mut command = on_cores(cores, &bench.built.join("release/authferry-compare-hyper"));
+    command.args([plain.to_string(), upstream.to_string()]);
+    let running = Running::start("hyper", command, &folder)?.listening(plain)?;
+    Ok(Proxy { name: "hyper alone", running, plain, unbuffered: None, ecdsa: None, rsa: None, admin: None, folder })
+}
+
 /// The login service on Express, with so many users.
 pub fn express(bench: &Bench, cores: &str, users: u64, password: &str) -> Outcome<(Running, SocketAddr)> {
     let installed = bench.built.join("compare/express");

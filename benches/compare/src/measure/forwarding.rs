@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use crate::Outcome;
-use crate::line::{Aim, Id, Line};
+use crate::line::{Aim, Id, Line, Spread};
 use crate::peers::{self, Bench, Log, Options, Proxy};
 use crate::process::empty_logs;
 use crate::tools::wrk;
@@ -65,7 +65,7 @@ fn cpu(round: &Round) -> f64 {
 
 /// Requests a second too: what a reader wants to know beside the processor time.
 fn per_second(rounds: &[&[Round]], names: &[&str]) -> String {
-    let of = |rounds: &[Round]| crate::line::Spread::of(rounds.iter().map(|round| round.per_second).collect());
+    let of = |rounds: &[Round]| Spread::of(rounds.iter().map(|round| round.per_second).collect());
     let each = rounds
         .iter()
         .zip(names)
@@ -85,7 +85,8 @@ pub fn measure(bench: &Bench, wanted: &BTreeSet<Id>) -> Outcome<Vec<Line>> {
         let nginx = peers::nginx(bench, upstream.address, core, log)?;
         let haproxy = peers::haproxy(bench, upstream.address, core, log)?;
         if wanted.contains(&Id::P5) {
-            lines.extend(small(bench, [&ours, &nginx, &haproxy], log)?);
+            let hyper = peers::hyper_alone(bench, upstream.address, core)?;
+            lines.extend(small(bench, [&ours, &nginx, &haproxy, &hyper], log)?);
         }
         if wanted.contains(&Id::P6) && log == Log::EachRequest {
             lines.extend(large(bench, [&ours, &nginx, &haproxy])?);
@@ -94,23 +95,26 @@ pub fn measure(bench: &Bench, wanted: &BTreeSet<Id>) -> Outcome<Vec<Line>> {
     Ok(lines)
 }
 
-fn small(bench: &Bench, [ours, nginx, haproxy]: [&Proxy; 3], log: Log) -> Outcome<Vec<Line>> {
+fn small(bench: &Bench, proxies: [&Proxy; 4], log: Log) -> Outcome<Vec<Line>> {
     let mut lines = Vec::new();
     let logged = match log {
         Log::EachRequest => "each request logged",
         Log::WarningsOnly => "no request logged",
     };
     for (connections, aim) in [(64, Aim::at_most(0.9, 0.8)), (256, Aim::at_most(1.0, 0.9))] {
-        let all =
-            rounds(bench, &[(ours, ours.plain), (nginx, nginx.plain), (haproxy, haproxy.plain)], "/200", connections)?;
-        let [our, nginxs, haproxys] = all.as_slice() else { continue };
+        let all = rounds(bench, &proxies.map(|proxy| (proxy, proxy.plain)), "/200", connections)?;
+        let [our, nginxs, haproxys, hypers] = all.as_slice() else { continue };
         let what = format!("CPU a forwarded request, 200 B, {connections} connections, {logged}");
+        let rates = per_second(&[our, nginxs, haproxys, hypers], &proxies.map(|proxy| proxy.name));
+        let bound = Spread::of(pairs(hypers, nginxs, cpu).into_iter().map(|(hyper, nginx)| hyper / nginx).collect());
+        let bound = bound.map_or_else(String::new, |bound| {
+            format!("; hyper alone, which neither judges, limits nor logs, takes {:.2} of what nginx does", bound.median)
+        });
         lines.push(
-            Line::pairs(Id::P5, &what, "us", "nginx", &pairs(our, nginxs, cpu))
-                .aiming(aim)
-                .noting(per_second(&[our, nginxs, haproxys], &["authferry", "nginx", "HAProxy"])),
+            Line::pairs(Id::P5, &what, "us", "nginx", &pairs(our, nginxs, cpu)).aiming(aim).noting(rates + &bound),
         );
-        lines.push(Line::pairs(Id::P5, what, "us", "HAProxy", &pairs(our, haproxys, cpu)));
+        lines.push(Line::pairs(Id::P5, &what, "us", "HAProxy", &pairs(our, haproxys, cpu)));
+        lines.push(Line::pairs(Id::P5, what, "us", "hyper alone", &pairs(our, hypers, cpu)));
     }
     Ok(lines)
 }

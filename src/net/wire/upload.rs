@@ -1,0 +1,243 @@
+//! A request on its way out: its head as it is written, and its body framed by its real length (RFC 9112 sections 3, 5 and 6). Small parts
+//! of a body are written together with what comes before them; large ones are not copied.
+
+use std::io::{self, IoSlice, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Request};
+use http_body::Body as _;
+use tokio::io::AsyncWrite;
+
+use super::super::body::ProxyBody;
+use super::super::hop_by_hop::has_option;
+use super::{Fault, Socket};
+
+/// Parts of a body up to this size are copied behind what is to be written before them.
+const SMALL: usize = 4 * 1024;
+/// So much is gathered before it is written.
+const ENOUGH: usize = 16 * 1024;
+
+/// How the body is framed.
+#[derive(Debug, Clone, Copy)]
+enum Coding {
+    /// So much is still to come.
+    Length(u64),
+    Chunked,
+}
+
+/// What is left to be sent of a request.
+pub(in crate::net) struct Upload {
+    /// The head, sizes of chunks, small parts.
+    out: Vec<u8>,
+    /// How much of it has been written.
+    written: usize,
+    /// A large part, behind `out`.
+    part: Bytes,
+    /// What comes behind that.
+    tail: &'static [u8],
+    /// What is still to come; none when nothing is.
+    body: Option<ProxyBody>,
+    coding: Coding,
+    begun: bool,
+    flushed: bool,
+    /// It is a HEAD request, whose answer has no body.
+    pub(super) to_head: bool,
+    /// It says that the connection is to be closed.
+    pub(super) closes: bool,
+}
+
+impl Default for Upload {
+    fn default() -> Self {
+        Self {
+            out: Vec::new(),
+            written: 0,
+            part: Bytes::new(),
+            tail: &[],
+            body: None,
+            coding: Coding::Length(0),
+            begun: false,
+            flushed: true,
+            to_head: false,
+            closes: false,
+        }
+    }
+}
+
+impl Upload {
+    /// Writes the head of a request in origin form, into a buffer that is used again. Gives its headers back, whose map can be used again too.
+    pub(in crate::net) fn new(request: Request<ProxyBody>, mut out: Vec<u8>) -> (Self, HeaderMap) {
+        let (mut head, body) = request.into_parts();
+        let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
+        let headers = &mut head.headers;
+        let coding = match length {
+            Some(0) => {
+                headers.remove(TRANSFER_ENCODING);
+                Coding::Length(0)
+            }
+            Some(length) => {
+                headers.remove(TRANSFER_ENCODING);
+                if !headers.contains_key(CONTENT_LENGTH) {
+                    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+                }
+                Coding::Length(length)
+            }
+            None => {
+                headers.remove(CONTENT_LENGTH);
+                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+                Coding::Chunked
+            }
+        };
+        out.clear();
+        out.extend_from_slice(head.method.as_str().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(head.uri.path().as_bytes());
+        if let Some(query) = head.uri.query() {
+            out.push(b'?');
+            out.extend_from_slice(query.as_bytes());
+        }
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        for (name, value) in headers.iter() {
+            out.extend_from_slice(name.as_str().as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+        let closes = headers.get_all(CONNECTION).iter().any(|line| has_option(line, b"close"));
+        let upload = Self {
+            out,
+            body: (length != Some(0)).then_some(body),
+            coding,
+            flushed: false,
+            to_head: head.method == Method::HEAD,
+            closes,
+            ..Self::default()
+        };
+        (upload, head.headers)
+    }
+
+    /// Whether anything may have reached the other side.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.flushed && self.body.is_none()
+    }
+
+    /// The buffer, for the next request.
+    pub(in crate::net) fn take_buffer(&mut self) -> Vec<u8> {
+        let mut out = std::mem::take(&mut self.out);
+        if out.capacity() > ENOUGH {
+            out = Vec::new();
+        }
+        out
+    }
+
+    /// Sends as much as there is.
+    pub(super) fn poll(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        if self.is_done() {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            let gathered = self.gather(cx)?;
+            while self.written < self.out.len() || !self.part.is_empty() || !self.tail.is_empty() {
+                self.flushed = false;
+                // What TLS has taken cannot be told from what it has sent.
+                self.begun |= socket.is_tls();
+                let length = ready!(self.poll_write(socket, cx))?;
+                if length == 0 {
+                    return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
+                }
+                self.begun = true;
+                self.advance(length);
+            }
+            if !self.flushed {
+                ready!(Pin::new(&mut *socket).poll_flush(cx))?;
+                self.flushed = true;
+            }
+            if self.body.is_none() {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(gathered);
+        }
+    }
+
+    /// Takes parts of the body until there is enough to be written; pending where the next one has not come.
+    fn gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        while self.part.is_empty() && self.out.len() < ENOUGH {
+            let Some(body) = &mut self.body else { break };
+            match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    let ended = body.is_end_stream();
+                    if let Some(part) = frame.into_data().ok().filter(|part| !part.is_empty()) {
+                        self.put(part)?;
+                    }
+                    if ended {
+                        self.end()?;
+                    }
+                }
+                Some(Err(error)) => return Poll::Ready(Err(Fault::Upload(error))),
+                None => self.end()?,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn put(&mut self, part: Bytes) -> Result<(), Fault> {
+        match &mut self.coding {
+            Coding::Length(left) => {
+                *left = left.checked_sub(part.len() as u64).ok_or(Fault::Length)?;
+            }
+            Coding::Chunked => {
+                write!(self.out, "{:X}\r\n", part.len())?;
+                self.tail = b"\r\n";
+            }
+        }
+        if part.len() > SMALL {
+            self.part = part;
+        } else {
+            self.out.extend_from_slice(&part);
+            self.out.extend_from_slice(std::mem::take(&mut self.tail));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Fault> {
+        self.body = None;
+        match self.coding {
+            Coding::Length(0) => {}
+            Coding::Length(1..) => return Err(Fault::Length),
+            Coding::Chunked if self.part.is_empty() => self.out.extend_from_slice(b"0\r\n\r\n"),
+            Coding::Chunked => self.tail = b"\r\n0\r\n\r\n",
+        }
+        Ok(())
+    }
+
+    fn poll_write(&self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let out = self.out.get(self.written..).unwrap_or_default();
+        if self.part.is_empty() && self.tail.is_empty() {
+            return Pin::new(socket).poll_write(cx, out);
+        }
+        let parts = [out, &self.part, self.tail];
+        if socket.is_write_vectored() {
+            return Pin::new(socket).poll_write_vectored(cx, &parts.map(IoSlice::new));
+        }
+        Pin::new(socket).poll_write(cx, parts.into_iter().find(|part| !part.is_empty()).unwrap_or_default())
+    }
+
+    fn advance(&mut self, length: usize) {
+        let of_out = length.min(self.out.len() - self.written);
+        self.written += of_out;
+        if self.written == self.out.len() {
+            self.out.clear();
+            self.written = 0;
+        }
+        let of_part = (length - of_out).min(self.part.len());
+        self.part.advance(of_part);
+        self.tail = self.tail.get(length - of_out - of_part..).unwrap_or_default();
+    }
+}
