@@ -111,7 +111,7 @@ impl Roster {
         self.handshakes().retain(|handshake| handshake.strong_count() > 0);
         self.each(|connection| {
             match connection.due(now, patience) {
-                Order::Run => {}
+                Order::Run => connection.park(now),
                 order @ (Order::Linger | Order::Drain | Order::Cut) => connection.order(order),
             }
             if connection.is_reminded() {
