@@ -323,7 +323,12 @@ fn anonymous(pid: u32) -> usize {
 #[cfg(target_os = "linux")]
 async fn r24_what_connections_took_while_they_were_used_goes_back_to_the_system_while_they_idle() {
     const CONNECTIONS: usize = 300;
-    let upstream = Upstream::saying("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let upstream = Upstream::raw(|mut connection, _| async move {
+        while connection.head().await.is_some() {
+            connection.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+        }
+    })
+    .await;
     let folder = tempfile::tempdir().expect("a folder");
     let process = Process::start(folder.path(), &memory_config(&upstream.url()));
     // The first ones pay for what is kept: threads' heaps, pools, tables.
