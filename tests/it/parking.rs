@@ -42,6 +42,7 @@ fn get(path: &str) -> String {
 struct Echo;
 
 impl Handler for Echo {
+    #[expect(clippy::disallowed_methods, reason = "a test's own clients send small bodies")]
     async fn handle(&self, request: Request<Incoming>, _: &Arc<Connection>) -> Response<ProxyBody> {
         let mut said = request.uri().path().as_bytes().to_vec();
         if said != b"/unread" {
@@ -208,6 +209,7 @@ async fn r23_a_parked_connection_makes_room_like_any_that_idles() {
 struct Later(mpsc::Sender<mpsc::Sender<()>>);
 
 impl Handler for Later {
+    #[expect(clippy::disallowed_methods, reason = "a test's own clients send small bodies")]
     async fn handle(&self, request: Request<Incoming>, _: &Arc<Connection>) -> Response<ProxyBody> {
         if request.method() == http::Method::POST {
             let (go, mut told) = mpsc::channel(1);
