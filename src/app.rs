@@ -3,6 +3,7 @@
 
 mod admin_desk;
 mod handover;
+mod memory;
 mod running;
 mod takeover;
 mod vitals;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::handover::{Attended, Estate};
 use super::takeover::{Predecessor, kept_by_the_old};
 use super::vitals::Vitals;
-use super::{App, RunError};
+use super::{App, RunError, memory};
 use crate::notify::Notifier;
 use crate::takeover::Door;
 
@@ -112,6 +112,7 @@ impl App {
         let ended = tokio::select! {
             ended = whole => ended,
             never = vitals.watch(notifier) => match never {},
+            never = memory::goes_back() => match never {},
         };
         self.admin.end().await;
         let drained = ended?;

@@ -58,11 +58,18 @@ struct Watch {
     /// HTTP/1: the body of the request under way.
     upload: Upload,
     order: AtomicU8,
+    /// Whether the worker would have the connection parked.
+    to_be_parked: AtomicBool,
+    /// The beginning of the time of idling in which it was last told so.
+    told_of: AtomicU64,
     waker: AtomicWaker,
 }
 
 /// How many times the idle timeout one answer of several may wait for its client.
 const PAUSE: u32 = 10;
+/// How long a connection idles before it is parked: longer than a client thinks who goes on at once, and not so long that a burst of
+/// clients is held in memory at once. Milliseconds.
+const UNTIL_PARKED: u64 = 400;
 
 tokio::task_local! {
     /// HTTP/2: the request that is being handled.
@@ -369,6 +376,30 @@ impl Connection {
                 self.watch.idle_since.store(self.worker.now(), Ordering::Relaxed);
             }
         }
+    }
+
+    /// Has a connection that idles parked (see [`super::parking`]). Told once for each time that it idles: what cannot be parked then
+    /// stays as it is.
+    fn park(&self, now: u64) {
+        let watch = &self.watch;
+        let since = watch.idle_since.load(Ordering::Relaxed);
+        let idles = [&watch.head_since, &watch.stuck_since].iter().all(|since| since.load(Ordering::Relaxed) == 0)
+            && self.is_idle()
+            && !watch.multiplexed.load(Ordering::Relaxed);
+        if idles && now.saturating_sub(since) >= UNTIL_PARKED && watch.told_of.swap(since, Ordering::Relaxed) != since {
+            watch.to_be_parked.store(true, Ordering::Release);
+            watch.waker.wake();
+        }
+    }
+
+    /// Whether the worker would have the connection parked; it says so once.
+    pub(super) fn is_to_be_parked(&self) -> bool {
+        self.watch.to_be_parked.load(Ordering::Relaxed) && self.watch.to_be_parked.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether no request is under way, as far as it has come to be answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.watch.in_flight.load(Ordering::Relaxed) == 0
     }
 
     fn order(&self, order: Order) {

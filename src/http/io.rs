@@ -1,8 +1,9 @@
 //! The socket of one downstream connection: hands on what was read ahead, tells the connection's watch about every read and every
-//! stuck write, and on HTTP/1 lets hyper read only what [`super::framing`] has judged (see [`Framing`]). Made by [`super::worker`];
-//! copies nothing unless a head comes in pieces.
+//! stuck write, and on HTTP/1 lets hyper read only what [`super::framing`] has judged (see [`Framing`]), and knows when hyper waits
+//! for the next request (see [`super::parking`]). Made by [`super::worker`]; copies nothing unless a head comes in pieces.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -25,18 +26,22 @@ const LINGER_BYTES: usize = 64 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
 /// What may come behind a request for a WebSocket before it is answered.
 const EARLY_BYTES: usize = 4 * 1024;
+/// What is read ahead at once of a connection that nobody reads from; a usual request head fits.
+const READ_AHEAD: usize = 1024;
 
 /// A watched socket.
 pub(super) struct Watched<S> {
     raw: Raw<S>,
     guard: Option<Guard>,
     closing: Closing,
+    /// Something was written, and no flush has ended since.
+    unflushed: bool,
 }
 
 /// The socket itself, and what was read of it already.
 struct Raw<S> {
     socket: S,
-    /// Read before the protocol was known, not yet handed on.
+    /// Read while there was nobody to hand it on to. Not judged yet.
     ahead: Bytes,
     connection: Arc<Connection>,
 }
@@ -52,6 +57,10 @@ pub(super) struct Framing {
     waiting: AtomicBool,
     /// It got one.
     switched: AtomicBool,
+    /// How many requests came to be answered.
+    answers: AtomicU64,
+    /// The last that hyper did was to ask for a request, and nothing of one was there; all that it wrote before has left.
+    awaits: AtomicBool,
 }
 
 impl Framing {
@@ -63,6 +72,23 @@ impl Framing {
     /// What is wrong with the last body.
     pub(super) fn broken(&self) -> Option<ChunkFault> {
         self.broken.get().copied()
+    }
+
+    /// A request comes to be answered; says the how manieth of those that were passed it is, from 1.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Forgets whether hyper waits for a request, so that it has to show it anew.
+    pub(super) fn forget(&self) {
+        self.awaits.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether hyper waits for a request and holds nothing of one: every head that was passed came to be answered, its body has been
+    /// passed as well, and since [`Self::forget`] hyper has asked for more, in vain, with nothing left to write.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let progress = self.progress.load(Ordering::Acquire);
+        self.awaits.load(Ordering::Relaxed) && progress == 2 * self.answers.load(Ordering::Relaxed)
     }
 
     /// Whether the connection has to end with the answer to its n-th request, counted from 1: where the body has not arrived whole, what
@@ -117,16 +143,17 @@ pub(super) struct BrokenFraming(#[source] ChunkFault);
 
 impl<S> Watched<S> {
     pub(super) fn new(socket: S, connection: Arc<Connection>) -> Self {
-        Self { raw: Raw { socket, ahead: Bytes::new(), connection }, guard: None, closing: Closing::Not }
+        let raw = Raw { socket, ahead: Bytes::new(), connection };
+        Self { raw, guard: None, closing: Closing::Not, unflushed: false }
     }
 
     pub(super) fn connection(&self) -> &Arc<Connection> {
         &self.raw.connection
     }
 
-    /// Puts bytes that were read back in front.
-    pub(super) fn put_back(&mut self, bytes: Bytes) {
-        self.raw.ahead = bytes;
+    /// What was read ahead, as it came. It is read again, and judged then.
+    pub(super) fn ahead(&self) -> &[u8] {
+        &self.raw.ahead
     }
 
     /// From here on it is HTTP/1, and only what is well-formed is handed on.
@@ -143,6 +170,20 @@ impl<S> Watched<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Watched<S> {
+    /// Reads some bytes ahead, and says how many; none at the end of the stream. Takes no memory while there are none. What is wrong
+    /// with the socket it may say once only: whoever reads next meets the same, or the end.
+    pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut scratch = [const { MaybeUninit::uninit() }; READ_AHEAD];
+        let mut some = ReadBuf::uninit(&mut scratch);
+        ready!(self.raw.poll_socket(cx, &mut some))?;
+        let (before, came) = (std::mem::take(&mut self.raw.ahead), some.filled());
+        self.raw.ahead =
+            if before.is_empty() { Bytes::copy_from_slice(came) } else { [&before[..], came].concat().into() };
+        Poll::Ready(Ok(came.len()))
+    }
+}
+
 impl<S: AsyncRead + Unpin> Raw<S> {
     /// The next bytes as they came.
     fn poll(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -150,6 +191,11 @@ impl<S: AsyncRead + Unpin> Raw<S> {
             hand_on(&mut self.ahead, buf);
             return Poll::Ready(Ok(()));
         }
+        self.poll_socket(cx, buf)
+    }
+
+    /// The next bytes behind those that were read ahead.
+    fn poll_socket(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
         if buf.filled().len() > before {
@@ -268,6 +314,11 @@ impl Guard {
         };
         stage && self.held.is_empty() && self.judged.is_empty()
     }
+
+    /// Whether nothing but another request can come, and nothing of it is there.
+    fn is_between_requests(&self) -> bool {
+        matches!(self.stage, Stage::Scanning) && self.is_at_rest()
+    }
 }
 
 fn hand_on(bytes: &mut Bytes, buf: &mut ReadBuf<'_>) {
@@ -283,7 +334,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let this = self.get_mut();
         match &mut this.guard {
             None => this.raw.poll(cx, buf),
-            Some(guard) => this.raw.poll_judged(guard, cx, buf),
+            Some(guard) => {
+                let polled = this.raw.poll_judged(guard, cx, buf);
+                let awaits = polled.is_pending() && !this.unflushed && guard.is_between_requests();
+                guard.framing.awaits.store(awaits, Ordering::Relaxed);
+                polled
+            }
         }
     }
 }
@@ -292,6 +348,14 @@ impl<S: AsyncWrite + Unpin> Watched<S> {
     fn noted<T>(&self, polled: Poll<T>) -> Poll<T> {
         self.raw.connection.note_write(polled.is_pending());
         polled
+    }
+
+    /// Something is about to be written.
+    fn begin_write(&mut self) {
+        self.unflushed = true;
+        if let Some(guard) = &self.guard {
+            guard.framing.forget();
+        }
     }
 }
 
@@ -321,6 +385,7 @@ impl<S: AsyncRead + Unpin> Watched<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.begin_write();
         let polled = Pin::new(&mut self.raw.socket).poll_write(cx, buf);
         self.noted(polled)
     }
@@ -330,6 +395,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.begin_write();
         let polled = Pin::new(&mut self.raw.socket).poll_write_vectored(cx, bufs);
         self.noted(polled)
     }
@@ -339,7 +405,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes when all that it had to write has been taken, and not before.
         let polled = Pin::new(&mut self.raw.socket).poll_flush(cx);
+        self.unflushed &= !matches!(polled, Poll::Ready(Ok(())));
         self.noted(polled)
     }
 

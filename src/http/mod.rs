@@ -14,6 +14,7 @@ pub mod hosts;
 pub mod intercept;
 mod io;
 pub mod listener;
+mod parking;
 pub mod path;
 mod places;
 pub mod problem;

@@ -8,31 +8,31 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, Handshake, InFlight, Order, Patience, Roster, Stream};
+use super::connection::{Connection, Handshake, InFlight, Patience, Roster, Stream};
 use super::frames::Metered;
 use super::framing::{HeadRules, REFUSED_METHOD};
 use super::io::{Framing, Watched};
 use super::listener::Listening;
+use super::parking::{Http1, drive, has_come};
 use super::places::{NetworkFull, Place, Places};
 use super::problem::problem;
 use super::proxy_protocol::{self, Origin};
@@ -45,8 +45,6 @@ use crate::telemetry::{Metrics, WithCauses};
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// What is read ahead to tell the protocol; a usual request head fits.
-const READ_AHEAD: usize = 1024;
 /// What hyper may buffer of a connection in each direction, in bytes. Heads have their own, smaller limit.
 const BUFFER: usize = 64 * 1024;
 /// How long accepting pauses when the process has no file descriptor left: from, to.
@@ -363,7 +361,7 @@ impl<H: Handler> Front<H> {
         match arrival {
             Arrival::Speaks(place) => {
                 let connection = Connection::new(peer, self.local, false, &self.roster, place);
-                self.speak(Watched::new(socket, connection), None).await;
+                self.speak(Box::new(Watched::new(socket, connection)), None).await;
             }
             Arrival::Greets(handshake) => {
                 let greeted = tokio::select! {
@@ -376,8 +374,8 @@ impl<H: Handler> Front<H> {
                 // It makes room as a connection from here on.
                 drop(handshake);
                 match greeted {
-                    Some(Greeted::Plain(socket)) => self.speak(*socket, None).await,
-                    Some(Greeted::Tls(socket, protocol)) => self.speak(*socket, Some(protocol)).await,
+                    Some(Greeted::Plain(socket)) => self.speak(socket, None).await,
+                    Some(Greeted::Tls(socket, protocol)) => self.speak(socket, Some(protocol)).await,
                     None => {}
                 }
             }
@@ -438,7 +436,7 @@ impl<H: Handler> Front<H> {
     }
 
     /// Speaks HTTP until the connection ends.
-    async fn speak<S>(&self, mut socket: Watched<S>, protocol: Option<Protocol>)
+    async fn speak<S>(&self, mut socket: Box<Watched<S>>, protocol: Option<Protocol>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -450,35 +448,40 @@ impl<H: Handler> Front<H> {
                 None => return,
             },
         };
-        let framing = match protocol {
-            Protocol::Http1 => Some(socket.guard(self.worker.heads)),
-            Protocol::Http2 => None,
-        };
-        let session = Arc::new(Session {
-            worker: self.worker.clone(),
-            connection: connection.clone(),
-            framing: framing.clone(),
-            requests: AtomicU64::new(0),
-        });
-        let service = service_fn(move |request| session.clone().answer(request));
         let ended = match protocol {
             Protocol::Http1 => {
-                let serving = self.http1.serve_connection(TokioIo::new(socket), service).with_upgrades();
-                drive(serving, &connection, |serving| serving.graceful_shutdown()).await
+                let framing = socket.guard(self.worker.heads);
+                let service = self.service(&connection, Some(&framing));
+                let http1 = Http1 { builder: &self.http1, framing: &framing, parked: self.worker.metrics.parked() };
+                let ended = http1.serve(socket, service).await;
+                if let Some(fault) = framing.broken() {
+                    self.worker.metrics.refused(fault.as_str());
+                }
+                ended
             }
             Protocol::Http2 => {
                 connection.is_multiplexed();
                 let socket = Metered::new(socket, connection.clone(), self.worker.metrics.clone());
-                let serving = self.http2.serve_connection(TokioIo::new(socket), service);
-                drive(serving, &connection, |serving| serving.graceful_shutdown()).await
+                let service = self.service(&connection, None);
+                // Boxed, so that HTTP/1 needs no room for it.
+                let mut serving = Box::pin(self.http2.serve_connection(TokioIo::new(socket), service));
+                drive(serving.as_mut(), &connection, |serving| serving.graceful_shutdown()).await
             }
         };
-        if let Some(fault) = framing.and_then(|framing| framing.broken()) {
-            self.worker.metrics.refused(fault.as_str());
-        }
         if let Err(error) = ended {
             tracing::debug!(error = %WithCauses(&error), peer = ?connection.peer, "a connection ended");
         }
+    }
+
+    /// What answers the requests of a connection.
+    fn service(
+        &self,
+        connection: &Arc<Connection>,
+        framing: Option<&Arc<Framing>>,
+    ) -> impl HttpService<Incoming, ResBody = Served, Error = Infallible, Future: Send> + Send + 'static {
+        let (worker, connection, framing) = (self.worker.clone(), connection.clone(), framing.cloned());
+        let session = Arc::new(Session { worker, connection, framing });
+        service_fn(move |request| session.clone().answer(request))
     }
 }
 
@@ -504,58 +507,15 @@ async fn recognise<S>(socket: &mut Watched<S>) -> Option<Protocol>
 where
     S: AsyncRead + Unpin,
 {
-    let connection = socket.connection().clone();
-    let mut ahead = BytesMut::with_capacity(READ_AHEAD);
-    loop {
-        {
-            let mut read = pin!(socket.read_buf(&mut ahead));
-            let read = std::future::poll_fn(|cx| {
-                let order = connection.poll_order(cx);
-                match read.as_mut().poll(cx) {
-                    Poll::Ready(read) => Poll::Ready(read.ok()),
-                    Poll::Pending if order >= Order::Drain => Poll::Ready(None),
-                    Poll::Pending => Poll::Pending,
-                }
-            });
-            if read.await? == 0 {
-                return None;
-            }
+    while has_come(socket).await {
+        let ahead = socket.ahead();
+        if ahead.starts_with(H2_PREFACE) {
+            return Some(Protocol::Http2);
+        } else if !H2_PREFACE.starts_with(ahead) {
+            return Some(Protocol::Http1);
         }
-        let protocol = if ahead.starts_with(H2_PREFACE) {
-            Protocol::Http2
-        } else if H2_PREFACE.starts_with(&ahead) {
-            continue;
-        } else {
-            Protocol::Http1
-        };
-        socket.put_back(ahead.freeze());
-        return Some(protocol);
     }
-}
-
-/// Polls a connection to its end, doing what its worker orders on the way.
-async fn drive<C: Future<Output = hyper::Result<()>>>(
-    serving: C,
-    connection: &Connection,
-    drain: impl Fn(Pin<&mut C>),
-) -> hyper::Result<()> {
-    let mut serving = pin!(serving);
-    let mut told = false;
-    std::future::poll_fn(|cx| {
-        let order = connection.poll_order(cx);
-        if order == Order::Cut {
-            return Poll::Ready(Ok(()));
-        }
-        // Polled before it is told to drain: a request that is there already is still answered.
-        let polled = serving.as_mut().poll(cx);
-        if polled.is_pending() && !told && order == Order::Drain {
-            told = true;
-            drain(serving.as_mut());
-            return serving.as_mut().poll(cx);
-        }
-        polled
-    })
-    .await
+    None
 }
 
 /// What the requests of one connection share.
@@ -564,8 +524,6 @@ struct Session<H> {
     connection: Arc<Connection>,
     /// On HTTP/1 only.
     framing: Option<Arc<Framing>>,
-    /// How many came before, on HTTP/1.
-    requests: AtomicU64,
 }
 
 impl<H: Handler> Session<H> {
@@ -583,7 +541,7 @@ impl<H: Handler> Session<H> {
     }
 
     async fn served(&self, request: Request<Incoming>, under_way: InFlight) -> Response<Served> {
-        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.framing.as_ref().map(|framing| framing.answers());
         let place = self.worker.requests.take().filter(|place| self.claim(place));
         let stream = place.as_ref().and_then(|_| self.connection.stream());
         let mut response = match (&place, &stream) {
@@ -594,7 +552,7 @@ impl<H: Handler> Session<H> {
         if let Some(framing) = &self.framing {
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 framing.switch();
-            } else if framing.ends_with(number) {
+            } else if number.is_some_and(|number| framing.ends_with(number)) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
         }

@@ -1,5 +1,5 @@
 //! The memory that hashes are computed in: one arena a hash thread, kept and used again, since fresh pages would cost as much as
-//! the hash itself.
+//! the hash itself. It is on huge pages where there are some, and its pages go back to the system when no hash has come for a while.
 //!
 //! An arena never keeps more than the configured parameters need. A stored hash that asks for more gets it for itself alone, out
 //! of an allowance that all threads share. Nothing here aborts where memory cannot be had (R55).
@@ -7,6 +7,8 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use argon2::Block;
+
+use super::fill;
 
 /// What all stored hashes with larger parameters than the configured ones may use together beyond these, in bytes.
 pub const STORED_MEMORY_BYTES: u64 = 512 * 1024 * 1024;
@@ -52,11 +54,18 @@ impl Arena {
         }
     }
 
+    /// Lets the system have the memory until the next hash, which pays for fresh pages.
+    pub(super) fn give_back(&mut self) {
+        self.wipe();
+        fill::give_back(&mut self.blocks);
+    }
+
     fn grown_to(&mut self, blocks: usize) -> Result<&mut [Block], OutOfMemory> {
         if self.blocks.len() < blocks {
             // What was there is not needed: letting go of it first keeps old and new from being held together.
             self.blocks = Vec::new();
             self.blocks.try_reserve_exact(blocks).map_err(|_| OutOfMemory)?;
+            fill::on_huge_pages(self.blocks.spare_capacity_mut());
             self.blocks.resize(blocks, Block::new());
         }
         self.dirty = true;
@@ -174,6 +183,30 @@ mod tests {
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| arena.with(100, |_| panic!("a bug"))));
         assert!(panicked.is_err());
         assert_eq!(*allowance.free.lock().expect("not poisoned"), 100);
+    }
+
+    /// How many pages of the arena are in memory (`/proc/PID/pagemap`, of which the highest bit says that).
+    #[cfg(target_os = "linux")]
+    fn resident(arena: &Arena) -> usize {
+        use std::os::unix::fs::FileExt as _;
+        let pagemap = std::fs::File::open("/proc/self/pagemap").expect("Linux tells");
+        let first = arena.blocks.as_ptr().addr() / 4096;
+        let mut entries = vec![0; arena.blocks.len() / 4 * 8];
+        pagemap.read_exact_at(&mut entries, first as u64 * 8).expect("an entry for each page");
+        entries.chunks(8).filter(|entry| entry[7] & 0x80 != 0).count()
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    fn the_memory_of_an_arena_goes_back_to_the_system_and_comes_again_with_the_next_hash() {
+        let mut arena = Arena::new(8192, Allowance::new());
+        arena.with(8192, |given| given.iter_mut().for_each(|block| block.as_mut().fill(7))).expect("memory");
+        assert!(resident(&arena) >= 2000, "{}", resident(&arena));
+        arena.give_back();
+        // But for what shares a page with something else, at both ends.
+        assert!(resident(&arena) <= 64, "{}", resident(&arena));
+        assert!(is_zero(&arena));
+        assert_eq!(arena.with(8192, |given| given.len()), Ok(8192));
     }
 
     #[test]

@@ -34,6 +34,9 @@ use crate::telemetry::Metrics;
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 3;
 
+/// How long a hash thread without work keeps its memory: a login now and then should not pay for fresh pages.
+const KEPT: Duration = Duration::from_secs(10);
+
 /// The pool that all hashing goes through.
 pub struct HashPool {
     shared: Arc<Shared>,
@@ -217,7 +220,12 @@ fn serve(queue: &Queue, mut arena: Arena) {
             Next::Stop => return,
             Next::Idle => {
                 arena.wipe();
-                match queue.next(Wait::Yes) {
+                let mut next = queue.next(Wait::For(KEPT));
+                if let Next::Idle = next {
+                    arena.give_back();
+                    next = queue.next(Wait::Yes);
+                }
+                match next {
                     Next::Run(task) => task.run(&mut arena),
                     Next::Idle => {}
                     Next::Stop => return,

@@ -49,6 +49,8 @@ pub(super) enum Next {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wait {
     No,
+    /// For so long at most.
+    For(Duration),
     Yes,
 }
 
@@ -145,10 +147,15 @@ impl Queue {
     pub(super) fn next(&self, wait: Wait) -> Next {
         loop {
             let mut state = self.lock();
-            if wait == Wait::Yes {
-                let something = self.changed.wait_while(state, |state| state.is_empty() && !state.stopped);
-                state = something.unwrap_or_else(PoisonError::into_inner);
-            }
+            let is_idle = |state: &mut State| state.is_empty() && !state.stopped;
+            state = match wait {
+                Wait::No => state,
+                Wait::For(longest) => {
+                    let something = self.changed.wait_timeout_while(state, longest, is_idle);
+                    something.unwrap_or_else(PoisonError::into_inner).0
+                }
+                Wait::Yes => self.changed.wait_while(state, is_idle).unwrap_or_else(PoisonError::into_inner),
+            };
             let Some((standing, Waiting { task, since })) = state.pop() else {
                 return if state.stopped { Next::Stop } else { Next::Idle };
             };

@@ -217,6 +217,7 @@ pub struct Metrics {
     attack_signals: Tally<1>,
     refused: Counters<1>,
     connections: Gauge,
+    parked: Gauge,
     tls_reloads: Counters<1>,
     tls_not_after: Family<Labels<1>, Gauge>,
     requests: Gauge,
@@ -267,6 +268,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("authferry_attack_signals", "Signs of credential stuffing, each once in ten minutes"),
     ("authferry_refused_requests", "Requests refused as malformed before any use was made of them"),
     ("authferry_connections", "Open downstream connections"),
+    ("authferry_connections_parked", "Those of them that idle and hold no more memory than they must; HTTP/1 only"),
     ("authferry_tls_reloads", "Times that the TLS files of the listeners were read again, by result"),
     ("authferry_tls_not_after_seconds", "When a certificate in use expires, in seconds since the epoch"),
     ("authferry_requests", "Requests under way, up to the last byte of the answer"),
@@ -351,6 +353,7 @@ impl Metrics {
             attack_signals: tally!(registry, "authferry_attack_signals"),
             refused: register!(registry, "authferry_refused_requests", Family::default()),
             connections: register!(registry, "authferry_connections", Gauge::default()),
+            parked: register!(registry, "authferry_connections_parked", Gauge::default()),
             tls_reloads: register!(registry, "authferry_tls_reloads", Family::default()),
             tls_not_after: register!(registry, "authferry_tls_not_after_seconds", Family::default()),
             requests: register!(registry, "authferry_requests", Gauge::default()),
@@ -576,6 +579,12 @@ impl Metrics {
     #[must_use]
     pub fn connections(&self) -> &Gauge {
         &self.connections
+    }
+
+    /// Those of the open connections that are parked.
+    #[must_use]
+    pub fn parked(&self) -> &Gauge {
+        &self.parked
     }
 
     /// The TLS files were read again: `ok`, `failed` or `unchanged`.

@@ -521,7 +521,7 @@ async fn r24_no_request_costs_a_hundred_times_its_size_in_memory() {
 }
 
 /// An app and a legacy backend that never answer.
-fn memory_config(url: &str) -> String {
+pub(crate) fn memory_config(url: &str) -> String {
     format!(
         r#"
         [upstream]

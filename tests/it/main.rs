@@ -42,6 +42,7 @@ mod login;
 mod modes;
 mod net;
 mod overload;
+mod parking;
 mod people;
 mod pepper;
 mod real_backends;

@@ -490,7 +490,7 @@ async fn the_service_that_is_handed_a_socket() {
 }
 
 /// A certificate for localhost in files, and a client that trusts it.
-fn certificate() -> (tempfile::TempDir, TlsFiles, rustls::ClientConfig) {
+pub(crate) fn certificate() -> (tempfile::TempDir, TlsFiles, rustls::ClientConfig) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let directory = tempfile::tempdir().expect("a directory");
     let files = TlsFiles { cert: directory.path().join("tls.pem"), key: directory.path().join("tls.key") };

@@ -107,7 +107,7 @@ impl Roster {
         self.looked_at_for_one.store(0, Ordering::Relaxed);
         self.handshakes().retain(|handshake| handshake.strong_count() > 0);
         self.each(|connection| match connection.due(now, patience) {
-            Order::Run => {}
+            Order::Run => connection.park(now),
             order @ (Order::Linger | Order::Drain | Order::Cut) => connection.order(order),
         });
     }

@@ -356,3 +356,30 @@ fn r25_a_worker_is_quiet_when_only_answers_under_way_are_left() {
     drop((request, connection, serving));
     assert!(roster.is_quiet());
 }
+
+#[test]
+fn a_connection_is_to_be_parked_once_for_each_time_that_it_idles() {
+    let (connection, roster) = connection();
+    let at = |now| {
+        roster.now.store(now, Ordering::Relaxed);
+        connection.park(now);
+        connection.is_to_be_parked()
+    };
+    assert!(!at(UNTIL_PARKED), "not before its time");
+    assert!(at(UNTIL_PARKED + 1));
+    assert!(!at(UNTIL_PARKED + 2), "it was told");
+    let request = connection.in_flight();
+    assert!(!at(10 * UNTIL_PARKED), "a request is under way");
+    drop(request);
+    assert!(!at(10 * UNTIL_PARKED + 1));
+    assert!(at(11 * UNTIL_PARKED));
+    drop(connection.in_flight());
+    connection.note_read();
+    assert!(!at(20 * UNTIL_PARKED), "a head is arriving");
+    drop(connection.in_flight());
+    connection.note_write(true);
+    assert!(!at(30 * UNTIL_PARKED), "the end of an answer has not been taken");
+    connection.note_write(false);
+    connection.is_multiplexed();
+    assert!(!at(40 * UNTIL_PARKED), "HTTP/2 is not parked");
+}

@@ -1,14 +1,16 @@
 //! Everything about filling that the compiler cannot check by itself: all of the `unsafe` code, with what makes it sound beside it.
 //!
-//! Three things are done here. The memory is seen as what a vector instruction works on; the processor is told which memory
-//! will be needed; and code that was compiled for instructions which not every processor has is called, after asking whether
+//! Four things are done here. The memory is seen as what a vector instruction works on; the processor is told which memory
+//! will be needed; the system is told how memory is used, and that it is not; and code that was compiled for instructions which not every processor has is called, after asking whether
 //! this one has them. The code itself, in `avx2` and `avx512`, is safe Rust: it takes vectors by value, and reads and writes
 //! memory through references only.
 
 #![allow(
     unsafe_code,
-    reason = "calls across a target-feature boundary, and blocks seen as vectors: each with its proof"
+    reason = "calls across a target-feature boundary, blocks seen as vectors, advice on memory: each with its proof"
 )]
+
+use std::mem::MaybeUninit;
 
 use argon2::Block;
 
@@ -119,6 +121,49 @@ impl<T: Tile> Ahead<T> {
         #[cfg(not(target_arch = "x86_64"))]
         let _nothing_to_tell_it_with = (self.0, index);
     }
+}
+
+/// How large a huge page is on most machines. Where it is another size, the advice is good for nothing and does no harm.
+#[cfg(target_os = "linux")]
+const HUGE_PAGE: usize = 2 * 1024 * 1024;
+
+/// What all sizes of pages divide that Linux is built with: 4, 16 and 64 KiB.
+#[cfg(target_os = "linux")]
+const PAGES: usize = 64 * 1024;
+
+/// The bytes of some memory from one multiple of `size` to another: where they begin, and how many they are.
+#[cfg(target_os = "linux")]
+fn whole<T>(memory: &mut [T], size: usize) -> (*mut std::ffi::c_void, usize) {
+    let (first, length) = (memory.as_mut_ptr(), size_of_val(memory));
+    let before = first.addr().next_multiple_of(size) - first.addr();
+    let length = length.saturating_sub(before);
+    (first.cast::<u8>().wrapping_add(before).cast(), length - length % size)
+}
+
+/// Asks for huge pages under memory that was not used yet. It is computed in at random, and every other access would have to look
+/// for its page.
+pub(in crate::password) fn on_huge_pages(memory: &mut [MaybeUninit<Block>]) {
+    #[cfg(target_os = "linux")]
+    if let (first, length @ 1..) = whole(memory, HUGE_PAGE) {
+        // SAFETY: the range lies within memory that is borrowed exclusively (`whole`), and this advice changes no byte of any.
+        // Should there be no huge pages, all is as it was.
+        let _as_it_was = unsafe { rustix::mm::madvise(first, length, rustix::mm::Advice::LinuxHugepage) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _as_it_is = memory;
+}
+
+/// Gives the pages of some memory back to the system, and keeps the place. Whatever stood there is gone, or still there.
+pub(in crate::password) fn give_back(memory: &mut [Block]) {
+    #[cfg(target_os = "linux")]
+    if let (first, length @ 1..) = whole(memory, PAGES) {
+        // SAFETY: the range lies within memory that is borrowed exclusively (`whole`), so that nobody else looks at it. It stays
+        // mapped: what is read next is what a fresh page holds, which is zeros for memory of an allocator. Any bytes are valid
+        // as `Block`, which is words without padding (`fits`).
+        let _kept = unsafe { rustix::mm::madvise(first, length, rustix::mm::Advice::LinuxDontNeed) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _kept = memory;
 }
 
 /// That this processor, and the system, have AVX2.

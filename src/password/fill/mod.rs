@@ -27,6 +27,7 @@ use argon2::{Algorithm, Argon2, Block, Error, Params, Version};
 use zeroize::Zeroizing;
 
 use self::boundary::WORDS;
+pub(super) use self::boundary::{give_back, on_huge_pages};
 #[cfg(target_arch = "x86_64")]
 use self::boundary::{Avx2, Avx512};
 pub use self::choice::{Choice, Rejected, choice};
