@@ -209,7 +209,9 @@ pub(super) struct Introduction {
 impl Introduction {
     pub(super) fn new(of: Option<IpAddr>, host: Option<&HeaderValue>, scheme: &'static str) -> Self {
         let (forwarded, port) = (forwarded(of, host, scheme), host.map(|host| port_of(host, scheme)));
-        Self { of, host: host.cloned(), forwarded, port }
+        // A copy of its own: what is a part of the request's head would keep all of its buffer for as long as the connection lives.
+        let host = host.and_then(|host| HeaderValue::from_bytes(host.as_bytes()).ok());
+        Self { of, host, forwarded, port }
     }
 
     /// Whether it is of this client, on the same connection, for this host.

@@ -59,7 +59,9 @@ impl Http1<'_> {
 }
 
 /// The socket and the service of a connection that is at rest.
-fn take_apart<S, V, B>(serving: http1::UpgradeableConnection<TokioIo<Box<Watched<S>>>, V>) -> Option<(Box<Watched<S>>, V)>
+fn take_apart<S, V, B>(
+    serving: http1::UpgradeableConnection<TokioIo<Box<Watched<S>>>, V>,
+) -> Option<(Box<Watched<S>>, V)>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     V: HttpService<Incoming, ResBody = B, Error = Infallible>,

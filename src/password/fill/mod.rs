@@ -27,9 +27,9 @@ use argon2::{Algorithm, Argon2, Block, Error, Params, Version};
 use zeroize::Zeroizing;
 
 use self::boundary::WORDS;
-pub(super) use self::boundary::{give_back, on_huge_pages};
 #[cfg(target_arch = "x86_64")]
 use self::boundary::{Avx2, Avx512};
+pub(super) use self::boundary::{give_back, on_huge_pages};
 pub use self::choice::{Choice, Rejected, choice};
 use self::hash::Seed;
 use self::segment::{Segment, Shape};
