@@ -168,7 +168,8 @@ impl Upload {
 
     /// Takes parts of the body until there is enough to be written; pending where the next one has not come.
     fn gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        while self.part.is_empty() && self.out.len() < ENOUGH {
+        // What stands behind a part goes out before what is gathered next.
+        while self.part.is_empty() && self.tail.is_empty() && self.out.len() < ENOUGH {
             let Some(body) = &mut self.body else { break };
             match ready!(Pin::new(&mut *body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
@@ -238,6 +239,59 @@ impl Upload {
         }
         let of_part = (length - of_out).min(self.part.len());
         self.part.advance(of_part);
+        if self.part.is_empty() {
+            // An empty rest would keep all of it in memory, also while the connection idles.
+            self.part = Bytes::new();
+        }
         self.tail = self.tail.get(length - of_out - of_part..).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::sync::mpsc;
+
+    use super::super::super::answer::Arriving;
+    use super::super::framing::Framing;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn r11_chunks_stay_whole_however_little_the_socket_takes_at_once(
+            lengths in prop::collection::vec(1_usize..(SMALL + 100), 1..6),
+            takes in prop::collection::vec(prop_oneof![Just(0), 1_usize..8, 1_usize..(2 * SMALL)], 1..40),
+        ) {
+            let (sender, parts) = mpsc::channel(lengths.len());
+            let mut data = Vec::new();
+            for (letter, length) in (b'a'..).zip(&lengths) {
+                data.extend(vec![letter; *length]);
+                sender.try_send(Ok(vec![letter; *length].into())).expect("room");
+            }
+            drop(sender);
+            let body = ProxyBody::arriving(Arriving::Relayed { parts, left: None });
+            let (mut upload, _) = Upload::new(Request::post("/").body(body).expect("a request"), Vec::new());
+            let mut sent = Vec::new();
+            // What remains of a large part, and of what stands behind it, is always one of the amounts that a socket takes.
+            for take in takes.into_iter().chain([usize::MAX]).cycle() {
+                let gathered = upload.gather(&mut Context::from_waker(std::task::Waker::noop()));
+                prop_assert!(matches!(gathered, Poll::Ready(Ok(()))));
+                let left = [&upload.out[upload.written..], &upload.part, upload.tail].concat();
+                if left.is_empty() && upload.body.is_none() {
+                    break;
+                }
+                let take = if take == 0 { upload.out.len() - upload.written + upload.part.len() } else { take };
+                let take = take.min(left.len());
+                sent.extend_from_slice(&left[..take]);
+                upload.advance(take);
+            }
+            let head = sent.windows(4).position(|end| end == b"\r\n\r\n").expect("a head") + 4;
+            let (mut framing, mut rest, mut read) = (Framing::chunked(), Bytes::copy_from_slice(&sent[head..]), Vec::new());
+            while let Some(part) = framing.take(&mut rest).expect("proper chunks") {
+                read.extend_from_slice(&part);
+            }
+            prop_assert!(framing.is_end() && rest.is_empty());
+            prop_assert_eq!(read, data);
+        }
     }
 }
