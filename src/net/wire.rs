@@ -311,3 +311,6 @@ impl AsyncWrite for Switched {
         Pin::new(&mut self.0.socket).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

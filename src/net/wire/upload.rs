@@ -43,6 +43,8 @@ pub(in crate::net) struct Upload {
     coding: Coding,
     begun: bool,
     flushed: bool,
+    /// It broke off, and can never be whole any more.
+    failed: bool,
     /// It is a HEAD request, whose answer has no body.
     pub(super) to_head: bool,
     /// It says that the connection is to be closed.
@@ -60,6 +62,7 @@ impl Default for Upload {
             coding: Coding::Length(0),
             begun: false,
             flushed: true,
+            failed: false,
             to_head: false,
             closes: false,
         }
@@ -125,7 +128,7 @@ impl Upload {
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.flushed && self.body.is_none()
+        self.flushed && self.body.is_none() && !self.failed
     }
 
     /// The buffer, for the next request.
@@ -137,11 +140,24 @@ impl Upload {
         out
     }
 
-    /// Sends as much as there is.
+    /// Sends as much as there is. Whoever asks on after a fault hears of one again: a body that broke off ends for who asks it again,
+    /// and half of it would pass for the whole.
     pub(super) fn poll(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        if self.failed {
+            return Poll::Ready(Err(io::Error::from(io::ErrorKind::BrokenPipe).into()));
+        }
         if self.is_done() {
             return Poll::Ready(Ok(()));
         }
+        let polled = self.poll_rest(socket, cx);
+        if let Poll::Ready(Err(fault)) = &polled {
+            // What has not begun may yet be sent on another connection.
+            self.failed = self.begun || fault.is_of_the_request();
+        }
+        polled
+    }
+
+    fn poll_rest(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         loop {
             let gathered = self.gather(cx)?;
             while self.written < self.out.len() || !self.part.is_empty() || !self.tail.is_empty() {
