@@ -119,6 +119,9 @@ impl Wire {
     /// Whether it holds bytes that nobody asked for, or has ended. To be asked before each request: what came unasked must not be
     /// taken for the answer to it (R20).
     pub(super) fn is_stale(&mut self) -> bool {
+        if self.socket.holds_bytes() {
+            return true;
+        }
         if !self.socket.has_news() {
             return false;
         }
@@ -133,8 +136,8 @@ impl Wire {
     }
 
     /// Whether a fresh connection begins with bytes of the other side's.
-    pub(super) fn was_spoken_to(&self) -> bool {
-        !self.socket.is_tls() && self.socket.has_bytes()
+    pub(super) fn was_spoken_to(&mut self) -> bool {
+        if self.socket.is_tls() { self.socket.holds_bytes() } else { self.socket.has_bytes() }
     }
 
     /// The buffer that the last request was written from, for the next one.

@@ -124,6 +124,28 @@ async fn tls() -> (Box<Wire>, tokio_rustls::server::TlsStream<TcpStream>) {
 }
 
 #[tokio::test]
+async fn r20_what_came_unasked_behind_an_answer_over_tls_is_never_the_next_answer() {
+    // The end of the first answer and what follows it are in one record.
+    for length in [2 * FIRST_READ, 3 * FIRST_READ, 20_000] {
+        let (mut wire, mut app) = tls().await;
+        wire.begin(request(Method::GET, ProxyBody::empty()));
+        let pool = pool();
+        let answer = [
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n").into_bytes(),
+            vec![b'a'; length],
+            b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison".to_vec(),
+        ]
+        .concat();
+        app.write_all(&answer).await.expect("a live socket");
+        app.flush().await.expect("a live socket");
+        soon(head(&mut wire)).await.expect("a head");
+        assert_eq!(soon(body(&mut wire)).await.expect("a body").len(), length);
+        pool.put(wire);
+        assert!(pool.take().is_none(), "{length}");
+    }
+}
+
+#[tokio::test]
 async fn a_tls_connection_with_nothing_but_tickets_on_it_is_used_again() {
     let (mut wire, mut app) = tls().await;
     for _ in 0..3 {
