@@ -97,6 +97,50 @@ fn pool() -> Arc<Pool> {
     Pool::new(4, Duration::from_secs(60))
 }
 
+#[tokio::test]
+async fn a_request_goes_on_being_sent_behind_an_early_answer_without_a_body() {
+    let (ours, mut app) = sockets().await;
+    let mut wire = wire_on(Socket::Plain(ours));
+    let (parts, upload) = streamed(None);
+    wire.begin(request(Method::POST, upload));
+    parts.send(Ok(Bytes::from_static(b"first"))).await.expect("wanted");
+    app.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("a live socket");
+    soon(head(&mut wire)).await.expect("a head");
+    let pool = pool();
+    let answer = ProxyBody::arriving(Arriving::new(wire, pool.clone()));
+    assert!(http_body::Body::is_end_stream(&answer));
+    tokio::task::yield_now().await;
+    parts.send(Ok(Bytes::from_static(b"second"))).await.expect("wanted");
+    drop(parts);
+    let all = soon(read_until(&mut app, b"\r\n0\r\n\r\n")).await;
+    assert!(all.ends_with(b"5\r\nfirst\r\n6\r\nsecond\r\n0\r\n\r\n"), "{}", all.escape_ascii());
+    soon(async {
+        while pool.take().is_none() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_off_behind_an_early_answer_ends_the_exchange() {
+    let (ours, mut app) = sockets().await;
+    let mut wire = wire_on(Socket::Plain(ours));
+    let (parts, upload) = streamed(Some(100));
+    wire.begin(request(Method::POST, upload));
+    app.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await.expect("a live socket");
+    soon(head(&mut wire)).await.expect("a head");
+    let pool = pool();
+    let mut answer = ProxyBody::arriving(Arriving::new(wire, pool.clone()));
+    assert_eq!(soon(answer.frame()).await.expect("a part").expect("no error").into_data().expect("data"), "hello");
+    parts.send(Err(Fault::Incomplete)).await.expect("wanted");
+    drop(parts);
+    // The app would wait for the rest of the request, and we for the rest of its answer.
+    soon(read_until(&mut app, b"nothing ends so")).await;
+    assert!(soon(answer.frame()).await.expect("not the end").is_err());
+    assert!(pool.take().is_none());
+}
+
 /// Both ends of a TLS connection.
 async fn tls() -> (Box<Wire>, tokio_rustls::server::TlsStream<TcpStream>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
