@@ -170,8 +170,9 @@ impl Wire {
                 self.persists = head.persists && unsent.is_none() && !self.upload.closes;
                 Poll::Ready(Ok(head))
             }
-            (Poll::Ready(Err(_)) | Poll::Pending, Some(fault)) => Poll::Ready(Err(fault)),
-            (polled @ (Poll::Ready(Err(_)) | Poll::Pending), None) => polled,
+            (Poll::Ready(Err(_)) | Poll::Pending, Some(fault)) if !self.upload.has_begun() => Poll::Ready(Err(fault)),
+            // A connection that takes nothing any more has an end to be read, behind the answer; of which the runtime may hear later.
+            (polled @ (Poll::Ready(Err(_)) | Poll::Pending), _) => polled,
         }
     }
 

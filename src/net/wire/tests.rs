@@ -93,6 +93,27 @@ async fn r11_a_request_that_broke_off_is_never_taken_for_whole() {
     }
 }
 
+#[tokio::test]
+async fn an_answer_that_has_come_is_read_although_the_app_takes_no_more_of_the_request() {
+    let (ours, app) = sockets().await;
+    let mut app = app.into_std().expect("a socket");
+    app.set_nonblocking(false).expect("a socket");
+    let mut wire = wire_on(Socket::Plain(ours));
+    let (parts, upload) = streamed(None);
+    wire.begin(request(Method::POST, upload));
+    parts.send(Ok(Bytes::from_static(b"part"))).await.expect("wanted");
+    assert!(once(|cx| wire.poll_head(cx)).is_pending());
+    // It answers and closes at once, with part of the request unread: the runtime hears of neither before we write on.
+    assert_eq!(app.read(&mut [0; 4]).expect("the request"), 4);
+    app.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 5\r\n\r\nlarge").expect("written");
+    drop(app);
+    parts.send(Ok(Bytes::from_static(b"more"))).await.expect("wanted");
+    let answer = soon(head(&mut wire)).await.expect("an answer");
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(soon(body(&mut wire)).await.expect("a body"), b"large");
+    assert!(!wire.may_be_used_again());
+}
+
 fn pool() -> Arc<Pool> {
     Pool::new(4, Duration::from_secs(60))
 }
