@@ -94,6 +94,24 @@ async fn r11_a_request_that_broke_off_is_never_taken_for_whole() {
 }
 
 #[tokio::test]
+async fn r11_a_request_says_how_long_its_body_is_whatever_its_headers_said() {
+    for (said, body, sent) in [
+        ("9", "hello", "content-length: 5\r\n\r\nhello"),
+        ("5", "hello", "content-length: 5\r\n\r\nhello"),
+        ("9", "", "content-length: 0\r\n\r\n"),
+    ] {
+        let (ours, mut app) = sockets().await;
+        let mut wire = wire_on(Socket::Plain(ours));
+        let request = Request::post("/").header("content-length", said).body(ProxyBody::full(body.into()));
+        wire.begin(Upload::new(request.expect("a request"), Vec::new()).0);
+        soon(std::future::poll_fn(|cx| wire.poll_upload(cx))).await.expect("sent");
+        drop(wire);
+        let all = soon(read_until(&mut app, b"nothing ends so")).await;
+        assert_eq!(all, format!("POST / HTTP/1.1\r\n{sent}").as_bytes());
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_has_come_is_read_although_the_app_takes_no_more_of_the_request() {
     let (ours, app) = sockets().await;
     let mut app = app.into_std().expect("a socket");
@@ -277,22 +295,49 @@ async fn as_hyper_reads(to: Method, bytes: &[u8]) -> Option<Answer> {
 
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let status = prop::sample::select(vec![
-        "1.1 200 OK", "1.1 200", "1.0 200 OK", "1.1 204 No Content", "1.1 304 Not Modified", "1.1 404 X\u{e9}",
-        "1.1 101 Switching", "1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK", "1.1 103 Hints\r\na: b\r\n\r\nHTTP/1.1 205 Reset",
+        "1.1 200 OK",
+        "1.1 200",
+        "1.0 200 OK",
+        "1.1 204 No Content",
+        "1.1 304 Not Modified",
+        "1.1 404 X\u{e9}",
+        "1.1 101 Switching",
+        "1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK",
+        "1.1 103 Hints\r\na: b\r\n\r\nHTTP/1.1 205 Reset",
     ]);
     let line = prop::sample::select(vec![
-        "content-length: 5", "Content-Length:7 ", "content-length: 0", "content-length: 05", "content-length: 5, 5",
-        "transfer-encoding: chunked", "transfer-encoding: gzip, chunked", "transfer-encoding: identity",
-        "connection: close", "connection: keep-alive", "a: b", "a:", "a:\t\u{fc} ", "set-cookie: a=b", "trailer: x",
+        "content-length: 5",
+        "Content-Length:7 ",
+        "content-length: 0",
+        "content-length: 05",
+        "content-length: 5, 5",
+        "transfer-encoding: chunked",
+        "transfer-encoding: gzip, chunked",
+        "transfer-encoding: identity",
+        "connection: close",
+        "connection: keep-alive",
+        "a: b",
+        "a:",
+        "a:\t\u{fc} ",
+        "set-cookie: a=b",
+        "trailer: x",
     ]);
     let body = prop::sample::select(vec![
-        "", "hello", "hello, world", "5\r\nhello\r\n0\r\n\r\n", "3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nt: u\r\n\r\n",
-        "5\r\nhello\r\n", "0\r\n\r\n", "5 \r\nhello\r\n0\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
-        "fffffffffffffffff\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx",
+        "",
+        "hello",
+        "hello, world",
+        "5\r\nhello\r\n0\r\n\r\n",
+        "3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nt: u\r\n\r\n",
+        "5\r\nhello\r\n",
+        "0\r\n\r\n",
+        "5 \r\nhello\r\n0\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+        "fffffffffffffffff\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx",
     ]);
-    let noise = prop::option::weighted(0.4, (any::<prop::sample::Index>(), 0_usize..3, prop::sample::select(
-        b"\r\n \t:;,0159aA\0\x7f\xff".to_vec(),
-    )));
+    let noise = prop::option::weighted(
+        0.4,
+        (any::<prop::sample::Index>(), 0_usize..3, prop::sample::select(b"\r\n \t:;,0159aA\0\x7f\xff".to_vec())),
+    );
     (status, prop::collection::vec(line, 0..4), body, noise).prop_map(|(status, lines, body, noise)| {
         let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
         let mut bytes = format!("HTTP/{status}\r\n{lines}\r\n{body}").into_bytes();

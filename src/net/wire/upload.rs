@@ -76,13 +76,11 @@ impl Upload {
         let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
         let headers = &mut head.headers;
         let coding = match length {
-            Some(0) => {
-                headers.remove(TRANSFER_ENCODING);
-                Coding::Length(0)
-            }
             Some(length) => {
                 headers.remove(TRANSFER_ENCODING);
-                if !headers.contains_key(CONTENT_LENGTH) {
+                // Whatever a header says, the other side must look for the next request where it begins.
+                let announced = headers.get(CONTENT_LENGTH).map(|said| said.to_str().ok()?.parse().ok());
+                if announced.unwrap_or((length == 0).then_some(0)) != Some(length) {
                     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
                 }
                 Coding::Length(length)
