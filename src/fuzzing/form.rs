@@ -26,7 +26,7 @@ pub fn form(data: &[u8]) {
 }
 
 fn named(name: &str) -> Option<FieldRef> {
-    Some(FieldRef(name.to_owned()))
+    Some(FieldRef::new(name))
 }
 
 fn any_form() -> &'static RequestShape {
@@ -48,8 +48,8 @@ fn credentials(data: &[u8], shape: &RequestShape) {
         // The first, the last, one in another case, one of a list, one with a dot: there is only one.
         let fields = others::form(&onward);
         let meant: Vec<&(String, String)> =
-            fields.iter().filter(|(name, _)| others::sloppy_name(name) == others::sloppy_name(&field.0)).collect();
-        assert!(matches!(meant.as_slice(), [(name, value)] if *name == field.0 && value == text), "{meant:?}");
+            fields.iter().filter(|(name, _)| others::sloppy_name(name) == others::sloppy_name(field.text())).collect();
+        assert!(matches!(meant.as_slice(), [(name, value)] if name == field.text() && value == text), "{meant:?}");
     }
     keeps_no_password(&found);
 }

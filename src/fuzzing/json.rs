@@ -7,7 +7,6 @@ use super::SHIPPED;
 use super::others::{json_facts, sloppy_name};
 use crate::domain::json::from_slice;
 use crate::http::decode::json::{BYTES_A_VALUE, MAX_DEPTH, VALUES, parse};
-use crate::http::decode::names::pointer_keys;
 use crate::http::decode::{Credentials, decode, extract, reserialize};
 use crate::http::settings::{BodyFormat, FieldRef, RequestShape};
 
@@ -79,9 +78,9 @@ fn credentials(data: &[u8], shape: &RequestShape) {
 
 /// Readers that ignore case see the same value at the pointer, whether they take the first or the last.
 fn has_one_value(document: &Value, field: &FieldRef, text: &str) {
-    let keys = pointer_keys(&field.0).expect("a pointer");
+    let keys = field.keys().expect("a pointer");
     let mut here = document;
-    for key in &keys {
+    for key in keys {
         let Some(entries) = here.as_object() else { return };
         let meant: Vec<&Value> =
             entries.iter().filter(|(name, _)| sloppy_name(name) == sloppy_name(key)).map(|(_, value)| value).collect();

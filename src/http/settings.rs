@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::decode::names::{FieldName, pointer_keys};
 use super::gate::GatePolicy;
 use super::hosts::AllowedHosts;
 use crate::domain::registration::WriteTo;
@@ -293,9 +294,53 @@ pub enum BodyFormat {
     Form,
 }
 
-/// A JSON pointer (RFC 6901), or a form field's name.
+/// A JSON pointer (RFC 6901), or a form field's name, with what every request on its route asks of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldRef(pub String);
+pub struct FieldRef {
+    text: String,
+    keys: Option<Vec<String>>,
+    name: FieldName,
+    form_name: FieldName,
+}
+
+impl FieldRef {
+    /// A reference as the configuration has it.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        let text = text.into();
+        let keys = pointer_keys(&text);
+        let form_name = FieldName::of_form(&text);
+        let name = match &keys {
+            Some(keys) => FieldName::of_json(&keys.iter().map(String::as_str).collect::<Vec<_>>()),
+            None => form_name.clone(),
+        };
+        Self { text, keys, name, form_name }
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The keys of a JSON pointer; none of what is no pointer.
+    #[must_use]
+    pub fn keys(&self) -> Option<&[String]> {
+        self.keys.as_deref()
+    }
+
+    /// The name that the field has: a pointer's keys, or a form field's name.
+    #[must_use]
+    pub fn name(&self) -> &FieldName {
+        &self.name
+    }
+
+    /// The name of the form field that is written so, also where that looks like a pointer.
+    #[must_use]
+    pub fn form_name(&self) -> &FieldName {
+        &self.form_name
+    }
+}
 
 /// The answers of a route. Those that are left out have defaults in `application/problem+json` (RFC 9457).
 #[derive(Default)]

@@ -167,3 +167,29 @@ fn r124_no_dependency_is_below_the_floor_under_which_a_hole_is_known() {
         assert!(versions.iter().all(|version| *version >= floor.to_vec()), "{name} {versions:?} is below {floor:?}");
     }
 }
+
+/// Packages beside this one that build it under a lock file of their own, with `--locked`.
+const BESIDE: [&str; 3] = ["benches/compare", "benches/users", "fuzz"];
+
+#[test]
+fn lock_files_of_the_packages_beside_know_every_dependency() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = |path: &str| -> toml::Table {
+        fs::read_to_string(root.join(path)).expect(path).parse().unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
+    let manifest = table("Cargo.toml");
+    let dependencies = manifest["dependencies"].as_table().expect("a table");
+    let package = |(name, how): (&String, &toml::Value)| {
+        how.get("package").and_then(toml::Value::as_str).unwrap_or(name).to_owned()
+    };
+    let wanted: BTreeSet<String> = dependencies.iter().map(package).collect();
+    for beside in BESIDE {
+        let lock = table(&format!("{beside}/Cargo.lock"));
+        let packages = lock["package"].as_array().expect("an array");
+        let ours = packages.iter().find(|package| package["name"].as_str() == Some("authferry"));
+        let locked = ours.expect("it builds us")["dependencies"].as_array().expect("an array");
+        let name = |entry: &toml::Value| entry.as_str()?.split(' ').next().map(str::to_owned);
+        let locked: BTreeSet<String> = locked.iter().filter_map(name).collect();
+        assert_eq!(locked, wanted, "{beside}/Cargo.lock is behind: run `cargo metadata` there");
+    }
+}

@@ -128,7 +128,9 @@ fn matcher(
     }
     let mut fields = Vec::new();
     for (index, name) in raw.fields.iter().enumerate() {
-        fields.push(field(&format!("{key}.fields[{index}]"), name, format, resolver).map(|field| field.0));
+        fields.push(
+            field(&format!("{key}.fields[{index}]"), name, format, resolver).map(|field| field.text().to_owned()),
+        );
     }
     let query: BTreeMap<String, String> = raw.query.0.iter().cloned().collect();
     Some(RouteMatch {
@@ -200,7 +202,7 @@ fn fields(key: &str, raw: &RawFields, format: BodyFormat, resolver: &mut Resolve
     }
     // The whole body is a profile, and nothing else.
     let profile = match raw.profile.as_deref() {
-        Some("") => Some(Some(FieldRef(String::new()))),
+        Some("") => Some(Some(FieldRef::new(""))),
         Some(text) => field(&join(key, "profile"), text, format, resolver).map(Some),
         None => Some(None),
     };
@@ -231,7 +233,7 @@ fn field(key: &str, text: &str, format: BodyFormat, resolver: &mut Resolver<'_>)
         };
         resolver.problem(key, what, help);
     }
-    fits.then(|| FieldRef(text.to_owned()))
+    fits.then(|| FieldRef::new(text))
 }
 
 /// `~` stands before 0 or 1 only.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::form;
-use super::names::{FieldName, is_password_like, pointer_keys};
+use super::names::{FieldName, is_password_like};
 use super::{Body, CredentialField, DecodeError, Decoded, json};
 use crate::http::path::CanonicalTarget;
 use crate::http::settings::{BodyFormat, FieldRef, RequestShape};
@@ -99,18 +99,15 @@ fn names_credential<'a>(
     shape: &RequestShape,
     counts: impl Fn(CredentialField) -> bool,
 ) -> bool {
-    let credentials: Vec<FieldName> = credential_fields(shape)
-        .filter(|(what, _)| counts(*what))
-        .map(|(_, field)| FieldName::of_field(field))
-        .collect();
-    if credentials.is_empty() {
+    let credentials = || credential_fields(shape).filter(|(what, _)| counts(*what)).map(|(_, field)| field.name());
+    if credentials().next().is_none() {
         return false;
     }
     // More parameters than any login has are refused rather than looked through.
     pairs.enumerate().any(|(index, pair)| match form::name_of(pair) {
         Ok(name) => {
             let name = FieldName::of_form(&name);
-            index >= form::MAX_FIELDS || credentials.iter().any(|credential| credential.resembles(&name))
+            index >= form::MAX_FIELDS || credentials().any(|credential| credential.resembles(&name))
         }
         Err(_) => true,
     })
@@ -130,11 +127,11 @@ pub(in crate::http) fn strip_credential_cookies(headers: &mut HeaderMap, shapes:
     if !headers.contains_key(COOKIE) {
         return;
     }
-    let credentials: Vec<FieldName> = shapes
+    let credentials: Vec<&FieldName> = shapes
         .iter()
         .flat_map(|shape| credential_fields(shape))
         .filter(|(what, _)| *what != CredentialField::Token)
-        .map(|(_, field)| FieldName::of_field(field))
+        .map(|(_, field)| field.name())
         .collect();
     let bears_one = |pair: &[u8]| {
         let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
@@ -183,10 +180,9 @@ fn refuse_aliases(shape: &RequestShape, decoded: &Decoded) -> Result<(), DecodeE
 /// A second password in a group, or out of one (`password` and `user.password`): apps whose framework wraps parameters read the one
 /// where we read the other (Rails' `wrap_parameters`). An identifier alone may stand twice: registrations have several.
 fn refuse_json_twins(document: &Value, shape: &RequestShape) -> Result<(), DecodeError> {
-    let own: Vec<FieldName> = credential_fields(shape).map(|(_, field)| FieldName::of_field(field)).collect();
-    let passwords: Vec<FieldName> = password_fields(shape).map(FieldName::of_field).collect();
     let is_twin = |path: &[String], _: &Value| {
-        passwords.iter().any(|password| password.is_tail_folded(path)) && !own.iter().any(|own| own.is_folded(path))
+        password_fields(shape).any(|password| password.name().is_tail_folded(path))
+            && !credential_fields(shape).any(|(_, own)| own.name().is_folded(path))
     };
     match json::has_field(document, &mut Vec::new(), &is_twin) {
         true => Err(DecodeError::DuplicateField),
@@ -202,14 +198,14 @@ fn password_fields(shape: &RequestShape) -> impl Iterator<Item = &FieldRef> {
 /// ignore case, and the last one wins.
 fn refuse_json_aliases(document: &Value, field: &FieldRef) -> Result<(), DecodeError> {
     let mut here = document;
-    for key in pointer_keys(&field.0).unwrap_or_default() {
+    for key in field.keys().unwrap_or_default() {
         if let Value::Object(entries) = here {
-            let folded = super::names::fold(&key);
-            if entries.keys().any(|other| *other != key && super::names::fold(other) == folded) {
+            let folded = super::names::fold(key);
+            if entries.keys().any(|other| other != key && super::names::fold(other) == folded) {
                 return Err(DecodeError::DuplicateKey);
             }
         }
-        match step(here, &key) {
+        match step(here, key) {
             Some(inner) => here = inner,
             None => return Ok(()),
         }
@@ -219,19 +215,17 @@ fn refuse_json_aliases(document: &Value, field: &FieldRef) -> Result<(), DecodeE
 
 /// The shape's own names may each stand once; what some reader takes for one of them may not stand at all.
 fn refuse_form_aliases(fields: &[(String, String)], shape: &RequestShape) -> Result<(), DecodeError> {
-    let credentials: Vec<(&str, FieldName)> =
-        credential_fields(shape).map(|(_, field)| (field.0.as_str(), FieldName::of_form(&field.0))).collect();
-    let passwords: Vec<FieldName> = password_fields(shape).map(FieldName::of_field).collect();
+    let credentials = || credential_fields(shape).map(|(_, field)| field);
     let mut seen: Vec<&str> = Vec::new();
     for (name, _) in fields {
-        let twice = if credentials.iter().any(|(own, _)| own == name) {
+        let twice = if credentials().any(|own| own.text() == name) {
             let again = seen.contains(&name.as_str());
             seen.push(name);
             again
         } else {
             let name = FieldName::of_form(name);
-            credentials.iter().any(|(_, credential)| credential.may_be(&name))
-                || passwords.iter().any(|password| name.is_tail(password))
+            credentials().any(|credential| credential.form_name().may_be(&name))
+                || password_fields(shape).any(|password| name.is_tail(password.name()))
         };
         if twice {
             return Err(DecodeError::DuplicateField);
@@ -263,11 +257,10 @@ fn text_of<'a>(decoded: &'a Decoded, field: &FieldRef) -> Text<'a> {
     match &decoded.0 {
         Body::Empty => Text::Absent,
         Body::Form(fields) => {
-            fields.iter().find(|(name, _)| *name == field.0).map_or(Text::Absent, |(_, value)| Text::Is(value))
+            fields.iter().find(|(name, _)| name == field.text()).map_or(Text::Absent, |(_, value)| Text::Is(value))
         }
         Body::Json(document) => {
-            let keys = pointer_keys(&field.0);
-            match keys.and_then(|keys| keys.iter().try_fold(document, |here, key| step(here, key))) {
+            match field.keys().and_then(|keys| keys.iter().try_fold(document, |here, key| step(here, key))) {
                 None => Text::Absent,
                 Some(Value::Null) => Text::Null,
                 Some(Value::String(text)) => Text::Is(text),
@@ -293,11 +286,11 @@ fn without_secrets(shape: &RequestShape, decoded: &Decoded, secrets: [&Option<Ze
 }
 
 /// A field as it is written, and as the keys of a JSON pointer.
-type Place<'a> = (&'a str, Vec<String>);
+type Place<'a> = (&'a str, &'a [String]);
 
 fn places<const N: usize>(fields: [&Option<FieldRef>; N]) -> Vec<Place<'_>> {
     let places = fields.into_iter().flatten();
-    places.map(|field| (field.0.as_str(), pointer_keys(&field.0).unwrap_or_default())).collect()
+    places.map(|field| (field.text(), field.keys().unwrap_or_default())).collect()
 }
 
 /// Decides which fields stay.
@@ -358,19 +351,20 @@ fn is_called(places: &[Place<'_>], name: &str) -> bool {
 }
 
 fn is_at(places: &[Place<'_>], path: &[&str]) -> bool {
-    !path.is_empty() && places.iter().any(|(_, keys)| keys == path)
+    !path.is_empty() && places.iter().any(|(_, keys)| *keys == path)
 }
 
 /// The part of the kept fields that becomes a profile: what a pointer names, or a form's field or group (`user` of
 /// `user[name]`); all of them if the reference is empty.
 fn profile_of(format: BodyFormat, fields: &Value, part: &FieldRef) -> Option<Value> {
-    if part.0.is_empty() {
+    if part.text().is_empty() {
         return Some(fields.clone());
     }
     match format {
-        BodyFormat::Json => pointer_keys(&part.0)?.iter().try_fold(fields, |here, key| step(here, key)).cloned(),
-        BodyFormat::Form => fields.get(&part.0).cloned().or_else(|| {
-            let inner = |name: &str| Some(name.strip_prefix(&part.0)?.strip_prefix('[')?.strip_suffix(']')?.to_owned());
+        BodyFormat::Json => part.keys()?.iter().try_fold(fields, |here, key| step(here, key)).cloned(),
+        BodyFormat::Form => fields.get(part.text()).cloned().or_else(|| {
+            let inner =
+                |name: &str| Some(name.strip_prefix(part.text())?.strip_prefix('[')?.strip_suffix(']')?.to_owned());
             let group: Map<String, Value> =
                 fields.as_object()?.iter().filter_map(|(name, value)| Some((inner(name)?, value.clone()))).collect();
             (!group.is_empty()).then_some(Value::Object(group))

@@ -5,7 +5,7 @@
 //! any of them reads as one are aliases here: a request that holds two aliases of a credential field means different users to
 //! different readers (R35, R38, R39). Pure; called by the decoders and the router.
 
-use crate::http::settings::FieldRef;
+use std::borrow::Cow;
 
 /// A field's name in the two ways in which backends read one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,15 +36,6 @@ impl FieldName {
     pub fn of_json(keys: &[&str]) -> Self {
         let parts: Vec<String> = keys.iter().map(|key| fold(key)).filter(|key| !is_index(key)).collect();
         Self { nested: parts.clone(), flat: parts }
-    }
-
-    /// The name that a configured field has: a JSON pointer's keys, or a form field's name.
-    #[must_use]
-    pub fn of_field(field: &FieldRef) -> Self {
-        match pointer_keys(&field.0) {
-            Some(keys) => Self::of_json(&keys.iter().map(String::as_str).collect::<Vec<_>>()),
-            None => Self::of_form(&field.0),
-        }
     }
 
     /// Whether some backend may take one for the other, or one for a part of the other.
@@ -135,13 +126,19 @@ const MARKERS: [char; 4] = ['_', '!', '?', ' '];
 #[must_use]
 pub fn fold(name: &str) -> String {
     let until_nul = name.split('\0').next().unwrap_or_default();
-    let visible = until_nul.replace(|c: char| c.is_control() || is_zero_width(c), "");
+    let visible = match until_nul.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        true => Cow::Borrowed(until_nul),
+        false => Cow::Owned(until_nul.replace(|c: char| c.is_control() || is_zero_width(c), "")),
+    };
     fold_case(&visible).trim().trim_start_matches(MARKERS).to_owned()
 }
 
 /// Lower case, in which characters that some reader lowers or raises to an ASCII letter are that letter: the long s, the KELVIN
 /// SIGN, the i with and without a dot (Go and Python compare so).
 pub(in crate::http) fn fold_case(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     let lowered = text.chars().flat_map(char::to_lowercase);
     lowered
         .filter(|c| *c != '\u{307}')

@@ -24,7 +24,7 @@ fn read_json(body: &str) -> Result<Value, DecodeError> {
 }
 
 fn field(name: &str) -> Option<FieldRef> {
-    Some(FieldRef(name.to_owned()))
+    Some(FieldRef::new(name))
 }
 
 fn shape(format: BodyFormat, login: &str, password: &str) -> RequestShape {
@@ -482,8 +482,8 @@ fn r41_a_second_password_in_a_group_or_out_of_one_is_refused() {
         assert_eq!(pair(&json_shape(), body), Err(DecodeError::DuplicateField), "{body}");
     }
     let mut wrapped = json_shape();
-    wrapped.login = Some(FieldRef("/user/email".to_owned()));
-    wrapped.password = Some(FieldRef("/user/password".to_owned()));
+    wrapped.login = Some(FieldRef::new("/user/email"));
+    wrapped.password = Some(FieldRef::new("/user/password"));
     let body = r#"{"user":{"email":"a","password":"b"},"password":"d"}"#;
     assert_eq!(pair(&wrapped, body), Err(DecodeError::DuplicateField));
     for body in ["user[email]=a&user[password]=b&password=c", "user[email]=a&user[password]=b&x[user][password]=c"] {
@@ -491,7 +491,7 @@ fn r41_a_second_password_in_a_group_or_out_of_one_is_refused() {
     }
     // A change has two passwords of its own, and a registration has people with addresses.
     let mut change = json_shape();
-    change.new_password = Some(FieldRef("/new/password".to_owned()));
+    change.new_password = Some(FieldRef::new("/new/password"));
     let body = r#"{"email":"a","password":"b","new":{"password":"c"}}"#;
     assert!(pair(&change, body).is_ok());
     assert!(pair(&json_shape(), r#"{"email":"a","password":"b","company":{"email":"c"}}"#).is_ok());
@@ -532,7 +532,7 @@ fn r39_cookies_that_bear_a_credentials_name_are_not_sent_on() {
     }
     assert_eq!(strip(&["user=1; user[email]=x; user.password=y"], &form_shape()), ["user=1"]);
     let mut refresh = json_shape();
-    refresh.token = Some(FieldRef("/token".to_owned()));
+    refresh.token = Some(FieldRef::new("/token"));
     assert_eq!(strip(&["token=session"], &refresh), ["token=session"], "a session is a cookie of that name");
 }
 

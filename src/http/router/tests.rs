@@ -12,8 +12,8 @@ use crate::http::settings::{BodyFormat, FieldRef, LegacyWay, Replies, Session};
 fn shape(format: BodyFormat, login: &str, password: &str) -> RequestShape {
     RequestShape {
         format,
-        login: Some(FieldRef(login.to_owned())),
-        password: Some(FieldRef(password.to_owned())),
+        login: Some(FieldRef::new(login)),
+        password: Some(FieldRef::new(password)),
         new_password: None,
         token: None,
         email: None,

@@ -35,6 +35,10 @@ pub(super) const MAX_BATCH: usize = 128;
 /// The longest wait for those whom the last commit answered to ask again.
 const LONGEST_GATHERING: Duration = Duration::from_millis(1);
 
+/// As many writes as a commit waits for while passwords wait to be hashed, and how long at most. Processors are short then and a commit costs the
+/// same for one write as for a few, so that whoever waits for a hash gains more than is lost by who waits for the disk.
+const WHILE_BUSY: Gathering = Gathering { wanted: 8, at_most: Duration::from_millis(5) };
+
 /// The first wait before a failed file is tried again; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -62,10 +66,22 @@ pub(super) struct LastCommit {
 }
 
 impl LastCommit {
-    /// How long to wait for as many again: little against the commit itself. Who writes alone is never kept waiting.
-    fn gathering(self) -> Duration {
-        if self.shared_by > 1 { (self.took / 4).min(LONGEST_GATHERING) } else { Duration::ZERO }
+    /// What the next commit waits for: as many again, and little against the commit itself. Who writes alone is kept waiting by nothing but
+    /// a queue of passwords.
+    fn gathering(self, hashes_wait: bool) -> Gathering {
+        let at_most = if self.shared_by > 1 { (self.took / 4).min(LONGEST_GATHERING) } else { Duration::ZERO };
+        let again = Gathering { wanted: self.shared_by.min(MAX_BATCH), at_most };
+        if hashes_wait && again.wanted < WHILE_BUSY.wanted { WHILE_BUSY } else { again }
     }
+}
+
+/// What a commit waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Gathering {
+    /// So many writes,
+    wanted: usize,
+    /// and no longer than this.
+    at_most: Duration,
 }
 
 /// What a transaction came to.
@@ -136,8 +152,9 @@ impl<M: Medium> Writer<M> {
             },
         };
         let mut operations: Vec<Operation> = first.into_iter().chain(self.queue.try_iter()).take(MAX_BATCH).collect();
-        let until = self.workshop.clock.monotonic() + self.last.gathering();
-        while operations.len() < self.last.shared_by.min(MAX_BATCH)
+        let gathering = self.last.gathering(self.metrics.queue_depth().get() > 0);
+        let until = self.workshop.clock.monotonic() + gathering.at_most;
+        while (1..gathering.wanted).contains(&operations.len())
             && let Ok(operation) = self.queue.recv_timeout(self.left(until))
         {
             operations.push(operation);
@@ -348,13 +365,26 @@ pub(super) fn show_counts(metrics: &Metrics, ledger: &Ledger) {
 mod tests {
     use super::*;
 
+    fn last(shared_by: usize, millis: u64) -> LastCommit {
+        LastCommit { shared_by, took: Duration::from_millis(millis) }
+    }
+
     #[test]
     fn a_commit_waits_a_moment_for_as_many_as_shared_the_last_one_and_never_for_one_alone() {
-        let last = |shared_by, millis| LastCommit { shared_by, took: Duration::from_millis(millis) }.gathering();
-        assert_eq!(last(1, 100), Duration::ZERO);
-        assert_eq!(last(2, 2), Duration::from_micros(500));
-        assert_eq!(last(64, 100), LONGEST_GATHERING);
-        assert_eq!(LastCommit::default().gathering(), Duration::ZERO);
+        let gathering = |last: LastCommit| last.gathering(false);
+        assert_eq!(gathering(last(1, 100)).at_most, Duration::ZERO);
+        assert_eq!(gathering(last(2, 2)), Gathering { wanted: 2, at_most: Duration::from_micros(500) });
+        assert_eq!(gathering(last(64, 100)), Gathering { wanted: 64, at_most: LONGEST_GATHERING });
+        assert_eq!(gathering(last(1_000, 100)).wanted, MAX_BATCH);
+        assert_eq!(gathering(LastCommit::default()).at_most, Duration::ZERO);
+    }
+
+    #[test]
+    fn while_passwords_wait_a_few_writes_share_a_commit() {
+        for few in [LastCommit::default(), last(1, 100), last(3, 1)] {
+            assert_eq!(few.gathering(true), WHILE_BUSY);
+        }
+        assert_eq!(last(64, 100).gathering(true), last(64, 100).gathering(false), "many share one already");
     }
 
     #[test]

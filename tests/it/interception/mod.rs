@@ -266,7 +266,7 @@ impl Shared {
             Format::Json => (BodyFormat::Json, "/"),
             Format::Form => (BodyFormat::Form, ""),
         };
-        let field = |name: &str| Some(FieldRef(format!("{prefix}{name}")));
+        let field = |name: &str| Some(FieldRef::new(format!("{prefix}{name}")));
         let shape = RequestShape {
             format,
             login: field("email"),

@@ -1,39 +1,11 @@
-//! Who has come over and who has not, as operators see it: sums by bucket, the pace, what can be said of the future, and the stragglers
-//! themselves, page by page. Wire structs, read by the CLI too, and the operations that make them.
-//!
-//! Counts come from the store as it keeps them; nothing here walks the users. Nobody is shown a hash: stragglers have none.
+//! Sums by bucket, the pace, and what can be said of the future, as operators see them: wire structs, read by the CLI too, and their
+//! words. Made by the operations beside; never asks the store.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
-use futures_util::stream::{Stream, try_unfold};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::operate::OperateError;
-use super::permit::AdminPermit;
-use super::state::AdminState;
-use super::view::{CredentialView, IdentifierView, timestamp};
-use crate::domain::clock::UnixSeconds;
+use super::super::view::timestamp;
 use crate::domain::forecast::{Because, Forecast, TooLittle, WINDOW_DAYS, forecast};
-use crate::domain::identifier::IdentifierKind;
-use crate::domain::roster::{Bucket, Day, Pace, RosterCounts, Tally, last_seen};
-use crate::domain::user::{LegacyId, User, UserId, Version};
-use crate::exchange::append_csv_cell;
-use crate::service::ports::{StoreError, StragglerQuery};
-
-/// Stragglers on a page unless the request says otherwise.
-const DEFAULT_PAGE: usize = 100;
-
-/// Stragglers on a page at most.
-pub const MAX_PAGE: usize = 1_000;
-
-/// What to do about those who will not come by themselves.
-pub const REMEDY: &str = "import their hashes, or write to them: authferry roster stragglers";
-
-/// What to do where nobody knows how many users legacy has.
-pub const NO_LIST: &str =
-    "no list of legacy's users was read, so nobody knows who is missing, or of how many: authferry roster import FILE";
+use crate::domain::roster::{Bucket, Day, Pace, RosterCounts, Tally};
 
 /// Part of `GET /api/v1/status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -315,281 +287,17 @@ fn grouped(number: u64) -> String {
     digits.chars().enumerate().flat_map(separated).collect()
 }
 
-/// Which stragglers to list, as a query string says it.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct StragglersRequest {
-    /// By when they were last seen; all, if nothing is said.
-    #[serde(default)]
-    pub(super) bucket: Option<Bucket>,
-    /// Where the last page ended.
-    #[serde(default)]
-    pub(super) after: Option<String>,
-    /// 1 to [`MAX_PAGE`]; what is over is cut.
-    #[serde(default)]
-    pub(super) limit: Option<usize>,
-    /// Only those who are worth so much at least.
-    #[serde(default)]
-    pub(super) min_value: u64,
-}
-
-/// `GET /api/v1/stragglers`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StragglerList {
-    /// One page, those who were seen last first. It may be shorter than asked for, or empty, and still not be the last.
-    pub stragglers: Vec<Straggler>,
-    /// What to give as `after` for the next page; none at the end.
-    pub next: Option<String>,
-}
-
-/// A user who cannot log in without legacy.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Straggler {
-    /// Our key.
-    pub id: UserId,
-    /// Legacy's, where it is known.
-    pub legacy_id: Option<Value>,
-    /// All his names.
-    pub identifiers: Vec<IdentifierView>,
-    /// When he was last seen.
-    pub last_seen: Option<jiff::Timestamp>,
-    /// What a list says that he is worth.
-    pub value: Option<u64>,
-    /// Why he has no password here.
-    pub credential: CredentialView,
-    /// Grows at each change; a list that forgets him names it.
-    pub version: u64,
-}
-
-impl Straggler {
-    fn of(user: &User, last_login: Option<UnixSeconds>) -> Self {
-        Self {
-            id: user.id,
-            legacy_id: user.legacy_id.as_ref().map(LegacyId::to_json),
-            identifiers: user.identifiers.iter().map(IdentifierView::of).collect(),
-            last_seen: last_seen(user, last_login).map(timestamp),
-            value: user.roster.and_then(|roster| roster.value),
-            credential: (&user.credential).into(),
-            version: user.version.0,
-        }
-    }
-
-    /// Appends his row of a table with the columns of [`csv_header`].
-    pub fn csv(&self, out: &mut Vec<u8>) {
-        append_row(self.cells().each_ref().map(String::as_str), out);
-    }
-
-    fn cells(&self) -> [String; 8] {
-        let first = |kind: IdentifierKind| {
-            let mut names = self.identifiers.iter();
-            names.find(|name| name.kind == kind).map(|name| name.value.clone()).unwrap_or_default()
-        };
-        let (legacy_id, kind) = match &self.legacy_id {
-            None => (String::new(), ""),
-            Some(Value::String(text)) => (text.clone(), "text"),
-            Some(other) => (other.to_string(), "number"),
-        };
-        [
-            self.id.to_string(),
-            legacy_id,
-            kind.to_owned(),
-            first(IdentifierKind::Email),
-            first(IdentifierKind::Username),
-            first(IdentifierKind::Phone),
-            self.last_seen.map(|at| at.to_string()).unwrap_or_default(),
-            self.value.map(|value| value.to_string()).unwrap_or_default(),
-        ]
-    }
-}
-
-/// The columns of a table of stragglers: some of those of our own CSV, so that every import reads the table back.
-const COLUMNS: [&str; 8] =
-    ["authferry_id", "legacy_id", "legacy_id_type", "email", "username", "phone", "last_seen", "value"];
-
-/// The first row of a table of stragglers (RFC 4180).
-#[must_use]
-pub fn csv_header() -> Vec<u8> {
-    let mut header = Vec::new();
-    append_row(COLUMNS, &mut header);
-    header
-}
-
-/// A row that no spreadsheet takes for a formula (R112).
-fn append_row<'a>(cells: impl IntoIterator<Item = &'a str>, out: &mut Vec<u8>) {
-    for (at, cell) in cells.into_iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        append_csv_cell(cell, out);
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Body of `POST /api/v1/roster/forget`: users who are on no list any more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Forget {
-    /// Who, each in the version in which he was looked at; at most [`MAX_FORGOTTEN`].
-    pub users: Vec<Forgotten>,
-}
-
-/// One of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Forgotten {
-    /// Our key.
-    pub id: UserId,
-    /// His version.
-    pub version: u64,
-}
-
-/// As many are forgotten in one commit.
-pub const MAX_FORGOTTEN: usize = 100;
-
-/// The answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ForgottenCount {
-    /// So many are gone. The others had come over, or had changed.
-    pub forgotten: u64,
-}
-
-/// Sums, pace and forecast. None while the store cannot be read.
-pub(super) async fn view(state: &AdminState, _: &AdminPermit) -> Option<RosterView> {
-    let counts = state.store.roster().await.ok()?;
-    Some(RosterView::at(&counts, Day::of(state.clock.wall())))
-}
-
-pub(super) async fn stragglers(
-    state: &AdminState,
-    _: &AdminPermit,
-    request: StragglersRequest,
-) -> Result<StragglerList, StoreError> {
-    let bucket = request.bucket.unwrap_or(Bucket::All);
-    let query = StragglerQuery {
-        days: bucket.days(Day::of(state.clock.wall())),
-        min_value: request.min_value,
-        after: request.after.filter(|after| !after.is_empty()),
-        limit: request.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE),
-    };
-    let page = state.store.stragglers(query).await?;
-    // Who had come over and reset his password at legacy since has logged in here too.
-    let ids: Vec<UserId> = page.users.iter().map(|user| user.id).collect();
-    let logins = state.store.last_login(&ids).await?;
-    let stragglers = page.users.iter().zip(logins).map(|(user, login)| Straggler::of(user, login)).collect();
-    Ok(StragglerList { stragglers, next: page.next })
-}
-
-/// Every straggler that is asked for, as CSV in pieces of a page. A store that fails on the way breaks the stream off: a file that is not
-/// whole is told from one that is.
-pub(super) fn csv(
-    state: Arc<AdminState>,
-    permit: AdminPermit,
-    request: StragglersRequest,
-) -> impl Stream<Item = Result<Vec<u8>, StoreError>> + Send {
-    struct Rest {
-        state: Arc<AdminState>,
-        permit: AdminPermit,
-        request: StragglersRequest,
-        header: Vec<u8>,
-    }
-    let rest =
-        Rest { state, permit, request: StragglersRequest { limit: Some(MAX_PAGE), ..request }, header: csv_header() };
-    try_unfold(Some(rest), async |rest| {
-        let Some(mut rest) = rest else { return Ok(None) };
-        let list = stragglers(&rest.state, &rest.permit, rest.request.clone()).await?;
-        let mut text = std::mem::take(&mut rest.header);
-        list.stragglers.iter().for_each(|straggler| straggler.csv(&mut text));
-        rest.request.after = list.next;
-        Ok(Some((text, rest.request.after.is_some().then_some(rest))))
-    })
-}
-
-pub(super) async fn forget(
-    state: &AdminState,
-    permit: &AdminPermit,
-    forget: Forget,
-) -> Result<ForgottenCount, OperateError> {
-    if forget.users.len() > MAX_FORGOTTEN {
-        return Err(OperateError::TooManyAtOnce(MAX_FORGOTTEN));
-    }
-    let users = forget.users.into_iter().map(|user| (user.id, Version(user.version))).collect();
-    let forgotten = state.store.forget_listed(users).await?;
-    tracing::info!(
-        target: "authferry::audit",
-        by = "operator", via = permit.door().as_str(), forgotten, "an operator had listed users forgotten"
-    );
-    Ok(ForgottenCount { forgotten })
-}
-
-/// The gauges of who is over, set when somebody looks, but not more often than this: a scrape needs no token.
-const GAUGES_EVERY: Duration = Duration::from_secs(1);
-
-/// When the gauges were last set.
-#[derive(Default)]
-pub(super) struct Gauges(Mutex<Option<Instant>>);
-
-impl Gauges {
-    /// Whether they are old; if so, whoever asked sets them.
-    fn are_due(&self, now: Instant) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| now.saturating_duration_since(last) >= GAUGES_EVERY);
-        if due {
-            *last = Some(now);
-        }
-        due
-    }
-}
-
-/// Sets the gauges, if that is due.
-pub(super) async fn show_gauges(state: &AdminState) {
-    if !state.gauges.are_due(state.clock.monotonic()) {
-        return;
-    }
-    let Ok(counts) = state.store.roster().await else { return };
-    for (last_seen, tally) in apart(&counts, state.clock.wall()) {
-        let gauge = |number: u128| i64::try_from(number).unwrap_or(i64::MAX);
-        for (side, users, value) in
-            [("over", tally.over, tally.over_value), ("straggler", tally.stragglers, tally.straggler_value)]
-        {
-            state.metrics.known_users(side, last_seen, gauge(users.into()));
-            state.metrics.known_value(side, last_seen, gauge(value));
-        }
-    }
-}
-
-/// Buckets that do not overlap, so that gauges can be added up.
-fn apart(counts: &RosterCounts, now: UnixSeconds) -> [(&'static str, Tally); 5] {
-    let of = |bucket| counts.of(bucket, Day::of(now));
-    let (month, quarter, year) = (of(Bucket::Days30), of(Bucket::Days90), of(Bucket::Days365));
-    [
-        ("0-30d", month),
-        ("31-90d", without(quarter, month)),
-        ("91-365d", without(year, quarter)),
-        ("older", of(Bucket::Older)),
-        ("never", of(Bucket::Never)),
-    ]
-}
-
-fn without(all: Tally, part: Tally) -> Tally {
-    Tally {
-        stragglers: all.stragglers.saturating_sub(part.stragglers),
-        straggler_value: all.straggler_value.saturating_sub(part.straggler_value),
-        over: all.over.saturating_sub(part.over),
-        over_value: all.over_value.saturating_sub(part.over_value),
-        listed: all.listed.saturating_sub(part.listed),
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::domain::clock::UnixSeconds;
 
     fn tally(stragglers: u64, over: u64) -> Tally {
         Tally { stragglers, over, straggler_value: stragglers.into(), over_value: 0, listed: stragglers }
     }
 
     /// Last seen ten days, sixty days, half a year, three years ago, and never.
-    fn counts(today: Day) -> RosterCounts {
+    pub(in crate::admin::roster) fn counts(today: Day) -> RosterCounts {
         let seen = [(10, tally(1, 9)), (60, tally(2, 8)), (180, tally(4, 6)), (1_095, tally(8, 2))];
         let mut days: std::collections::BTreeMap<Day, Tally> = seen.map(|(ago, tally)| (today.back(ago), tally)).into();
         days.insert(Day::NEVER, tally(16, 0));
@@ -613,14 +321,6 @@ mod tests {
         let nobody = RosterView::at(&RosterCounts::default(), today);
         assert_eq!((nobody.denied_by_retiring(), nobody.tells()), (None, false));
         assert_eq!(nobody.of(Bucket::All).percent(), None, "none of nobody");
-    }
-
-    #[test]
-    fn gauges_can_be_added_up() {
-        let today = Day::from_number(20_600);
-        let apart = apart(&counts(today), today.start());
-        let told = apart.map(|(last_seen, tally)| (last_seen, tally.over, tally.stragglers));
-        assert_eq!(told, [("0-30d", 9, 1), ("31-90d", 8, 2), ("91-365d", 6, 4), ("older", 2, 8), ("never", 0, 16)]);
     }
 
     #[test]
