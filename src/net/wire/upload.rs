@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body::Body as _;
 use tokio::io::AsyncWrite;
@@ -70,27 +70,16 @@ impl Default for Upload {
 }
 
 impl Upload {
-    /// Writes the head of a request in origin form, into a buffer that is used again. Gives its headers back, whose map can be used again too.
-    pub(in crate::net) fn new(request: Request<ProxyBody>, mut out: Vec<u8>) -> (Self, HeaderMap) {
-        let (mut head, body) = request.into_parts();
+    /// Writes the head of a request in origin form, for `authority` if it names no host itself, into a buffer that is used again. Gives
+    /// its headers back, whose map can be used again too.
+    pub(in crate::net) fn new(
+        request: Request<ProxyBody>,
+        authority: &HeaderValue,
+        mut out: Vec<u8>,
+    ) -> (Self, HeaderMap) {
+        let (head, body) = request.into_parts();
         let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
-        let headers = &mut head.headers;
-        let coding = match length {
-            Some(length) => {
-                headers.remove(TRANSFER_ENCODING);
-                // Whatever a header says, the other side must look for the next request where it begins.
-                let announced = headers.get(CONTENT_LENGTH).map(|said| said.to_str().ok()?.parse().ok());
-                if announced.unwrap_or((length == 0).then_some(0)) != Some(length) {
-                    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-                }
-                Coding::Length(length)
-            }
-            None => {
-                headers.remove(CONTENT_LENGTH);
-                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-                Coding::Chunked
-            }
-        };
+        let coding = length.map_or(Coding::Chunked, Coding::Length);
         out.clear();
         out.extend_from_slice(head.method.as_str().as_bytes());
         out.push(b' ');
@@ -100,14 +89,32 @@ impl Upload {
             out.extend_from_slice(query.as_bytes());
         }
         out.extend_from_slice(b" HTTP/1.1\r\n");
-        for (name, value) in headers.iter() {
-            out.extend_from_slice(name.as_str().as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value.as_bytes());
-            out.extend_from_slice(b"\r\n");
+        let (mut has_host, mut has_length, mut closes) = (false, false, false);
+        for (name, value) in &head.headers {
+            // The body is framed as it is, by its length or by chunks, whatever is said of it.
+            if *name == TRANSFER_ENCODING {
+                continue;
+            }
+            if *name == CONTENT_LENGTH {
+                let is_right = length.is_some_and(|length| value.to_str().is_ok_and(|said| said == length.to_string()));
+                if has_length || !is_right {
+                    continue;
+                }
+                has_length = true;
+            }
+            has_host |= *name == HOST;
+            closes |= *name == CONNECTION && has_option(value, b"close");
+            line(&mut out, name.as_str(), value.as_bytes());
+        }
+        if !has_host {
+            line(&mut out, "host", authority.as_bytes());
+        }
+        match length {
+            Some(length @ 1..) if !has_length => line(&mut out, "content-length", length.to_string().as_bytes()),
+            Some(_) => {}
+            None => line(&mut out, "transfer-encoding", b"chunked"),
         }
         out.extend_from_slice(b"\r\n");
-        let closes = headers.get_all(CONNECTION).iter().any(|line| has_option(line, b"close"));
         let upload = Self {
             out,
             body: (length != Some(0)).then_some(body),
@@ -261,6 +268,14 @@ impl Upload {
     }
 }
 
+fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.reserve(name.len() + value.len() + b": \r\n".len());
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -269,6 +284,42 @@ mod tests {
     use super::super::super::answer::Arriving;
     use super::super::framing::Framing;
     use super::*;
+
+    const AUTHORITY: HeaderValue = HeaderValue::from_static("app.example");
+
+    fn written(headers: &[(&'static str, &'static str)], body: &'static str) -> String {
+        let mut request = Request::post("/a/b?c=d").body(ProxyBody::full(Bytes::from_static(body.as_bytes())));
+        if let Ok(request) = &mut request {
+            for (name, value) in headers {
+                request.headers_mut().append(*name, HeaderValue::from_static(value));
+            }
+        }
+        let request = request.expect("a request");
+        let (upload, _) = Upload::new(request, &AUTHORITY, b"old".to_vec());
+        String::from_utf8(upload.out).expect("text")
+    }
+
+    #[test]
+    fn a_head_says_of_its_body_what_is_true() {
+        const LINE: &str = "POST /a/b?c=d HTTP/1.1\r\n";
+        for (headers, body, lines) in [
+            (&[("a", "b")][..], "", "a: b\r\nhost: app.example\r\n"),
+            (&[("host", "h")], "12345", "host: h\r\ncontent-length: 5\r\n"),
+            (&[("host", "h"), ("content-length", "0")], "", "host: h\r\ncontent-length: 0\r\n"),
+            (&[("content-length", "5"), ("host", "h")], "12345", "content-length: 5\r\nhost: h\r\n"),
+            // Whoever believes one of these reads another request behind it.
+            (&[("host", "h"), ("content-length", "5")], "", "host: h\r\n"),
+            (&[("host", "h"), ("content-length", "4")], "12345", "host: h\r\ncontent-length: 5\r\n"),
+            (
+                &[("host", "h"), ("content-length", "5"), ("content-length", "5")],
+                "12345",
+                "host: h\r\ncontent-length: 5\r\n",
+            ),
+            (&[("host", "h"), ("transfer-encoding", "chunked")], "12345", "host: h\r\ncontent-length: 5\r\n"),
+        ] {
+            assert_eq!(written(headers, body), format!("{LINE}{lines}\r\n"), "{headers:?}");
+        }
+    }
 
     proptest! {
         #[test]
@@ -284,7 +335,7 @@ mod tests {
             }
             drop(sender);
             let body = ProxyBody::arriving(Arriving::Relayed { parts, left: None });
-            let (mut upload, _) = Upload::new(Request::post("/").body(body).expect("a request"), Vec::new());
+            let (mut upload, _) = Upload::new(Request::post("/").body(body).expect("a request"), &AUTHORITY, Vec::new());
             let mut sent = Vec::new();
             // What remains of a large part, and of what stands behind it, is always one of the amounts that a socket takes.
             for take in takes.into_iter().chain([usize::MAX]).cycle() {
