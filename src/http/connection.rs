@@ -5,7 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -48,6 +48,8 @@ struct Watch {
     head_since: AtomicU64,
     /// Since when the client takes no bytes.
     stuck_since: AtomicU64,
+    /// HTTP/1: when whoever waits for the app's answer wants to be polled again, if it has not come by then.
+    reminder: AtomicU64,
     multiplexed: AtomicBool,
     /// A WebSocket by now.
     tunnel: AtomicBool,
@@ -64,6 +66,9 @@ struct Watch {
     told_of: AtomicU64,
     waker: AtomicWaker,
 }
+
+/// From so many exchanges at once on they give way to each other.
+const MANY: usize = 4;
 
 /// How many times the idle timeout one answer of several may wait for its client.
 const PAUSE: u32 = 10;
@@ -219,6 +224,11 @@ impl Connection {
         InFlight(self.clone())
     }
 
+    /// An exchange with the app begins.
+    pub(super) fn exchanges(&self) -> Exchanges<'_> {
+        Exchanges::one_of(&self.worker)
+    }
+
     /// Runs a tunnel on the connection's worker, which waits for it when it drains.
     pub(super) fn spawn(&self, tunnel: impl Future<Output = ()> + Send + 'static) {
         self.worker.tasks.spawn(tunnel);
@@ -250,6 +260,28 @@ impl Connection {
         if self.order_in_force() == Order::Linger {
             self.order(Order::Drain);
         }
+    }
+
+    /// Has the connection's task polled in `after` or somewhat later, unless that is taken back: instead of a timer for every request. Not
+    /// on HTTP/2, whose requests have tasks of their own.
+    pub(super) fn remind(&self, after: Duration) -> bool {
+        if self.watch.multiplexed.load(Ordering::Relaxed) {
+            return false;
+        }
+        let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        self.watch.reminder.store(self.worker.now().saturating_add(after).max(1), Ordering::Relaxed);
+        true
+    }
+
+    /// Takes the reminder back.
+    pub(super) fn forget(&self) {
+        self.watch.reminder.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether it is time for the reminder, by the worker's coarse clock.
+    pub(super) fn is_reminded(&self) -> bool {
+        let reminder = self.watch.reminder.load(Ordering::Relaxed);
+        reminder != 0 && reminder <= self.worker.now()
     }
 
     /// From here on the connection is a WebSocket.
@@ -473,6 +505,35 @@ impl Connection {
 /// An address as a header has it.
 pub(super) fn address_value(address: IpAddr) -> HeaderValue {
     HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
+}
+
+/// An exchange with the app among those of its worker.
+pub(super) struct Exchanges<'a>(&'a Roster);
+
+impl<'a> Exchanges<'a> {
+    fn one_of(worker: &'a Roster) -> Self {
+        worker.exchanges.fetch_add(1, Ordering::Relaxed);
+        Self(worker)
+    }
+
+    /// Lets everything else go first that is ready to go on, where several exchanges are under way.
+    pub(super) async fn give_way(&self) {
+        let mut stays = self.0.exchanges.load(Ordering::Relaxed) < MANY;
+        std::future::poll_fn(|cx| {
+            if std::mem::replace(&mut stays, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Drop for Exchanges<'_> {
+    fn drop(&mut self) {
+        self.0.exchanges.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A request under way, up to the last byte of its answer.

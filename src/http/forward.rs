@@ -3,6 +3,7 @@
 //! retries, caches or changes a body.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
@@ -97,16 +98,22 @@ impl Forwarder {
     /// Sends a request on and brings its answer back. Every failure is an answer too: 502 for an upstream that is down or talks
     /// nonsense, 504 for one that is slow (R20).
     pub async fn forward(&self, request: Request<ProxyBody>, context: &ForwardContext<'_>) -> Response<ProxyBody> {
-        let logged = access::is_on().then(|| (request.method().clone(), request.uri().clone(), self.clock.monotonic()));
-        let response = self.answer(request, context).await;
-        if let Some((method, uri, since)) = logged {
+        let since = self.clock.monotonic();
+        let logged = access::is_on().then(|| (request.method().clone(), request.uri().clone()));
+        let response = self.answer(request, context, since).await;
+        if let Some((method, uri)) = logged {
             let took = self.clock.monotonic().saturating_duration_since(since);
             access::log(&method, uri.path(), response.status(), took, (context.client, context.connection), "upstream");
         }
         response
     }
 
-    async fn answer(&self, mut request: Request<ProxyBody>, context: &ForwardContext<'_>) -> Response<ProxyBody> {
+    async fn answer(
+        &self,
+        mut request: Request<ProxyBody>,
+        context: &ForwardContext<'_>,
+        since: std::time::Instant,
+    ) -> Response<ProxyBody> {
         let wish = match self.websockets {
             WebSockets::GoThrough => upgrade::wish(&mut request),
             WebSockets::StayOut => None,
@@ -115,8 +122,14 @@ impl Forwarder {
             self.metrics.refused(code);
             return problem(status, code, title).map(ProxyBody::full);
         }
-        match self.exchange(request, context.connection).await.and_then(|response| self.finish(response, wish, context))
-        {
+        // What is written wakes whom it is for. Requests that come together are got ready together, then sent together, and so are their
+        // answers: the others are still awake from the first one then. Waking takes as long as all of our own work on a request.
+        let among = context.connection.exchanges();
+        among.give_way().await;
+        let answered = self.exchange(request, context.connection, since).await;
+        among.give_way().await;
+        drop(among);
+        match answered.and_then(|response| self.finish(response, wish, context)) {
             Ok(response) => {
                 self.metrics.forwarded(class(response.status()));
                 response
@@ -175,12 +188,26 @@ impl Forwarder {
         &self,
         mut request: Request<ProxyBody>,
         connection: &Connection,
+        since: std::time::Instant,
     ) -> Result<Response<ProxyBody>, Failure> {
         let upload = request.body_mut().watch(self.least_pace);
         if let Some(upload) = &upload {
             connection.note_upload(upload);
         }
         let mut sending = std::pin::pin!(self.client.send(request));
+        if upload.is_none() && connection.remind(self.response_timeout) {
+            let due = since + self.response_timeout;
+            let sent = std::future::poll_fn(|cx| match sending.as_mut().poll(cx) {
+                Poll::Ready(sent) => Poll::Ready(sent.map_err(Failure::Send)),
+                Poll::Pending if connection.is_reminded() && self.clock.monotonic() >= due => {
+                    Poll::Ready(Err(Failure::TooSlow))
+                }
+                Poll::Pending => Poll::Pending,
+            })
+            .await;
+            connection.forget();
+            return sent;
+        }
         let began = Instant::now();
         let mut now = began;
         loop {

@@ -277,9 +277,15 @@ fn expectation(parts: &Parts) -> Result<bool, Refusal> {
 fn is_websocket(parts: &Parts) -> bool {
     let mut upgrades = parts.headers.get_all(UPGRADE).iter();
     let asked = upgrades.next().is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let has_body = parts.headers.contains_key(TRANSFER_ENCODING)
-        || parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
-    asked && upgrades.next().is_none() && parts.method == Method::GET && parts.version == Version::HTTP_11 && !has_body
+    let has_body = || {
+        parts.headers.contains_key(TRANSFER_ENCODING)
+            || parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
+    };
+    asked
+        && upgrades.next().is_none()
+        && parts.method == Method::GET
+        && parts.version == Version::HTTP_11
+        && !has_body()
 }
 
 /// The one host: of `Host`, of an absolute-form target, of `:authority`; all that are there agree (R7; RFC 9112, section 3.2;

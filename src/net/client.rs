@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HOST;
 use http::{HeaderValue, Request, Response, StatusCode};
 use rustls::pki_types::ServerName;
 use tokio::sync::Semaphore;
@@ -82,15 +81,12 @@ impl Client {
     ///
     /// A request is sent a second time, on a fresh connection, in one case only: a kept connection turned out closed before a
     /// byte of the request was written to it. There is no other retry.
-    pub async fn send(&self, mut request: Request<ProxyBody>) -> Result<Response<ProxyBody>, SendError> {
-        if !request.headers().contains_key(HOST) {
-            request.headers_mut().insert(HOST, self.authority.clone());
-        }
+    pub async fn send(&self, request: Request<ProxyBody>) -> Result<Response<ProxyBody>, SendError> {
         let (mut wire, mut is_kept) = match self.pool.take() {
             Some(wire) => (wire, true),
             None => (self.fresh().await?, false),
         };
-        let (upload, headers) = Upload::new(request, wire.take_buffer());
+        let (upload, headers) = Upload::new(request, &self.authority, wire.take_buffer());
         wire.spare(headers);
         wire.begin(upload);
         loop {
@@ -109,7 +105,7 @@ impl Client {
 
     async fn fresh(&self) -> Result<Box<Wire>, SendError> {
         let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_none| SendError::no_room())?;
-        let wire = self.connector.connect(room).await?;
+        let mut wire = self.connector.connect(room).await?;
         if wire.was_spoken_to() {
             return Err(SendError::of(HeadFault::Unasked.into(), false));
         }

@@ -1,7 +1,6 @@
 //! What an answer's head must be before it is parsed (R15, R20): parsers take a lone LF for the end of a line, empty lines before an
-//! answer, and any number of interim answers. A backend that lets a user's LF into a header means something else by it than hyper
-//! reads, and that difference is a split answer. So is it for whatever else parses heads. Adds no copy, and never looks at a body. Pure; used by
-//! [`super::wire`].
+//! answer, and any number of interim answers. A backend that lets a user's LF into a header means something else by it than a parser
+//! reads, and that difference is a split answer. Adds no copy, and never looks at a body. Pure; used by [`super::wire`].
 
 use super::field_value::value_run;
 

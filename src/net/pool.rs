@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::wire::Wire;
 
 /// More than any sensible number of I/O threads; threads beyond it share.
@@ -24,13 +22,25 @@ pub(super) struct Pool {
 struct Shard {
     /// The oldest first.
     idle: Vec<Idle>,
-    /// Whether a task is under way that drops what has been idle for too long.
+    /// Counted by the task that drops what has been idle for too long.
+    round: u64,
+    /// Whether that task is under way.
     swept: bool,
 }
 
 struct Idle {
     wire: Box<Wire>,
-    since: Instant,
+    /// The shard's round then.
+    since: u64,
+}
+
+/// In so many rounds of the sweeper a connection gets too old. Rounds, since asking a clock twice for every request costs more.
+const ROUNDS: u32 = 4;
+
+impl Idle {
+    fn is_too_old(&self, round: u64) -> bool {
+        round.saturating_sub(self.since) >= u64::from(ROUNDS)
+    }
 }
 
 impl Pool {
@@ -42,8 +52,13 @@ impl Pool {
     /// The connection used last, of those that hold nothing unasked and have not been closed meanwhile.
     pub(super) fn take(&self) -> Option<Box<Wire>> {
         loop {
-            let mut idle = self.shard(own_shard()).idle.pop()?;
-            if idle.since.elapsed() <= self.idle_timeout && !idle.wire.is_stale() {
+            let (mut idle, is_too_old) = {
+                let mut shard = self.shard(own_shard());
+                let idle = shard.idle.pop()?;
+                let is_too_old = idle.is_too_old(shard.round);
+                (idle, is_too_old)
+            };
+            if !is_too_old && !idle.wire.is_stale() {
                 return Some(idle.wire);
             }
             idle.wire.close();
@@ -61,13 +76,14 @@ impl Pool {
         if shard.idle.len() >= self.max_idle {
             shard.idle.remove(0).wire.close();
         }
-        shard.idle.push(Idle { wire, since: Instant::now() });
-        if !shard.swept
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
+        if !shard.swept {
+            // Outside of any runtime nobody would count, and nobody could use the connection either.
+            let Ok(runtime) = tokio::runtime::Handle::try_current() else { return wire.close() };
             shard.swept = true;
-            runtime.spawn(sweep(Sweeper { pool: Arc::downgrade(self), shard: own }, self.idle_timeout));
+            runtime.spawn(sweep(Sweeper { pool: Arc::downgrade(self), shard: own }, self.idle_timeout / ROUNDS));
         }
+        let since = shard.round;
+        shard.idle.push(Idle { wire, since });
     }
 
     fn shard(&self, index: usize) -> MutexGuard<'_, Shard> {
@@ -76,10 +92,12 @@ impl Pool {
         self.shards[index % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops what has been idle for too long; whether nothing is left.
+    /// Drops what has been idle for too long or was closed; whether nothing is left.
     fn drop_old(&self, index: usize) -> bool {
         let mut shard = self.shard(index);
-        let dead = shard.idle.extract_if(.., |idle| idle.since.elapsed() > self.idle_timeout || idle.wire.is_stale());
+        shard.round += 1;
+        let round = shard.round;
+        let dead = shard.idle.extract_if(.., |idle| idle.is_too_old(round) || idle.wire.is_stale());
         dead.for_each(|idle| idle.wire.close());
         shard.idle.is_empty()
     }

@@ -57,6 +57,8 @@ pub(in crate::http) struct Roster {
     handshakes: Mutex<VecDeque<Weak<Handshake>>>,
     pub(in crate::http) tasks: TaskTracker,
     pub(super) started: Instant,
+    /// The exchanges with the app that are under way.
+    pub(super) exchanges: AtomicUsize,
     /// Since when its connections are asked to end, in milliseconds like all times here; 0 for "they are not".
     pub(super) draining_since: AtomicU64,
     /// Looked at more often from then on.
@@ -76,6 +78,7 @@ impl Roster {
             handshakes: Mutex::default(),
             tasks: TaskTracker::new(),
             started: Instant::now(),
+            exchanges: AtomicUsize::new(0),
             draining_since: AtomicU64::new(0),
             drain_begins: Notify::new(),
             now: AtomicU64::new(1),
@@ -106,9 +109,14 @@ impl Roster {
         self.looked_at.store(0, Ordering::Relaxed);
         self.looked_at_for_one.store(0, Ordering::Relaxed);
         self.handshakes().retain(|handshake| handshake.strong_count() > 0);
-        self.each(|connection| match connection.due(now, patience) {
-            Order::Run => connection.park(now),
-            order @ (Order::Linger | Order::Drain | Order::Cut) => connection.order(order),
+        self.each(|connection| {
+            match connection.due(now, patience) {
+                Order::Run => connection.park(now),
+                order @ (Order::Linger | Order::Drain | Order::Cut) => connection.order(order),
+            }
+            if connection.is_reminded() {
+                connection.watch.waker.wake();
+            }
         });
     }
 

@@ -54,36 +54,54 @@ pub(super) fn parse(
         let reason = answer.reason.filter(|reason| Some(*reason) != status.canonical_reason());
         let reason = reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
         headers.reserve(answer.headers.len());
+        let mut frames = Framed::default();
         for line in answer.headers.iter() {
             let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| httparse::Error::HeaderName)?;
             let value = read.slice_ref(line.value);
             let value = HeaderValue::from_maybe_shared(value).map_err(|_| httparse::Error::HeaderValue)?;
+            frames.coded |= name == TRANSFER_ENCODING;
+            frames.measured |= name == CONTENT_LENGTH;
+            frames.connected |= name == CONNECTION;
             headers.append(name, value);
         }
         let behind = read.split_off(length);
-        let framing = framing(status, version, &headers, to_head).map_err(Fault::Malformed)?;
-        let persists = persists(version, &headers) && status != StatusCode::SWITCHING_PROTOCOLS;
+        let framing = framing(status, version, &headers, frames, to_head).map_err(Fault::Malformed)?;
+        let persists = persists(version, &headers, frames) && status != StatusCode::SWITCHING_PROTOCOLS;
         return Ok((AnswerHead { status, version, headers, reason, persists }, framing, behind));
     }
 }
 
+/// Which of the fields that frame an answer it has. Noted while they are read: asking the map for each costs more.
+#[derive(Debug, Clone, Copy, Default)]
+struct Framed {
+    coded: bool,
+    measured: bool,
+    connected: bool,
+}
+
 /// How an answer's body ends. Finds fault with every answer whose end a next reader could take for another than ours.
-fn framing(status: StatusCode, version: Version, headers: &HeaderMap, to_head: bool) -> Result<Framing, &'static str> {
-    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let (encoding, length) = (encodings.next(), lengths.next());
-    if let Some(encoding) = encoding {
-        if length.is_some() {
+fn framing(
+    status: StatusCode,
+    version: Version,
+    headers: &HeaderMap,
+    has: Framed,
+    to_head: bool,
+) -> Result<Framing, &'static str> {
+    if has.coded {
+        if has.measured {
             return Err("it has both a length and a transfer encoding");
         }
-        if encodings.next().is_some() || !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+        let encoding = encodings.next().map_or(&b""[..], HeaderValue::as_bytes);
+        if encodings.next().is_some() || !encoding.eq_ignore_ascii_case(b"chunked") {
             return Err("its transfer encoding is not just chunked");
         }
         if version != Version::HTTP_11 || status == StatusCode::NO_CONTENT {
             return Err("it has a transfer encoding and can have none");
         }
     }
-    let length = match length {
+    let mut lengths = has.measured.then(|| headers.get_all(CONTENT_LENGTH).iter()).into_iter().flatten();
+    let length = match lengths.next() {
         None => None,
         Some(length) => {
             // In an answer to HEAD, and in a 304, too, where nobody reads a body by it: it goes on.
@@ -102,17 +120,16 @@ fn framing(status: StatusCode, version: Version, headers: &HeaderMap, to_head: b
     if to_head || has_none.contains(&status) {
         return Ok(Framing::default());
     }
-    Ok(match (encoding, length) {
-        (Some(_), _) => Framing::chunked(),
-        (None, Some(length)) => Framing::of_length(length),
-        (None, None) => Framing::until_closed(),
+    Ok(match length {
+        _ if has.coded => Framing::chunked(),
+        Some(length) => Framing::of_length(length),
+        None => Framing::until_closed(),
     })
 }
 
 /// RFC 9112, section 9.3.
-fn persists(version: Version, headers: &HeaderMap) -> bool {
-    let mut lines = headers.get_all(CONNECTION).iter().peekable();
-    if lines.peek().is_none() {
+fn persists(version: Version, headers: &HeaderMap, has: Framed) -> bool {
+    if !has.connected {
         return version == Version::HTTP_11;
     }
     let says = |option: &[u8]| headers.get_all(CONNECTION).iter().any(|line| has_option(line, option));

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body::Body as _;
 use tokio::io::AsyncWrite;
@@ -43,6 +43,8 @@ pub(in crate::net) struct Upload {
     coding: Coding,
     begun: bool,
     flushed: bool,
+    /// It broke off, and can never be whole any more.
+    failed: bool,
     /// It is a HEAD request, whose answer has no body.
     pub(super) to_head: bool,
     /// It says that the connection is to be closed.
@@ -60,6 +62,7 @@ impl Default for Upload {
             coding: Coding::Length(0),
             begun: false,
             flushed: true,
+            failed: false,
             to_head: false,
             closes: false,
         }
@@ -67,29 +70,16 @@ impl Default for Upload {
 }
 
 impl Upload {
-    /// Writes the head of a request in origin form, into a buffer that is used again. Gives its headers back, whose map can be used again too.
-    pub(in crate::net) fn new(request: Request<ProxyBody>, mut out: Vec<u8>) -> (Self, HeaderMap) {
-        let (mut head, body) = request.into_parts();
+    /// Writes the head of a request in origin form, for `authority` if it names no host itself, into a buffer that is used again. Gives
+    /// its headers back, whose map can be used again too.
+    pub(in crate::net) fn new(
+        request: Request<ProxyBody>,
+        authority: &HeaderValue,
+        mut out: Vec<u8>,
+    ) -> (Self, HeaderMap) {
+        let (head, body) = request.into_parts();
         let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
-        let headers = &mut head.headers;
-        let coding = match length {
-            Some(0) => {
-                headers.remove(TRANSFER_ENCODING);
-                Coding::Length(0)
-            }
-            Some(length) => {
-                headers.remove(TRANSFER_ENCODING);
-                if !headers.contains_key(CONTENT_LENGTH) {
-                    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-                }
-                Coding::Length(length)
-            }
-            None => {
-                headers.remove(CONTENT_LENGTH);
-                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-                Coding::Chunked
-            }
-        };
+        let coding = length.map_or(Coding::Chunked, Coding::Length);
         out.clear();
         out.extend_from_slice(head.method.as_str().as_bytes());
         out.push(b' ');
@@ -99,14 +89,32 @@ impl Upload {
             out.extend_from_slice(query.as_bytes());
         }
         out.extend_from_slice(b" HTTP/1.1\r\n");
-        for (name, value) in headers.iter() {
-            out.extend_from_slice(name.as_str().as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value.as_bytes());
-            out.extend_from_slice(b"\r\n");
+        let (mut has_host, mut has_length, mut closes) = (false, false, false);
+        for (name, value) in &head.headers {
+            // The body is framed as it is, by its length or by chunks, whatever is said of it.
+            if *name == TRANSFER_ENCODING {
+                continue;
+            }
+            if *name == CONTENT_LENGTH {
+                let is_right = length.is_some_and(|length| value.to_str().is_ok_and(|said| said == length.to_string()));
+                if has_length || !is_right {
+                    continue;
+                }
+                has_length = true;
+            }
+            has_host |= *name == HOST;
+            closes |= *name == CONNECTION && has_option(value, b"close");
+            line(&mut out, name.as_str(), value.as_bytes());
+        }
+        if !has_host {
+            line(&mut out, "host", authority.as_bytes());
+        }
+        match length {
+            Some(length @ 1..) if !has_length => line(&mut out, "content-length", length.to_string().as_bytes()),
+            Some(_) => {}
+            None => line(&mut out, "transfer-encoding", b"chunked"),
         }
         out.extend_from_slice(b"\r\n");
-        let closes = headers.get_all(CONNECTION).iter().any(|line| has_option(line, b"close"));
         let upload = Self {
             out,
             body: (length != Some(0)).then_some(body),
@@ -125,7 +133,7 @@ impl Upload {
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.flushed && self.body.is_none()
+        self.flushed && self.body.is_none() && !self.failed
     }
 
     /// The buffer, for the next request.
@@ -137,11 +145,24 @@ impl Upload {
         out
     }
 
-    /// Sends as much as there is.
+    /// Sends as much as there is. Whoever asks on after a fault hears of one again: a body that broke off ends for who asks it again,
+    /// and half of it would pass for the whole.
     pub(super) fn poll(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        if self.failed {
+            return Poll::Ready(Err(io::Error::from(io::ErrorKind::BrokenPipe).into()));
+        }
         if self.is_done() {
             return Poll::Ready(Ok(()));
         }
+        let polled = self.poll_rest(socket, cx);
+        if let Poll::Ready(Err(fault)) = &polled {
+            // What has not begun may yet be sent on another connection.
+            self.failed = self.begun || fault.is_of_the_request();
+        }
+        polled
+    }
+
+    fn poll_rest(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         loop {
             let gathered = self.gather(cx)?;
             while self.written < self.out.len() || !self.part.is_empty() || !self.tail.is_empty() {
@@ -168,7 +189,8 @@ impl Upload {
 
     /// Takes parts of the body until there is enough to be written; pending where the next one has not come.
     fn gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        while self.part.is_empty() && self.out.len() < ENOUGH {
+        // What stands behind a part goes out before what is gathered next.
+        while self.part.is_empty() && self.tail.is_empty() && self.out.len() < ENOUGH {
             let Some(body) = &mut self.body else { break };
             match ready!(Pin::new(&mut *body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
@@ -238,6 +260,103 @@ impl Upload {
         }
         let of_part = (length - of_out).min(self.part.len());
         self.part.advance(of_part);
+        if self.part.is_empty() {
+            // An empty rest would keep all of it in memory, also while the connection idles.
+            self.part = Bytes::new();
+        }
         self.tail = self.tail.get(length - of_out - of_part..).unwrap_or_default();
+    }
+}
+
+fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.reserve(name.len() + value.len() + b": \r\n".len());
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::sync::mpsc;
+
+    use super::super::super::answer::Arriving;
+    use super::super::framing::Framing;
+    use super::*;
+
+    const AUTHORITY: HeaderValue = HeaderValue::from_static("app.example");
+
+    fn written(headers: &[(&'static str, &'static str)], body: &'static str) -> String {
+        let mut request = Request::post("/a/b?c=d").body(ProxyBody::full(Bytes::from_static(body.as_bytes())));
+        if let Ok(request) = &mut request {
+            for (name, value) in headers {
+                request.headers_mut().append(*name, HeaderValue::from_static(value));
+            }
+        }
+        let request = request.expect("a request");
+        let (upload, _) = Upload::new(request, &AUTHORITY, b"old".to_vec());
+        String::from_utf8(upload.out).expect("text")
+    }
+
+    #[test]
+    fn a_head_says_of_its_body_what_is_true() {
+        const LINE: &str = "POST /a/b?c=d HTTP/1.1\r\n";
+        for (headers, body, lines) in [
+            (&[("a", "b")][..], "", "a: b\r\nhost: app.example\r\n"),
+            (&[("host", "h")], "12345", "host: h\r\ncontent-length: 5\r\n"),
+            (&[("host", "h"), ("content-length", "0")], "", "host: h\r\ncontent-length: 0\r\n"),
+            (&[("content-length", "5"), ("host", "h")], "12345", "content-length: 5\r\nhost: h\r\n"),
+            // Whoever believes one of these reads another request behind it.
+            (&[("host", "h"), ("content-length", "5")], "", "host: h\r\n"),
+            (&[("host", "h"), ("content-length", "4")], "12345", "host: h\r\ncontent-length: 5\r\n"),
+            (
+                &[("host", "h"), ("content-length", "5"), ("content-length", "5")],
+                "12345",
+                "host: h\r\ncontent-length: 5\r\n",
+            ),
+            (&[("host", "h"), ("transfer-encoding", "chunked")], "12345", "host: h\r\ncontent-length: 5\r\n"),
+        ] {
+            assert_eq!(written(headers, body), format!("{LINE}{lines}\r\n"), "{headers:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn r11_chunks_stay_whole_however_little_the_socket_takes_at_once(
+            lengths in prop::collection::vec(1_usize..(SMALL + 100), 1..6),
+            takes in prop::collection::vec(prop_oneof![Just(0), 1_usize..8, 1_usize..(2 * SMALL)], 1..40),
+        ) {
+            let (sender, parts) = mpsc::channel(lengths.len());
+            let mut data = Vec::new();
+            for (letter, length) in (b'a'..).zip(&lengths) {
+                data.extend(vec![letter; *length]);
+                sender.try_send(Ok(vec![letter; *length].into())).expect("room");
+            }
+            drop(sender);
+            let body = ProxyBody::arriving(Arriving::Relayed { parts, left: None });
+            let (mut upload, _) = Upload::new(Request::post("/").body(body).expect("a request"), &AUTHORITY, Vec::new());
+            let mut sent = Vec::new();
+            // What remains of a large part, and of what stands behind it, is always one of the amounts that a socket takes.
+            for take in takes.into_iter().chain([usize::MAX]).cycle() {
+                let gathered = upload.gather(&mut Context::from_waker(std::task::Waker::noop()));
+                prop_assert!(matches!(gathered, Poll::Ready(Ok(()))));
+                let left = [&upload.out[upload.written..], &upload.part, upload.tail].concat();
+                if left.is_empty() && upload.body.is_none() {
+                    break;
+                }
+                let take = if take == 0 { upload.out.len() - upload.written + upload.part.len() } else { take };
+                let take = take.min(left.len());
+                sent.extend_from_slice(&left[..take]);
+                upload.advance(take);
+            }
+            let head = sent.windows(4).position(|end| end == b"\r\n\r\n").expect("a head") + 4;
+            let (mut framing, mut rest, mut read) = (Framing::chunked(), Bytes::copy_from_slice(&sent[head..]), Vec::new());
+            while let Some(part) = framing.take(&mut rest).expect("proper chunks") {
+                read.extend_from_slice(&part);
+            }
+            prop_assert!(framing.is_end() && rest.is_empty());
+            prop_assert_eq!(read, data);
+        }
     }
 }
