@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -527,36 +528,52 @@ struct Session<H> {
 }
 
 impl<H: Handler> Session<H> {
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Served>, Infallible> {
+    /// What needs no waiting is done at once, so that hyper has a few words to keep of each request and not the request.
+    fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Served>, Infallible>> + Send {
         let under_way = self.connection.in_flight();
-        let mut response = match self.refused(&request) {
-            Some(refused) => refused.map(|body| Served { body, stream: None, under_way, _place: None }),
-            None => self.served(request, under_way).await,
+        let answering = match self.refused(&request) {
+            Some(refused) => Answering::Refused(refused),
+            None => {
+                let number = self.framing.as_ref().map(|framing| framing.answers());
+                match self.worker.requests.take().filter(|place| self.claim(place)) {
+                    Some(place) => Answering::Handled(Self::handle(self.clone(), request), number, place),
+                    None => Answering::Busy(number),
+                }
+            }
         };
-        if self.connection.next_answer_is_the_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            // The client hears it with the answer and sends nothing more (RFC 9112, section 9.6).
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        Ok(response)
-    }
-
-    async fn served(&self, request: Request<Incoming>, under_way: InFlight) -> Response<Served> {
-        let number = self.framing.as_ref().map(|framing| framing.answers());
-        let place = self.worker.requests.take().filter(|place| self.claim(place));
-        let stream = place.as_ref().and_then(|_| self.connection.stream());
-        let mut response = match (&place, &stream) {
-            (Some(_), Some(stream)) => Connection::handling(Arc::clone(stream), self.handle(request)).await,
-            (Some(_), None) => self.handle(request).await,
-            (None, _) => self.busy(),
-        };
-        if let Some(framing) = &self.framing {
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                framing.switch();
-            } else if number.is_some_and(|number| framing.ends_with(number)) {
+        async move {
+            let (mut response, number) = match answering {
+                Answering::Refused(refused) => {
+                    (refused.map(|body| Served { body, stream: None, under_way, _place: None }), None)
+                }
+                Answering::Busy(number) => {
+                    (self.busy().map(|body| Served { body, stream: None, under_way, _place: None }), number)
+                }
+                Answering::Handled(handling, number, place) => {
+                    let stream = self.connection.stream();
+                    let response = match &stream {
+                        Some(stream) => Connection::handling(Arc::clone(stream), handling).await,
+                        None => handling.await,
+                    };
+                    (response.map(|body| Served { body, stream, under_way, _place: Some(place) }), number)
+                }
+            };
+            if let (Some(framing), Some(number)) = (&self.framing, number) {
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    framing.switch();
+                } else if framing.ends_with(number) {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+            }
+            if self.connection.next_answer_is_the_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // The client hears it with the answer and sends nothing more (RFC 9112, section 9.6).
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
+            Ok(response)
         }
-        response.map(|body| Served { body, stream, under_way, _place: place })
     }
 
     /// On HTTP/1 the bound on connections is one on requests. On HTTP/2 one network must not take the places of all others.
@@ -565,18 +582,20 @@ impl<H: Handler> Session<H> {
         self.worker.handler.is_trusted_proxy(client) || place.claim(client).is_ok()
     }
 
-    async fn handle(&self, request: Request<Incoming>) -> Response<ProxyBody> {
-        // Boxed where it is made: hyper and the layers between would move all of its state otherwise, several times for each request.
-        let handling = Box::pin(AssertUnwindSafe(self.worker.handler.handle(request, &self.connection)).catch_unwind());
-        match handling.await {
-            Ok(response) => response,
-            Err(panic) => {
-                self.worker.metrics.panic();
-                tracing::error!(panic = panic_text(&*panic), "a bug ended a request");
-                let title = "Something went wrong here";
-                problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", title).map(ProxyBody::full)
+    /// Boxed where it is made: hyper and the layers between would move all of its state otherwise, several times for each request.
+    fn handle(self: Arc<Self>, request: Request<Incoming>) -> BoxFuture<'static, Response<ProxyBody>> {
+        Box::pin(async move {
+            let handling = self.worker.handler.handle(request, &self.connection);
+            match AssertUnwindSafe(handling).catch_unwind().await {
+                Ok(response) => response,
+                Err(panic) => {
+                    self.worker.metrics.panic();
+                    tracing::error!(panic = panic_text(&*panic), "a bug ended a request");
+                    let title = "Something went wrong here";
+                    problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", title).map(ProxyBody::full)
+                }
             }
-        }
+        })
     }
 
     fn busy(&self) -> Response<ProxyBody> {
@@ -604,6 +623,15 @@ impl<H: Handler> Session<H> {
         }
         Some(response)
     }
+}
+
+/// How a request comes to its answer.
+enum Answering {
+    /// Its head was refused before hyper saw it.
+    Refused(Response<ProxyBody>),
+    /// There are too many at once; the how manieth on its connection it is, on HTTP/1.
+    Busy(Option<u64>),
+    Handled(BoxFuture<'static, Response<ProxyBody>>, Option<u64>, Place),
 }
 
 /// Where a panic's text is a literal it is safe to log; a formatted one may hold what the request held.
