@@ -4,8 +4,8 @@
 //! was tested where this was built, the processor and the compiled code at hand are tried once more before the first hash, in a
 //! few milliseconds.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
-use std::thread;
 
 use argon2::{Algorithm, AssociatedData, Block, Error, Params, ParamsBuilder, Version};
 
@@ -44,13 +44,9 @@ pub fn choice() -> &'static Choice {
     })
 }
 
-fn choose(preferred: Implementation, trial: impl Fn(Implementation) -> Result<(), String> + Sync) -> Choice {
-    // On a thread of its own, with which the memory goes that the trial took. A panic is a failure like another.
-    let tried = thread::scope(|scope| {
-        let began = thread::Builder::new().name("trial".to_owned()).spawn_scoped(scope, || trial(preferred));
-        let ended = began.map_err(|error| format!("no thread for it: {error}"))?.join();
-        ended.unwrap_or_else(|_panic| Err("it panics".to_owned()))
-    });
+fn choose(preferred: Implementation, trial: impl Fn(Implementation) -> Result<(), String>) -> Choice {
+    // A panic is a failure like another.
+    let tried = catch_unwind(AssertUnwindSafe(|| trial(preferred))).unwrap_or_else(|_| Err("it panics".to_owned()));
     match tried {
         Ok(()) => Choice { implementation: preferred, rejected: None },
         Err(why) => {
