@@ -86,7 +86,14 @@ impl Arriving {
 /// Sends the rest of a request and hands the answer on meanwhile, until both are done or nobody wants the answer any more. The end of
 /// the channel is the end of the body: an answer that breaks off is an error in it.
 async fn relay(mut wire: Box<Wire>, pool: Arc<Pool>, parts: mpsc::Sender<Result<Bytes, Fault>>) {
-    if hand_on(&mut wire, &parts).await.is_none() {
+    // Where there is no body nobody waits for one, and the app may want the rest of the request all the same.
+    if !wire.is_read()
+        && let Err(broken) = hand_on(&mut wire, &parts).await
+    {
+        drop(wire);
+        if let Some(fault) = broken {
+            let _given_up = parts.send(Err(fault)).await;
+        }
         return;
     }
     drop(parts);
@@ -95,34 +102,35 @@ async fn relay(mut wire: Box<Wire>, pool: Arc<Pool>, parts: mpsc::Sender<Result<
     }
 }
 
-/// Hands an answer on to its end, and sends the request meanwhile. None where it breaks off, or nobody wants it any more. A request that
-/// cannot be sent to its end spoils the connection and not the answer.
-async fn hand_on(wire: &mut Wire, parts: &mpsc::Sender<Result<Bytes, Fault>>) -> Option<()> {
+/// Hands an answer on to its end, and sends the request meanwhile. Fails with what breaks it off, or with nothing where nobody wants it
+/// any more. A connection that takes no more of the request spoils itself and not the answer; a request that breaks off ends both,
+/// since the app may wait for its rest for ever.
+async fn hand_on(wire: &mut Wire, parts: &mpsc::Sender<Result<Bytes, Fault>>) -> Result<(), Option<Fault>> {
     let mut given_up = pin!(parts.closed());
     loop {
         let mut reserving = pin!(parts.reserve());
-        let permit = std::future::poll_fn(|cx| {
-            let _sent = wire.poll_upload(cx);
-            reserving.as_mut().poll(cx)
+        let permit = std::future::poll_fn(|cx| match wire.poll_upload(cx) {
+            Poll::Ready(Err(fault)) if fault.is_of_the_request() => Poll::Ready(Err(Some(fault))),
+            Poll::Ready(_) | Poll::Pending => reserving.as_mut().poll(cx).map_err(|_given_up| None),
         });
-        let permit = permit.await.ok()?;
+        let permit = permit.await?;
         let part = std::future::poll_fn(|cx| {
-            let _sent = wire.poll_upload(cx);
+            if let Poll::Ready(Err(fault)) = wire.poll_upload(cx)
+                && fault.is_of_the_request()
+            {
+                return Poll::Ready(Err(Some(fault)));
+            }
             match wire.poll_part(cx) {
-                Poll::Pending => given_up.as_mut().poll(cx).map(|()| None),
-                Poll::Ready(part) => Poll::Ready(Some(part)),
+                Poll::Pending => given_up.as_mut().poll(cx).map(|()| Err(None)),
+                Poll::Ready(part) => Poll::Ready(part.transpose().map_err(Some)),
             }
         });
         match part.await? {
-            Some(Ok(part)) => permit.send(Ok(part)),
-            Some(Err(fault)) => {
-                permit.send(Err(fault));
-                return None;
-            }
-            None => return Some(()),
+            Some(part) => permit.send(Ok(part)),
+            None => return Ok(()),
         }
         if wire.is_read() {
-            return Some(());
+            return Ok(());
         }
     }
 }

@@ -105,7 +105,7 @@ impl Client {
 
     async fn fresh(&self) -> Result<Box<Wire>, SendError> {
         let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_none| SendError::no_room())?;
-        let wire = self.connector.connect(room).await?;
+        let mut wire = self.connector.connect(room).await?;
         if wire.was_spoken_to() {
             return Err(SendError::of(HeadFault::Unasked.into(), false));
         }

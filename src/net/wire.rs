@@ -119,6 +119,9 @@ impl Wire {
     /// Whether it holds bytes that nobody asked for, or has ended. To be asked before each request: what came unasked must not be
     /// taken for the answer to it (R20).
     pub(super) fn is_stale(&mut self) -> bool {
+        if self.socket.holds_bytes() {
+            return true;
+        }
         if !self.socket.has_news() {
             return false;
         }
@@ -133,8 +136,8 @@ impl Wire {
     }
 
     /// Whether a fresh connection begins with bytes of the other side's.
-    pub(super) fn was_spoken_to(&self) -> bool {
-        !self.socket.is_tls() && self.socket.has_bytes()
+    pub(super) fn was_spoken_to(&mut self) -> bool {
+        if self.socket.is_tls() { self.socket.holds_bytes() } else { self.socket.has_bytes() }
     }
 
     /// The buffer that the last request was written from, for the next one.
@@ -167,8 +170,9 @@ impl Wire {
                 self.persists = head.persists && unsent.is_none() && !self.upload.closes;
                 Poll::Ready(Ok(head))
             }
-            (Poll::Ready(Err(_)) | Poll::Pending, Some(fault)) => Poll::Ready(Err(fault)),
-            (polled @ (Poll::Ready(Err(_)) | Poll::Pending), None) => polled,
+            (Poll::Ready(Err(_)) | Poll::Pending, Some(fault)) if !self.upload.has_begun() => Poll::Ready(Err(fault)),
+            // A connection that takes nothing any more has an end to be read, behind the answer; of which the runtime may hear later.
+            (polled @ (Poll::Ready(Err(_)) | Poll::Pending), _) => polled,
         }
     }
 
@@ -311,3 +315,6 @@ impl AsyncWrite for Switched {
         Pin::new(&mut self.0.socket).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

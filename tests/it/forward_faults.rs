@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use authferry::http::settings::EdgeBounds;
 use http::StatusCode;
 
 use crate::support::client::{HttpClient, RawClient, get, show};
@@ -540,6 +541,59 @@ async fn r11_an_answer_before_the_body_was_read_never_makes_the_body_a_request()
     let rest = client.read_to_end().await;
     assert!(!show(&rest).contains("other"), "{}", show(&rest));
     assert!(!upstream.recorded().iter().any(|bytes| bytes.starts_with(b"GET /smuggled")));
+}
+
+#[tokio::test]
+async fn r11_a_body_that_breaks_off_behind_an_early_answer_ends_both_and_the_connection_is_not_used_again() {
+    for (framing, part) in [("content-length: 100", "half"), ("transfer-encoding: chunked", "4\r\nhalf\r\n")] {
+        let (gone, mut given_up) = tokio::sync::mpsc::channel(1);
+        let upstream = Upstream::raw(move |mut connection, _| {
+            let gone = gone.clone();
+            async move {
+                if connection.head().await.expect("a head").starts_with("GET") {
+                    return connection.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nother").await;
+                }
+                connection.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
+                connection.closed().await;
+                gone.send(()).await.expect("wanted");
+            }
+        })
+        .await;
+        let bounds = EdgeBounds { workers: 1, ..Wanted::before("http://127.0.0.1:1").bounds };
+        let proxy = Wanted { bounds, ..Wanted::before(upstream.url()) }.start().await;
+        let mut client = RawClient::connect(proxy.address()).await;
+        client.send(format!("POST / HTTP/1.1\r\nhost: app\r\n{framing}\r\n\r\n{part}")).await;
+        assert_eq!(client.head().await.status, 200);
+        assert_eq!(client.read_exactly(5).await, b"hello");
+        client.finish().await;
+        soon("the request to be given up", given_up.recv()).await.expect("closed");
+        assert_eq!(client.read_to_end().await, b"");
+        assert_eq!(RawClient::connect(proxy.address()).await.ask(GET).await.body, b"other");
+        let recorded = upstream.recorded();
+        assert_eq!(recorded.len(), 2);
+        assert!(recorded[0].ends_with(part.as_bytes()), "{}", show(&recorded[0]));
+    }
+}
+
+#[tokio::test]
+async fn a_body_reaches_the_upstream_whole_although_its_answer_came_before_and_has_none() {
+    let (done, mut whole) = tokio::sync::mpsc::channel(1);
+    let upstream = Upstream::raw(move |mut connection, _| {
+        let done = done.clone();
+        async move {
+            connection.head().await.expect("a head");
+            connection.read_exactly(5).await.expect("a part");
+            connection.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+            done.send(connection.read_exactly(5).await).await.expect("wanted");
+        }
+    })
+    .await;
+    let proxy = Wanted::before(upstream.url()).start().await;
+    let mut client = RawClient::connect(proxy.address()).await;
+    client.send("POST / HTTP/1.1\r\nhost: app\r\ncontent-length: 10\r\n\r\nfirst").await;
+    assert_eq!(client.head().await.status, 204);
+    client.send("later").await;
+    assert_eq!(soon("the rest", whole.recv()).await.expect("an end"), Some(b"later".to_vec()));
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ fn get(path: &str) -> String {
 struct Echo;
 
 impl Handler for Echo {
+    #[expect(clippy::disallowed_methods, reason = "a test's own clients send small bodies")]
     async fn handle(&self, request: Request<Incoming>, _: &Arc<Connection>) -> Response<ProxyBody> {
         let mut said = request.uri().path().as_bytes().to_vec();
         if said != b"/unread" {
@@ -208,6 +209,7 @@ async fn r23_a_parked_connection_makes_room_like_any_that_idles() {
 struct Later(mpsc::Sender<mpsc::Sender<()>>);
 
 impl Handler for Later {
+    #[expect(clippy::disallowed_methods, reason = "a test's own clients send small bodies")]
     async fn handle(&self, request: Request<Incoming>, _: &Arc<Connection>) -> Response<ProxyBody> {
         if request.method() == http::Method::POST {
             let (go, mut told) = mpsc::channel(1);
@@ -323,7 +325,12 @@ fn anonymous(pid: u32) -> usize {
 #[cfg(target_os = "linux")]
 async fn r24_what_connections_took_while_they_were_used_goes_back_to_the_system_while_they_idle() {
     const CONNECTIONS: usize = 300;
-    let upstream = Upstream::saying("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let upstream = Upstream::raw(|mut connection, _| async move {
+        while connection.head().await.is_some() {
+            connection.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+        }
+    })
+    .await;
     let folder = tempfile::tempdir().expect("a folder");
     let process = Process::start(folder.path(), &memory_config(&upstream.url()));
     // The first ones pay for what is kept: threads' heaps, pools, tables.

@@ -304,9 +304,6 @@ pub fn good_logins(
     }))
 }
 
-/// How long connections idle before the proxy that holds them is looked at: what it does about them it does within seconds.
-const IDLING: Duration = Duration::from_secs(8);
-
 /// Connections that were used once and then idle, while `look` looks at the proxy.
 pub fn idling<T>(to: SocketAddr, count: usize, look: impl FnOnce() -> T) -> Outcome<T> {
     runtime()?.block_on(async {
@@ -322,7 +319,7 @@ pub fn idling<T>(to: SocketAddr, count: usize, look: impl FnOnce() -> T) -> Outc
             };
             all.extend(try_join_all((0..some).map(one)).await?);
         }
-        tokio::time::sleep(IDLING).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
         Ok(look())
     })
 }

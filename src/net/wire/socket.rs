@@ -41,6 +41,17 @@ impl Socket {
         self.unread().is_some()
     }
 
+    /// Whether bytes have left the kernel and were not asked for: TLS is read by records, and one may hold more than the end of an answer.
+    pub(super) fn holds_bytes(&mut self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => {
+                let state = tls.get_mut().1.process_new_packets();
+                state.map_or(true, |state| state.plaintext_bytes_to_read() > 0)
+            }
+        }
+    }
+
     /// Whether there are bytes.
     pub(super) fn has_bytes(&self) -> bool {
         self.unread().is_some_and(|length| length > 0)

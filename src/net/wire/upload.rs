@@ -43,6 +43,8 @@ pub(in crate::net) struct Upload {
     coding: Coding,
     begun: bool,
     flushed: bool,
+    /// It broke off, and can never be whole any more.
+    failed: bool,
     /// It is a HEAD request, whose answer has no body.
     pub(super) to_head: bool,
     /// It says that the connection is to be closed.
@@ -60,6 +62,7 @@ impl Default for Upload {
             coding: Coding::Length(0),
             begun: false,
             flushed: true,
+            failed: false,
             to_head: false,
             closes: false,
         }
@@ -130,7 +133,7 @@ impl Upload {
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.flushed && self.body.is_none()
+        self.flushed && self.body.is_none() && !self.failed
     }
 
     /// The buffer, for the next request.
@@ -142,11 +145,24 @@ impl Upload {
         out
     }
 
-    /// Sends as much as there is.
+    /// Sends as much as there is. Whoever asks on after a fault hears of one again: a body that broke off ends for who asks it again,
+    /// and half of it would pass for the whole.
     pub(super) fn poll(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        if self.failed {
+            return Poll::Ready(Err(io::Error::from(io::ErrorKind::BrokenPipe).into()));
+        }
         if self.is_done() {
             return Poll::Ready(Ok(()));
         }
+        let polled = self.poll_rest(socket, cx);
+        if let Poll::Ready(Err(fault)) = &polled {
+            // What has not begun may yet be sent on another connection.
+            self.failed = self.begun || fault.is_of_the_request();
+        }
+        polled
+    }
+
+    fn poll_rest(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         loop {
             let gathered = self.gather(cx)?;
             while self.written < self.out.len() || !self.part.is_empty() || !self.tail.is_empty() {
@@ -173,7 +189,8 @@ impl Upload {
 
     /// Takes parts of the body until there is enough to be written; pending where the next one has not come.
     fn gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        while self.part.is_empty() && self.out.len() < ENOUGH {
+        // What stands behind a part goes out before what is gathered next.
+        while self.part.is_empty() && self.tail.is_empty() && self.out.len() < ENOUGH {
             let Some(body) = &mut self.body else { break };
             match ready!(Pin::new(&mut *body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
@@ -243,6 +260,10 @@ impl Upload {
         }
         let of_part = (length - of_out).min(self.part.len());
         self.part.advance(of_part);
+        if self.part.is_empty() {
+            // An empty rest would keep all of it in memory, also while the connection idles.
+            self.part = Bytes::new();
+        }
         self.tail = self.tail.get(length - of_out - of_part..).unwrap_or_default();
     }
 }
@@ -257,7 +278,14 @@ fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use tokio::sync::mpsc;
+
+    use super::super::super::answer::Arriving;
+    use super::super::framing::Framing;
     use super::*;
+
+    const AUTHORITY: HeaderValue = HeaderValue::from_static("app.example");
 
     fn written(headers: &[(&'static str, &'static str)], body: &'static str) -> String {
         let mut request = Request::post("/a/b?c=d").body(ProxyBody::full(Bytes::from_static(body.as_bytes())));
@@ -267,7 +295,7 @@ mod tests {
             }
         }
         let request = request.expect("a request");
-        let (upload, _) = Upload::new(request, &HeaderValue::from_static("app.example"), b"old".to_vec());
+        let (upload, _) = Upload::new(request, &AUTHORITY, b"old".to_vec());
         String::from_utf8(upload.out).expect("text")
     }
 
@@ -290,6 +318,45 @@ mod tests {
             (&[("host", "h"), ("transfer-encoding", "chunked")], "12345", "host: h\r\ncontent-length: 5\r\n"),
         ] {
             assert_eq!(written(headers, body), format!("{LINE}{lines}\r\n"), "{headers:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn r11_chunks_stay_whole_however_little_the_socket_takes_at_once(
+            lengths in prop::collection::vec(1_usize..(SMALL + 100), 1..6),
+            takes in prop::collection::vec(prop_oneof![Just(0), 1_usize..8, 1_usize..(2 * SMALL)], 1..40),
+        ) {
+            let (sender, parts) = mpsc::channel(lengths.len());
+            let mut data = Vec::new();
+            for (letter, length) in (b'a'..).zip(&lengths) {
+                data.extend(vec![letter; *length]);
+                sender.try_send(Ok(vec![letter; *length].into())).expect("room");
+            }
+            drop(sender);
+            let body = ProxyBody::arriving(Arriving::Relayed { parts, left: None });
+            let (mut upload, _) = Upload::new(Request::post("/").body(body).expect("a request"), &AUTHORITY, Vec::new());
+            let mut sent = Vec::new();
+            // What remains of a large part, and of what stands behind it, is always one of the amounts that a socket takes.
+            for take in takes.into_iter().chain([usize::MAX]).cycle() {
+                let gathered = upload.gather(&mut Context::from_waker(std::task::Waker::noop()));
+                prop_assert!(matches!(gathered, Poll::Ready(Ok(()))));
+                let left = [&upload.out[upload.written..], &upload.part, upload.tail].concat();
+                if left.is_empty() && upload.body.is_none() {
+                    break;
+                }
+                let take = if take == 0 { upload.out.len() - upload.written + upload.part.len() } else { take };
+                let take = take.min(left.len());
+                sent.extend_from_slice(&left[..take]);
+                upload.advance(take);
+            }
+            let head = sent.windows(4).position(|end| end == b"\r\n\r\n").expect("a head") + 4;
+            let (mut framing, mut rest, mut read) = (Framing::chunked(), Bytes::copy_from_slice(&sent[head..]), Vec::new());
+            while let Some(part) = framing.take(&mut rest).expect("proper chunks") {
+                read.extend_from_slice(&part);
+            }
+            prop_assert!(framing.is_end() && rest.is_empty());
+            prop_assert_eq!(read, data);
         }
     }
 }
