@@ -195,6 +195,8 @@ impl Forwarder {
             connection.note_upload(upload);
         }
         let mut sending = std::pin::pin!(self.client.send(request));
+        // On HTTP/1 this is polled in the connection's own task, whom a reminder wakes: the gate, the routes and all between call it without
+        // a task or a waker of their own. HTTP/2 sets a timer.
         if upload.is_none() && connection.remind(self.response_timeout) {
             let due = since + self.response_timeout;
             let sent = std::future::poll_fn(|cx| match sending.as_mut().poll(cx) {

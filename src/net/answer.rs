@@ -4,9 +4,11 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::pool::Pool;
 use super::wire::{Fault, Wire};
@@ -17,8 +19,18 @@ pub(super) enum Arriving {
     Direct { wire: Option<Box<Wire>>, fault: Option<Fault>, pool: Arc<Pool> },
     /// An answer that came while the request was still being sent: a task does both, since sending must go on while nobody asks for
     /// the answer.
-    Relayed { parts: mpsc::Receiver<Result<Bytes, Fault>>, left: Option<u64> },
+    Relayed { parts: mpsc::Receiver<Result<Relayed, Fault>>, left: Option<u64>, fault: Option<Fault>, ended: bool },
 }
+
+/// A part of an answer as a task hands it on. The end is said outright: a task that is gone has not read it.
+pub(super) enum Relayed {
+    Part(Bytes),
+    /// Nothing follows. It may be empty.
+    Last(Bytes),
+}
+
+/// How long an app may take nothing more of a request that it has answered, and a client that nobody else watches may send nothing.
+const MOST_STANDSTILL: Duration = Duration::from_secs(30);
 
 impl Arriving {
     /// The rest of an answer, whose head has been read.
@@ -28,8 +40,15 @@ impl Arriving {
         }
         let (sender, parts) = mpsc::channel(1);
         let left = wire.length();
+        // A drain waits for the client's connection, and so for the body to have come, but not for this task: the last that came can be
+        // lost to the app, when its answer has long been with the client.
         tokio::spawn(relay(wire, pool, sender));
-        Self::Relayed { parts, left }
+        Self::relayed(parts, left)
+    }
+
+    /// What a task hands on, of so many bytes where that is known.
+    pub(super) fn relayed(parts: mpsc::Receiver<Result<Relayed, Fault>>, left: Option<u64>) -> Self {
+        Self::Relayed { parts, left, fault: None, ended: left == Some(0) }
     }
 
     /// How much is still to come, where that was announced.
@@ -43,7 +62,7 @@ impl Arriving {
     pub(super) fn is_end(&self) -> bool {
         match self {
             Self::Direct { wire, fault, .. } => wire.is_none() && fault.is_none(),
-            Self::Relayed { left, .. } => *left == Some(0),
+            Self::Relayed { fault, ended, .. } => *ended && fault.is_none(),
         }
     }
 
@@ -70,22 +89,33 @@ impl Arriving {
                     }
                 }
             }
-            Self::Relayed { parts, left } => {
-                let part = ready!(parts.poll_recv(cx));
-                match (&part, &mut *left) {
-                    (Some(Ok(part)), Some(left)) => *left = left.saturating_sub(part.len() as u64),
-                    (Some(Ok(_)), None) => {}
-                    (Some(Err(_)) | None, _) => *left = Some(0),
+            Self::Relayed { fault, ended: true, .. } => Poll::Ready(fault.take().map(Err)),
+            Self::Relayed { parts, left, fault, ended } => {
+                let part = match ready!(parts.poll_recv(cx)) {
+                    Some(Ok(Relayed::Part(part))) => part,
+                    Some(Ok(Relayed::Last(part))) => {
+                        *ended = true;
+                        part
+                    }
+                    broken @ (Some(Err(_)) | None) => {
+                        let found = broken.and_then(Result::err).unwrap_or(Fault::Incomplete);
+                        (*ended, *fault) = (true, Some(found));
+                        // As above.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                };
+                if let Some(left) = left {
+                    *left = left.saturating_sub(part.len() as u64);
                 }
-                Poll::Ready(part)
+                Poll::Ready((!*ended || !part.is_empty()).then_some(Ok(part)))
             }
         }
     }
 }
 
-/// Sends the rest of a request and hands the answer on meanwhile, until both are done or nobody wants the answer any more. The end of
-/// the channel is the end of the body: an answer that breaks off is an error in it.
-async fn relay(mut wire: Box<Wire>, pool: Arc<Pool>, parts: mpsc::Sender<Result<Bytes, Fault>>) {
+/// Sends the rest of a request and hands the answer on meanwhile, until both are done or nobody wants the answer any more.
+async fn relay(mut wire: Box<Wire>, pool: Arc<Pool>, parts: mpsc::Sender<Result<Relayed, Fault>>) {
     // Where there is no body nobody waits for one, and the app may want the rest of the request all the same.
     if !wire.is_read()
         && let Err(broken) = hand_on(&mut wire, &parts).await
@@ -97,15 +127,33 @@ async fn relay(mut wire: Box<Wire>, pool: Arc<Pool>, parts: mpsc::Sender<Result<
         return;
     }
     drop(parts);
-    if std::future::poll_fn(|cx| wire.poll_upload(cx)).await.is_ok() {
+    if finish(&mut wire, MOST_STANDSTILL).await {
         pool.put(wire);
+    }
+}
+
+/// Sends the rest of a request whose answer has been handed on; whether that was possible. Nobody waits for it any more who would set it
+/// a time, and it keeps a connection to the app: it has to move (R22).
+pub(super) async fn finish(wire: &mut Wire, most_standstill: Duration) -> bool {
+    let (mut sent, mut since) = (wire.sent(), Instant::now());
+    loop {
+        let sending = std::future::poll_fn(|cx| wire.poll_upload(cx));
+        if let Ok(sent) = tokio::time::timeout(most_standstill / 30, sending).await {
+            return sent.is_ok();
+        }
+        if wire.sent() != sent {
+            (sent, since) = (wire.sent(), Instant::now());
+        }
+        if wire.is_sent_too_slowly().unwrap_or(since.elapsed() >= most_standstill) {
+            return false;
+        }
     }
 }
 
 /// Hands an answer on to its end, and sends the request meanwhile. Fails with what breaks it off, or with nothing where nobody wants it
 /// any more. A connection that takes no more of the request spoils itself and not the answer; a request that breaks off ends both,
 /// since the app may wait for its rest for ever.
-async fn hand_on(wire: &mut Wire, parts: &mpsc::Sender<Result<Bytes, Fault>>) -> Result<(), Option<Fault>> {
+async fn hand_on(wire: &mut Wire, parts: &mpsc::Sender<Result<Relayed, Fault>>) -> Result<(), Option<Fault>> {
     let mut given_up = pin!(parts.closed());
     loop {
         let mut reserving = pin!(parts.reserve());
@@ -126,11 +174,11 @@ async fn hand_on(wire: &mut Wire, parts: &mpsc::Sender<Result<Bytes, Fault>>) ->
             }
         });
         match part.await? {
-            Some(part) => permit.send(Ok(part)),
-            None => return Ok(()),
-        }
-        if wire.is_read() {
-            return Ok(());
+            Some(part) if !wire.is_read() => permit.send(Ok(Relayed::Part(part))),
+            last @ (Some(_) | None) => {
+                permit.send(Ok(Relayed::Last(last.unwrap_or_default())));
+                return Ok(());
+            }
         }
     }
 }

@@ -75,6 +75,14 @@ impl ProxyBody {
         }
     }
 
+    /// How a client's body comes, where somebody watches it.
+    pub(super) fn progress(&self) -> Option<&Progress> {
+        match &self.0 {
+            Kind::Empty | Kind::Full(_) | Kind::Answer(_) | Kind::Switched(_) => None,
+            Kind::Stream(stream) => stream.progress.as_deref(),
+        }
+    }
+
     /// Lets somebody else watch how far a streamed body has come, and whether it comes as fast as it must. `None` when there is
     /// nothing left to arrive.
     #[must_use]
@@ -272,6 +280,15 @@ impl Progress {
         if self.starved_since.load(Ordering::Relaxed) == 0 {
             self.starved_since.store(now, Ordering::Relaxed);
         }
+    }
+
+    /// What came already cannot be sent on: whoever takes it keeps everybody waiting, and not its sender.
+    pub(super) fn is_held_up(&self) {
+        let waited = match self.starved_since.swap(0, Ordering::Relaxed) {
+            0 => return,
+            since => self.now().saturating_sub(since),
+        };
+        self.waited.fetch_add(waited, Ordering::Relaxed);
     }
 
     /// So many bytes came.
@@ -473,6 +490,8 @@ mod tests {
         progress.starves(6_000_000);
         assert!(progress.is_starved());
         assert_eq!(progress.end_of_patience(6_003_000), 6_010_000);
+        progress.is_held_up();
+        assert!(!progress.is_starved(), "it is the receiver who keeps everybody waiting");
         progress.done.store(true, Ordering::Relaxed);
         assert!(!progress.is_starved() && progress.patience_ends().is_none());
     }

@@ -115,7 +115,8 @@ impl Client {
     /// An answer whose body is there or still comes. Sees to it that the connection is used again: at once where the whole answer has
     /// arrived, else when its body has ended.
     fn answer(&self, mut wire: Box<Wire>, head: AnswerHead) -> Response<ProxyBody> {
-        let body = if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        // Who switches before he was asked as a whole would read the rest of the request as another protocol.
+        let body = if head.status == StatusCode::SWITCHING_PROTOCOLS && wire.has_sent() {
             ProxyBody::switched(Switched(wire))
         } else if !wire.has_sent() {
             ProxyBody::arriving(Arriving::new(wire, self.pool.clone()))

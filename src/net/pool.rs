@@ -80,7 +80,8 @@ impl Pool {
             // Outside of any runtime nobody would count, and nobody could use the connection either.
             let Ok(runtime) = tokio::runtime::Handle::try_current() else { return wire.close() };
             shard.swept = true;
-            runtime.spawn(sweep(Sweeper { pool: Arc::downgrade(self), shard: own }, self.idle_timeout / ROUNDS));
+            let sweeper = Sweeper { pool: Arc::downgrade(self), shard: own, is_over: false };
+            runtime.spawn(sweep(sweeper, self.idle_timeout / ROUNDS));
         }
         let since = shard.round;
         shard.idle.push(Idle { wire, since });
@@ -92,38 +93,51 @@ impl Pool {
         self.shards[index % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops what has been idle for too long or was closed; whether nothing is left.
+    /// Drops what has been idle for too long or was closed; whether nothing is left, and the shard is swept no longer: threads may share
+    /// it, and whoever keeps a connection next must find that so already.
     fn drop_old(&self, index: usize) -> bool {
         let mut shard = self.shard(index);
         shard.round += 1;
         let round = shard.round;
         let dead = shard.idle.extract_if(.., |idle| idle.is_too_old(round) || idle.wire.is_stale());
         dead.for_each(|idle| idle.wire.close());
-        shard.idle.is_empty()
+        shard.swept = !shard.idle.is_empty();
+        !shard.swept
     }
 }
 
-/// Says that a shard is swept no longer, also when the runtime goes away under the task.
+/// Says that a shard is swept no longer, also when the runtime goes away under the task. What other threads have put into the shard waits
+/// for the next connection then.
 struct Sweeper {
     pool: Weak<Pool>,
     shard: usize,
+    /// It has been said: another one may sweep by now.
+    is_over: bool,
+}
+
+impl Sweeper {
+    /// One round; whether there is another one.
+    fn goes_on(&mut self) -> bool {
+        let Some(pool) = self.pool.upgrade() else { return false };
+        self.is_over = pool.drop_old(self.shard);
+        !self.is_over
+    }
 }
 
 impl Drop for Sweeper {
     fn drop(&mut self) {
-        if let Some(pool) = self.pool.upgrade() {
+        if let Some(pool) = self.pool.upgrade().filter(|_| !self.is_over) {
             pool.shard(self.shard).swept = false;
         }
     }
 }
 
 /// Runs while a shard has connections, so that they are closed also when no request comes by.
-async fn sweep(sweeper: Sweeper, every: Duration) {
+async fn sweep(mut sweeper: Sweeper, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
-        match sweeper.pool.upgrade() {
-            Some(pool) if !pool.drop_old(sweeper.shard) => {}
-            Some(_) | None => return,
+        if !sweeper.goes_on() {
+            return;
         }
     }
 }
@@ -135,4 +149,30 @@ fn own_shard() -> usize {
         static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed);
     }
     OWN.with(|own| *own)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::Semaphore;
+
+    use super::super::wire::Socket;
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_kept_just_after_a_shards_last_round_is_swept_too() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let socket = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("connected");
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("room");
+        let pool = Pool::new(4, Duration::from_secs(60));
+        let own = own_shard();
+        // Its task has not ended yet when another thread, which shares the shard, keeps a connection.
+        let mut sweeper = Sweeper { pool: Arc::downgrade(&pool), shard: own, is_over: false };
+        pool.shard(own).swept = true;
+        assert!(!sweeper.goes_on());
+        pool.put(Wire::new(Socket::Plain(socket), room));
+        drop(sweeper);
+        let shard = pool.shard(own);
+        assert!(shard.swept && !shard.idle.is_empty());
+    }
 }

@@ -160,7 +160,10 @@ impl Wire {
     /// [`Wire::poll_upload`].
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<AnswerHead, Fault>> {
         let unsent = match self.poll_upload(cx) {
-            Poll::Ready(Err(fault)) if fault.is_of_the_request() => return Poll::Ready(Err(fault)),
+            // What cannot have been asked is not answered, whatever is there to be read.
+            Poll::Ready(Err(fault)) if fault.is_of_the_request() || !self.upload.has_begun() => {
+                return Poll::Ready(Err(fault));
+            }
             // Whoever refuses a request may close before he has read all of it; his answer may be there all the same.
             Poll::Ready(Err(fault)) => Some(fault),
             Poll::Ready(Ok(())) | Poll::Pending => None,
@@ -170,7 +173,6 @@ impl Wire {
                 self.persists = head.persists && unsent.is_none() && !self.upload.closes;
                 Poll::Ready(Ok(head))
             }
-            (Poll::Ready(Err(_)) | Poll::Pending, Some(fault)) if !self.upload.has_begun() => Poll::Ready(Err(fault)),
             // A connection that takes nothing any more has an end to be read, behind the answer; of which the runtime may hear later.
             (polled @ (Poll::Ready(Err(_)) | Poll::Pending), _) => polled,
         }
@@ -208,6 +210,17 @@ impl Wire {
     /// Sends what is left of the request.
     pub(super) fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         self.upload.poll(&mut self.socket, cx)
+    }
+
+    /// How many bytes of the request the socket has taken.
+    pub(super) fn sent(&self) -> u64 {
+        self.upload.sent()
+    }
+
+    /// Whether the request's sender has kept everybody waiting for longer than he may; none where nobody watches him, or where the app
+    /// takes nothing.
+    pub(super) fn is_sent_too_slowly(&self) -> Option<bool> {
+        self.upload.is_too_slow()
     }
 
     /// Whether the request has been sent whole.
@@ -279,6 +292,7 @@ impl Wire {
     /// Lets go of what an idle connection does not need.
     pub(super) fn rest(&mut self) {
         (self.room, self.ahead) = (BytesMut::new(), Bytes::new());
+        self.upload.rest();
     }
 
     /// Closes it as its protocol wants it. Where that cannot be done at once, the other side has to do without.

@@ -6,6 +6,7 @@ use authferry::http::settings::EdgeBounds;
 use http::StatusCode;
 
 use crate::support::client::{HttpClient, RawClient, get, show};
+use crate::support::h2::{self, H2Client};
 use crate::support::proxy::{Proxy, Wanted};
 use crate::support::soon;
 use crate::support::upstream::{Upstream, answer};
@@ -60,6 +61,58 @@ async fn a_slow_upstream_is_a_504_and_its_connection_is_given_up() {
     let answer = RawClient::connect(proxy.address()).await.ask(GET).await;
     assert_eq!((answer.status, answer.json()["code"].as_str()), (504, Some("upstream_timeout")));
     soon("the connection to be given up", given_up.recv()).await.expect("closed");
+}
+
+#[tokio::test]
+async fn an_app_that_never_answers_is_a_504_also_for_the_next_request_and_for_a_connection_that_was_parked() {
+    let upstream = Upstream::raw(|mut connection, _| async move {
+        while let Some(head) = connection.head().await {
+            if head.starts_with("GET /slow") {
+                return connection.stall().await;
+            }
+            connection.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhere").await;
+        }
+    })
+    .await;
+    let wanted = Wanted { response_timeout: Duration::from_millis(50), ..Wanted::before(upstream.url()) };
+    let proxy = wanted.start().await;
+    let mut client = RawClient::connect(proxy.address()).await;
+    let slow = GET.replace("GET /", "GET /slow");
+    for _ in 0..3 {
+        assert_eq!(client.ask(&slow).await.status, 504);
+        assert_eq!(client.ask(GET).await.status, 200);
+    }
+    for _ in 0..2 {
+        proxy.until_metric("authferry_connections_parked", "1").await;
+        assert_eq!(client.ask(&slow).await.status, 504);
+    }
+}
+
+#[tokio::test]
+async fn an_app_that_never_answers_is_a_504_for_every_request_of_an_http_2_connection() {
+    let upstream = Upstream::raw(|mut connection, _| async move { connection.stall().await }).await;
+    let wanted = Wanted { response_timeout: Duration::from_millis(50), ..Wanted::before(upstream.url()) };
+    let proxy = wanted.start().await;
+    // No table of headers for its answers: every status is written out.
+    let mut client = H2Client::connect(proxy.address(), &[0, 1, 0, 0, 0, 0]).await;
+    for streams in [[1, 3], [5, 7]] {
+        for stream in streams {
+            client.ask(stream, &h2::GET).await;
+        }
+        let mut answered = Vec::new();
+        while answered.len() < streams.len() {
+            let frame = client.frame_where(|frame| frame.kind == h2::HEADERS).await.expect("an answer");
+            // 504 in the Huffman code of RFC 7541, appendix B.
+            assert!(
+                frame.payload.windows(4).any(|text| text == b"\x83\x6c\x0d\x7f"),
+                "{}",
+                frame.payload.escape_ascii()
+            );
+            answered.push(frame.stream);
+        }
+        answered.sort_unstable();
+        assert_eq!(answered, streams);
+    }
 }
 
 #[tokio::test]

@@ -5,8 +5,10 @@ use bytes::{Buf as _, Bytes};
 
 use super::super::field_value::is_value;
 
-/// The most bytes of extensions and blanks, and of trailers, of one body.
+/// The most bytes of extensions and blanks, and of trailers, of one body, besides as many as it has data.
 const OVERHEAD: usize = 16 * 1024;
+/// So many more each chunk may have: there are servers that write its size into a field of a fixed width.
+const PADDING: usize = 16;
 
 /// Why chunks cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -168,7 +170,11 @@ impl Chunks {
             (Place::Digits | Place::Blank | Place::Extension, b'\r') => Ok(Place::SizeLf),
             (Place::Extension, byte) if is_value(byte) => self.overhead(Place::Extension),
             (Place::SizeLf, b'\n') if self.size == 0 => Ok(Place::TrailerStart),
-            (Place::SizeLf, b'\n') => Ok(Place::Data),
+            (Place::SizeLf, b'\n') => {
+                let won = usize::try_from(self.size).unwrap_or(usize::MAX).saturating_add(PADDING);
+                self.overhead = self.overhead.saturating_sub(won);
+                Ok(Place::Data)
+            }
             (Place::DataCr, b'\r') => Ok(Place::DataLf),
             (Place::DataLf, b'\n') => Ok(Place::Size),
             (Place::TrailerStart, b'\r') => Ok(Place::EndLf),
@@ -259,6 +265,16 @@ mod tests {
         let long = "a".repeat(OVERHEAD);
         assert_eq!(read(&mut Framing::chunked(), format!("4;{long}").as_bytes()), Err(Overhead));
         assert_eq!(read(&mut Framing::chunked(), format!("0\r\na:{long}").as_bytes()), Err(Overhead));
+    }
+
+    #[test]
+    fn a_long_body_may_have_padded_sizes() {
+        let text = "1       \r\na\r\n".repeat(OVERHEAD);
+        let (data, ended, left) =
+            read(&mut Framing::chunked(), format!("{text}0       \r\n\r\n").as_bytes()).expect("chunks");
+        assert_eq!((data.len(), ended, left.len()), (OVERHEAD, true, 0));
+        let more = format!("1;{}\r\na\r\n", "x".repeat(1000)).repeat(20);
+        assert_eq!(read(&mut Framing::chunked(), more.as_bytes()), Err(ChunkFault::Overhead));
     }
 
     #[test]

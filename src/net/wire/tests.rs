@@ -12,12 +12,25 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::super::answer::Arriving;
+use super::super::answer::{Arriving, Relayed};
 use super::super::body::ProxyBody;
 use super::super::pool::Pool;
 use super::*;
 
-type Parts = mpsc::Sender<Result<Bytes, Fault>>;
+mod plans;
+
+/// What a body is given by.
+struct Parts(mpsc::Sender<Result<Relayed, Fault>>);
+
+impl Parts {
+    async fn send(&self, part: Result<Bytes, Fault>) -> Result<(), ()> {
+        self.0.send(part.map(Relayed::Part)).await.map_err(|_unwanted| ())
+    }
+
+    async fn end(self) {
+        self.0.send(Ok(Relayed::Last(Bytes::new()))).await.expect("wanted");
+    }
+}
 
 /// Ours, and the other side's.
 async fn sockets() -> (TcpStream, TcpStream) {
@@ -34,7 +47,7 @@ fn wire_on(socket: Socket) -> Box<Wire> {
 /// A body of so many bytes, or of chunks, as far as it is given.
 fn streamed(left: Option<u64>) -> (Parts, ProxyBody) {
     let (sender, parts) = mpsc::channel(8);
-    (sender, ProxyBody::arriving(Arriving::Relayed { parts, left }))
+    (Parts(sender), ProxyBody::arriving(Arriving::relayed(parts, left)))
 }
 
 fn request(method: Method, body: ProxyBody) -> Upload {
@@ -80,6 +93,7 @@ async fn r11_a_request_that_broke_off_is_never_taken_for_whole() {
         assert!(once(|cx| wire.poll_upload(cx)).is_pending());
         parts.send(Err(Fault::Incomplete)).await.expect("wanted");
         drop(parts);
+        assert!(once(|cx| wire.poll_upload(cx)).is_pending());
         for _ in 0..4 {
             assert!(matches!(once(|cx| wire.poll_upload(cx)), Poll::Ready(Err(_))));
             assert!(!wire.has_sent());
@@ -132,7 +146,7 @@ async fn a_request_goes_on_being_sent_behind_an_early_answer_without_a_body() {
     assert!(http_body::Body::is_end_stream(&answer));
     tokio::task::yield_now().await;
     parts.send(Ok(Bytes::from_static(b"second"))).await.expect("wanted");
-    drop(parts);
+    parts.end().await;
     let all = soon(read_until(&mut app, b"\r\n0\r\n\r\n")).await;
     assert!(all.ends_with(b"5\r\nfirst\r\n6\r\nsecond\r\n0\r\n\r\n"), "{}", all.escape_ascii());
     soon(async {

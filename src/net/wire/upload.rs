@@ -43,6 +43,10 @@ pub(in crate::net) struct Upload {
     coding: Coding,
     begun: bool,
     flushed: bool,
+    /// The socket takes nothing at present: the body has to wait.
+    pub(super) stuck: bool,
+    /// How many bytes the socket has taken.
+    sent: u64,
     /// It broke off, and can never be whole any more.
     failed: bool,
     /// It is a HEAD request, whose answer has no body.
@@ -62,6 +66,8 @@ impl Default for Upload {
             coding: Coding::Length(0),
             begun: false,
             flushed: true,
+            stuck: false,
+            sent: 0,
             failed: false,
             to_head: false,
             closes: false,
@@ -136,13 +142,32 @@ impl Upload {
         self.flushed && self.body.is_none() && !self.failed
     }
 
+    /// How many bytes of it the socket has taken.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Whether its sender has kept everybody waiting for longer than he may; where nobody watches him, none.
+    pub(super) fn is_too_slow(&self) -> Option<bool> {
+        if self.stuck {
+            return None;
+        }
+        let progress = self.body.as_ref().and_then(ProxyBody::progress)?;
+        let is_over = progress.patience_ends().is_some_and(|end| end <= tokio::time::Instant::now());
+        Some(progress.is_starved() && is_over)
+    }
+
     /// The buffer, for the next request.
     pub(in crate::net) fn take_buffer(&mut self) -> Vec<u8> {
-        let mut out = std::mem::take(&mut self.out);
-        if out.capacity() > ENOUGH {
-            out = Vec::new();
+        self.rest();
+        std::mem::take(&mut self.out)
+    }
+
+    /// Lets go of a buffer that one large request has needed.
+    pub(super) fn rest(&mut self) {
+        if self.out.capacity() > ENOUGH {
+            self.out = Vec::new();
         }
-        out
     }
 
     /// Sends as much as there is. Whoever asks on after a fault hears of one again: a body that broke off ends for who asks it again,
@@ -164,22 +189,15 @@ impl Upload {
 
     fn poll_rest(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         loop {
-            let gathered = self.gather(cx)?;
-            while self.written < self.out.len() || !self.part.is_empty() || !self.tail.is_empty() {
-                self.flushed = false;
-                // What TLS has taken cannot be told from what it has sent.
-                self.begun |= socket.is_tls();
-                let length = ready!(self.poll_write(socket, cx))?;
-                if length == 0 {
-                    return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
-                }
-                self.begun = true;
-                self.advance(length);
+            let gathered = if self.stuck { Poll::Ready(()) } else { self.gather(cx)? };
+            let sent = self.poll_send(socket, cx);
+            self.stuck = sent.is_pending();
+            if self.stuck
+                && let Some(progress) = self.body.as_ref().and_then(ProxyBody::progress)
+            {
+                progress.is_held_up();
             }
-            if !self.flushed {
-                ready!(Pin::new(&mut *socket).poll_flush(cx))?;
-                self.flushed = true;
-            }
+            ready!(sent)?;
             if self.body.is_none() {
                 return Poll::Ready(Ok(()));
             }
@@ -187,7 +205,28 @@ impl Upload {
         }
     }
 
-    /// Takes parts of the body until there is enough to be written; pending where the next one has not come.
+    /// Sends what was gathered.
+    fn poll_send(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.out.len() || !self.part.is_empty() || !self.tail.is_empty() {
+            self.flushed = false;
+            // What TLS has taken cannot be told from what it has sent.
+            self.begun |= socket.is_tls();
+            let length = ready!(self.poll_write(socket, cx))?;
+            if length == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.begun = true;
+            self.sent += length as u64;
+            self.advance(length);
+        }
+        if !self.flushed {
+            ready!(Pin::new(socket).poll_flush(cx))?;
+            self.flushed = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes parts of the body until there is enough to be written; pending where the next one has not come. Holds so much and one part.
     fn gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         // What stands behind a part goes out before what is gathered next.
         while self.part.is_empty() && self.tail.is_empty() && self.out.len() < ENOUGH {
@@ -281,7 +320,7 @@ mod tests {
     use proptest::prelude::*;
     use tokio::sync::mpsc;
 
-    use super::super::super::answer::Arriving;
+    use super::super::super::answer::{Arriving, Relayed};
     use super::super::framing::Framing;
     use super::*;
 
@@ -327,14 +366,14 @@ mod tests {
             lengths in prop::collection::vec(1_usize..(SMALL + 100), 1..6),
             takes in prop::collection::vec(prop_oneof![Just(0), 1_usize..8, 1_usize..(2 * SMALL)], 1..40),
         ) {
-            let (sender, parts) = mpsc::channel(lengths.len());
+            let (sender, parts) = mpsc::channel(lengths.len() + 1);
             let mut data = Vec::new();
             for (letter, length) in (b'a'..).zip(&lengths) {
                 data.extend(vec![letter; *length]);
-                sender.try_send(Ok(vec![letter; *length].into())).expect("room");
+                sender.try_send(Ok(Relayed::Part(vec![letter; *length].into()))).expect("room");
             }
-            drop(sender);
-            let body = ProxyBody::arriving(Arriving::Relayed { parts, left: None });
+            sender.try_send(Ok(Relayed::Last(Bytes::new()))).expect("room");
+            let body = ProxyBody::arriving(Arriving::relayed(parts, None));
             let (mut upload, _) = Upload::new(Request::post("/").body(body).expect("a request"), &AUTHORITY, Vec::new());
             let mut sent = Vec::new();
             // What remains of a large part, and of what stands behind it, is always one of the amounts that a socket takes.
