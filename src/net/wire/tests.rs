@@ -269,6 +269,7 @@ async fn as_we_read(to: Method, bytes: &[u8], pieces: &[usize]) -> Option<(Answe
     tokio::join!(answering, reading).1
 }
 
+#[expect(clippy::disallowed_methods, reason = "answers of a test's own making are small")]
 async fn as_hyper_reads(to: Method, bytes: &[u8]) -> Option<Answer> {
     let (ours, mut app) = tokio::io::duplex(64 * 1024);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(ours)).await.ok()?;
