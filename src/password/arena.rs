@@ -21,7 +21,7 @@ pub(super) struct OutOfMemory;
 
 /// One thread's memory.
 pub(super) struct Arena {
-    blocks: Vec<Block>,
+    blocks: fill::Blocks,
     own: usize,
     allowance: Arc<Allowance>,
     dirty: bool,
@@ -30,7 +30,7 @@ pub(super) struct Arena {
 impl Arena {
     /// An arena for hashes of `own` blocks; it takes the memory at the first one.
     pub(super) fn new(own: usize, allowance: Arc<Allowance>) -> Self {
-        Self { blocks: Vec::new(), own, allowance, dirty: false }
+        Self { blocks: fill::Blocks::default(), own, allowance, dirty: false }
     }
 
     /// Runs `compute` on so many blocks of unspecified content. Waits while others use the allowance up.
@@ -42,7 +42,7 @@ impl Arena {
         let allowance = Arc::clone(&self.allowance);
         let loan = allowance.take(beyond)?;
         let computed = self.grown_to(blocks).map(compute);
-        self.blocks = Vec::new();
+        self.blocks = fill::Blocks::default();
         drop(loan);
         computed
     }
@@ -63,10 +63,8 @@ impl Arena {
     fn grown_to(&mut self, blocks: usize) -> Result<&mut [Block], OutOfMemory> {
         if self.blocks.len() < blocks {
             // What was there is not needed: letting go of it first keeps old and new from being held together.
-            self.blocks = Vec::new();
-            self.blocks.try_reserve_exact(blocks).map_err(|_| OutOfMemory)?;
-            fill::on_huge_pages(self.blocks.spare_capacity_mut());
-            self.blocks.resize(blocks, Block::new());
+            self.blocks = fill::Blocks::default();
+            self.blocks = fill::Blocks::zeroed(blocks).ok_or(OutOfMemory)?;
         }
         self.dirty = true;
         self.blocks.get_mut(..blocks).ok_or(OutOfMemory)
@@ -141,10 +139,18 @@ mod tests {
     }
 
     #[test]
+    fn memory_that_fills_a_huge_page_begins_with_one() {
+        let mut arena = Arena::new(4_096, Allowance::new());
+        let first = arena.with(4_096, |given| given.as_ptr().addr()).expect("memory");
+        assert_eq!(first % (2 * 1024 * 1024), 0);
+        assert!(is_zero(&arena), "of a fresh arena");
+    }
+
+    #[test]
     fn r54_memory_beyond_our_own_parameters_is_let_go_after_the_hash() {
         let mut arena = Arena::new(16, Allowance::of(100));
         assert_eq!(arena.with(116, |given| given.len()), Ok(116));
-        assert_eq!(arena.blocks.capacity(), 0);
+        assert_eq!(arena.blocks.len(), 0);
         assert_eq!(*arena.allowance.free.lock().expect("not poisoned"), 100);
     }
 

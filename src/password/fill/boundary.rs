@@ -1,16 +1,19 @@
 //! Everything about filling that the compiler cannot check by itself: all of the `unsafe` code, with what makes it sound beside it.
 //!
-//! Four things are done here. The memory is seen as what a vector instruction works on; the processor is told which memory
-//! will be needed; the system is told how memory is used, and that it is not; and code that was compiled for instructions which not every processor has is called, after asking whether
+//! Five things are done here. The memory is taken so that it begins with a huge page; it is seen as what a vector instruction works on; the
+//! processor is told which memory will be needed; the system is told how memory is used, and that it is not; and code that was compiled for instructions which not every processor has is called, after asking whether
 //! this one has them. The code itself, in `avx2` and `avx512`, is safe Rust: it takes vectors by value, and reads and writes
 //! memory through references only.
 
 #![allow(
     unsafe_code,
-    reason = "calls across a target-feature boundary, blocks seen as vectors, advice on memory: each with its proof"
+    reason = "calls across a target-feature boundary, blocks seen as vectors, aligned memory, advice on it: each with its proof"
 )]
 
+use std::alloc::{Layout, alloc, dealloc};
 use std::mem::MaybeUninit;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
 
 use argon2::Block;
 
@@ -124,7 +127,6 @@ impl<T: Tile> Ahead<T> {
 }
 
 /// How large a huge page is on most machines. Where it is another size, the advice is good for nothing and does no harm.
-#[cfg(target_os = "linux")]
 const HUGE_PAGE: usize = 2 * 1024 * 1024;
 
 /// What all sizes of pages divide that Linux is built with: 4, 16 and 64 KiB.
@@ -140,9 +142,72 @@ fn whole<T>(memory: &mut [T], size: usize) -> (*mut std::ffi::c_void, usize) {
     (first.cast::<u8>().wrapping_add(before).cast(), length - length % size)
 }
 
-/// Asks for huge pages under memory that was not used yet. It is computed in at random, and every other access would have to look
-/// for its page.
-pub(in crate::password) fn on_huge_pages(memory: &mut [MaybeUninit<Block>]) {
+/// Blocks that begin with a huge page, if there are as many as fill one; a vector would begin anywhere, and lie on small pages at both
+/// ends. It is computed in at random, and every other access there would have to look for its page.
+#[derive(Default)]
+pub(in crate::password) struct Blocks(Option<Held>);
+
+struct Held {
+    first: NonNull<Block>,
+    count: usize,
+    layout: Layout,
+}
+
+// SAFETY: it owns its blocks alone, as a vector does, and hands them out by its own borrows only; `Block` is words.
+unsafe impl Send for Held {}
+// SAFETY: as above; through a shared borrow they are only read.
+unsafe impl Sync for Held {}
+
+impl Blocks {
+    /// So many blocks of zeros. None where so much memory cannot be had.
+    pub(in crate::password) fn zeroed(count: usize) -> Option<Self> {
+        if count == 0 {
+            return Some(Self::default());
+        }
+        let layout = Layout::array::<Block>(count).ok()?;
+        let align = if layout.size() < HUGE_PAGE { layout.align() } else { HUGE_PAGE };
+        let layout = layout.align_to(align).ok()?;
+        // SAFETY: the layout has a size, since there is a block at least.
+        let first = NonNull::new(unsafe { alloc(layout) })?.cast::<Block>();
+        // SAFETY: so many blocks were just allocated here, aligned for them, and nobody else knows of them. They need not be
+        // initialized to be this.
+        let memory = unsafe { std::slice::from_raw_parts_mut(first.cast::<MaybeUninit<Block>>().as_ptr(), count) };
+        // Before they are touched: a page that is there stays as small as it is.
+        on_huge_pages(memory);
+        memory.fill(MaybeUninit::new(Block::new()));
+        Some(Self(Some(Held { first, count, layout })))
+    }
+}
+
+impl Deref for Blocks {
+    type Target = [Block];
+
+    fn deref(&self) -> &[Block] {
+        let Some(held) = &self.0 else { return &[] };
+        // SAFETY: so many blocks were allocated at `first` and aligned for them (`zeroed`), and are initialized there, and what was
+        // written since are blocks. They live until `held` is dropped, and are
+        // borrowed as it is.
+        unsafe { std::slice::from_raw_parts(held.first.as_ptr(), held.count) }
+    }
+}
+
+impl DerefMut for Blocks {
+    fn deref_mut(&mut self) -> &mut [Block] {
+        let Some(held) = &mut self.0 else { return &mut [] };
+        // SAFETY: as in `deref`; the borrow is exclusive, as that of `held` is.
+        unsafe { std::slice::from_raw_parts_mut(held.first.as_ptr(), held.count) }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated with this layout (`zeroed`) by the same allocator, and nobody frees it before.
+        unsafe { dealloc(self.first.as_ptr().cast(), self.layout) }
+    }
+}
+
+/// Asks for huge pages under memory that was not used yet.
+fn on_huge_pages(memory: &mut [MaybeUninit<Block>]) {
     #[cfg(target_os = "linux")]
     if let (first, length @ 1..) = whole(memory, HUGE_PAGE) {
         // SAFETY: the range lies within memory that is borrowed exclusively (`whole`), and this advice changes no byte of any.

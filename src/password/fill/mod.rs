@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 use self::boundary::WORDS;
 #[cfg(target_arch = "x86_64")]
 use self::boundary::{Avx2, Avx512};
-pub(super) use self::boundary::{give_back, on_huge_pages};
+pub(super) use self::boundary::{Blocks, give_back};
 pub use self::choice::{Choice, Rejected, choice};
 use self::hash::Seed;
 use self::segment::{Segment, Shape};
