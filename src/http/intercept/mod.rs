@@ -8,7 +8,7 @@
 //!                                          shape    whether they would look like legacy's
 //! ```
 //!
-//! Called by `http::server` for every request. Knows what HTTP means; decides nothing about users.
+//! Called by `http::worker` for every request. Knows what HTTP means; decides nothing about users.
 
 mod render;
 mod send_on;

@@ -7,7 +7,8 @@
 //! store   commits and damage                  edge       requests, limits, connections, certificates
 //! ```
 //!
-//! Here is what concerns the process as a whole. A new metric is a line in [`NAMES`], a field in its group, and a method beside it.
+//! Here is what concerns the process as a whole. A new metric is a line in [`NAMES`] and in docs/metrics.md, a
+//! field in its group, and a method beside it.
 
 mod edge;
 mod labels;
@@ -127,19 +128,74 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
 
+    /// Metrics of which everything was counted once: what has labels does not show before.
+    fn counted() -> Metrics {
+        let (metrics, name): (Metrics, Arc<str>) = (Metrics::new(), "name".into());
+        metrics.login(&name, Source::Local, Outcome::Ok);
+        metrics.registration(&name, Source::Local, Outcome::Ok);
+        metrics.change(&name, Source::Local, Outcome::Ok);
+        metrics.users("migrated", 1);
+        metrics.known_users("over", "never", 1);
+        metrics.known_value("over", "never", 1);
+        metrics.migration("login");
+        metrics.migration_failure("stale");
+        metrics.comparison(&name, "match", "accepted");
+        metrics.shape_difference(&name, &name);
+        metrics.legacy_request("login", "accepted", Duration::ZERO);
+        metrics.password("verify", Duration::ZERO);
+        metrics.password_shed("known", "late");
+        metrics.password_implementation("reference");
+        metrics.forwarded(Forwarded::Successful);
+        metrics.rate_limited("address");
+        metrics.attempt("failed");
+        metrics.attack_signal("few_successes");
+        metrics.refused("host");
+        metrics.tls_reload("ok");
+        metrics.tls_not_after(&name, 1);
+        metrics.alarm("store");
+        metrics.mode(Mode::Observe);
+        metrics
+    }
+
     #[test]
     fn what_is_registered_is_what_the_list_of_names_says_with_its_help() {
-        let text = Metrics::new().encode();
+        let text = counted().encode();
         let shown: BTreeSet<(&str, &str)> =
-            text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' ')).collect();
-        let listed: BTreeSet<(String, String)> =
-            NAMES.iter().map(|(name, help)| ((*name).to_owned(), format!("{help}."))).collect();
-        assert_eq!(
-            shown.into_iter().map(|(name, help)| (name.to_owned(), help.to_owned())).collect::<BTreeSet<_>>(),
-            listed
-        );
+            text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.strip_suffix('.')?.split_once(' ')).collect();
+        assert_eq!(shown, NAMES.iter().copied().collect());
+    }
+
+    #[test]
+    fn docs_metrics_md_tells_every_metric_with_its_labels_and_no_other() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+        let docs = std::fs::read_to_string(path).expect("docs/metrics.md");
+        let told: BTreeSet<&str> = docs.lines().filter(|line| line.starts_with("| `authferry_")).collect();
+        let text = counted().encode();
+        let row = |(name, help): &(&str, &str)| {
+            let mut samples = text.lines().filter(|line| line.starts_with(name) && !line.starts_with('#'));
+            let sample = samples.find(|line| {
+                ["", "_total", "_info", "_bucket"]
+                    .iter()
+                    .any(|end| line.split(['{', ' ']).next() == Some(&*format!("{name}{end}")))
+            });
+            let sample = sample.unwrap_or_else(|| panic!("{name} is not shown"));
+            let shown = sample.split(['{', ' ']).next().expect("a name").trim_end_matches("_bucket");
+            let labels = sample.split_once('{').map_or("", |(_, rest)| rest.split_once('}').expect("an end").0);
+            let labels: Vec<&str> = labels
+                .split(',')
+                .filter_map(|label| label.split('=').next())
+                .filter(|label| !["", "le"].contains(label))
+                .collect();
+            let labels = if labels.is_empty() { "-".to_owned() } else { labels.join(", ") };
+            format!("| `{shown}` | {labels} | {help} |")
+        };
+        let rows: Vec<String> = NAMES.iter().map(row).collect();
+        assert_eq!(told, rows.iter().map(String::as_str).collect());
     }
 }

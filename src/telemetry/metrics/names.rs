@@ -4,7 +4,10 @@
 pub const NAMES: &[(&str, &str)] = &[
     ("authferry_logins", "Logins on a route, by who had the word and how it ended"),
     ("authferry_registrations", "Registrations on a route, by who had the word and how it ended"),
-    ("authferry_changes", "Password changes, resets, deletions and logouts on a route, and how they ended"),
+    (
+        "authferry_changes",
+        "Password changes, resets, deletions, logouts, `get_user` and refreshes on a route, and how they ended",
+    ),
     ("authferry_users", "Users in the store by origin, tombstones left out"),
     (
         "authferry_known_users",
