@@ -166,7 +166,6 @@ impl Plan {
         let mut bytes = b"POST / HTTP/1.1\r\nhost: app\r\n".to_vec();
         let all = self.parts.iter().sum::<usize>() as u64;
         match self.announced() {
-            Some(0) => bytes.extend_from_slice(b"\r\n"),
             Some(length) => bytes.extend_from_slice(format!("content-length: {length}\r\n\r\n").as_bytes()),
             None => bytes.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n"),
         }
