@@ -39,8 +39,8 @@ use crate::domain::login::AskedBy;
 use crate::domain::mode::Mode;
 use crate::domain::password_life::Change;
 use crate::domain::proof::UserView;
-use crate::net::ProxyBody;
 use crate::net::body::{BodyError, ReadAhead, read_ahead, read_bounded};
+use crate::net::{ProxyBody, Received};
 use crate::service::Service;
 use crate::service::changes::ChangeRequest;
 use crate::service::login::LoginRequest;
@@ -126,6 +126,7 @@ impl Interceptor {
 
     async fn answer(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ProxyBody> {
         let (mut head, body) = request.into_parts();
+        let body = Received::new(body, head.version);
         let admitted = match gate::admit(&head, &self.parts.bounds, self.parts.gate) {
             Ok(admitted) => admitted,
             Err(refusal) => {
@@ -199,7 +200,7 @@ impl Interceptor {
         mode: Mode,
         candidates: &Candidates,
         mut traffic: Traffic<'_>,
-        body: Incoming,
+        body: Received,
     ) -> Response<ProxyBody> {
         let route = self.route(candidates.first());
         // Before the body is read, or anything else is done: whoever is over his limit costs no more than his request's head. Where only
@@ -263,7 +264,7 @@ impl Interceptor {
 
     /// Sends a request on unless its body has what a route at its path asks for in the query. What is longer than any login goes on
     /// unread if it is an upload, and is refused otherwise.
-    async fn look_into(&self, candidates: &Candidates, traffic: Traffic<'_>, body: Incoming) -> Response<ProxyBody> {
+    async fn look_into(&self, candidates: &Candidates, traffic: Traffic<'_>, body: Received) -> Response<ProxyBody> {
         let deadline = self.parts.clock.monotonic() + self.parts.bounds.body_timeout;
         let bytes = match traffic.connection.receives(read_ahead(body, SHARED_PATH_BODY, deadline)).await {
             Ok(ReadAhead::Whole(bytes)) => bytes,
@@ -349,7 +350,7 @@ impl Interceptor {
     }
 
     /// Actions that need nothing of a body; a route that asks for fields in one does not take these.
-    async fn without_body(&self, candidates: &Candidates, traffic: Traffic<'_>, body: Incoming) -> Response<ProxyBody> {
+    async fn without_body(&self, candidates: &Candidates, traffic: Traffic<'_>, body: Received) -> Response<ProxyBody> {
         let selected = match candidates.select(&traffic.target, &Decoded::empty()) {
             Ok(Selection::Route(index)) => self.route(index),
             Ok(Selection::Pass) => None,
