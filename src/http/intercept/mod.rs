@@ -44,7 +44,7 @@ use super::settings::{EdgeBounds, Route, TrustedProxies};
 use crate::domain::client_addr::ClientAddr;
 use crate::domain::clock::Clock;
 use crate::domain::mode::Mode;
-use crate::net::ProxyBody;
+use crate::net::{ProxyBody, Received};
 use crate::service::Service;
 use crate::service::ports::{AddressLimits, RouteIndex};
 use crate::telemetry::Metrics;
@@ -117,6 +117,7 @@ impl Interceptor {
     /// Follows a request to its answer.
     async fn answer(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ProxyBody> {
         let (mut head, body) = request.into_parts();
+        let body = Received::new(body, head.version);
         let admitted = match gate::admit(&head, &self.parts.bounds, self.parts.gate) {
             Ok(admitted) => admitted,
             Err(refusal) => {

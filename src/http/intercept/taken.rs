@@ -4,7 +4,6 @@
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use hyper::body::Incoming;
 
 use super::render::Asked;
 use super::use_case::{HeadCase, UseCase};
@@ -15,8 +14,8 @@ use crate::http::decode::{Decoded, decode, extract};
 use crate::http::gate::Refusal;
 use crate::http::router::{Candidates, Selection};
 use crate::http::settings::{Action, EdgeBounds, Route};
-use crate::net::ProxyBody;
 use crate::net::body::{BodyError, ReadAhead, read_ahead, read_bounded};
+use crate::net::{ProxyBody, Received};
 use crate::service::ports::{AddressBucket, Limited, RouteIndex};
 use crate::service::reply::{Answer, Ours};
 use crate::telemetry::metrics::{Outcome, Source};
@@ -39,7 +38,7 @@ impl Interceptor {
         mode: Mode,
         candidates: &Candidates,
         traffic: Traffic<'_>,
-        body: Incoming,
+        body: Received,
     ) -> Response<ProxyBody> {
         let index = candidates.first();
         let Some(route) = self.route(index) else {
@@ -94,7 +93,7 @@ impl Interceptor {
     }
 
     /// Reads the body of a login: whole or not at all, but for `observe`, which refuses nothing for its length.
-    async fn read(&self, taken: &Taken<'_>, candidates: &Candidates, body: Incoming) -> Result<ReadAhead, BodyError> {
+    async fn read(&self, taken: &Taken<'_>, candidates: &Candidates, body: Received) -> Result<ReadAhead, BodyError> {
         let EdgeBounds { auth_body_bytes, body_timeout, .. } = self.parts.bounds;
         // Where a path is many things, what is posted there may be a whole page; only its fields tell that it is no login.
         let most = if candidates.needs_body_fields() { auth_body_bytes.max(SHARED_PATH_BODY) } else { auth_body_bytes };
@@ -114,7 +113,7 @@ impl Interceptor {
         &self,
         candidates: &Candidates,
         traffic: Traffic<'_>,
-        body: Incoming,
+        body: Received,
     ) -> Response<ProxyBody> {
         let deadline = self.parts.clock.monotonic() + self.parts.bounds.body_timeout;
         let bytes = match traffic.connection.receives(read_ahead(body, SHARED_PATH_BODY, deadline)).await {
@@ -132,7 +131,7 @@ impl Interceptor {
     }
 
     /// Actions that need nothing of a body; a route that asks for fields in one does not take these.
-    async fn without_body(&self, candidates: &Candidates, traffic: Traffic<'_>, body: Incoming) -> Response<ProxyBody> {
+    async fn without_body(&self, candidates: &Candidates, traffic: Traffic<'_>, body: Received) -> Response<ProxyBody> {
         let selected = match candidates.select(&traffic.target, &Decoded::empty()) {
             Ok(Selection::Route(index)) => self.route(index).map(|route| (route, route.action.use_case())),
             Ok(Selection::Pass) => None,
