@@ -38,6 +38,7 @@ use crate::password::{Inspector, PolicyError};
 use crate::service::backup::BackupView;
 use crate::service::explain::Explainer;
 use crate::service::mode::ModeCell;
+use crate::service::people::Door;
 use crate::service::ports::{ImportKey, ModeSwitch, StoreError};
 use crate::store::{self, OpenError};
 use crate::telemetry::Metrics;
@@ -191,7 +192,7 @@ impl Operator {
         Ok(Found::NoProxy(Box::new(config)))
     }
 
-    /// The same for a command that changes users. A change of the store itself is audited on standard error, as the proxy would
+    /// The same for a command that changes something. A change of the store itself is audited on standard error, as the proxy would
     /// have done it.
     pub(super) async fn reach_to_change(options: &Reach, terminal: &mut Terminal) -> Result<Self, Failure> {
         let mut operator = Self::reach(options, terminal).await?;
@@ -266,6 +267,7 @@ impl Operator {
             identifiers: config.identity,
             normalization: config.password.normalization,
             token: Some(Zeroizing::new(IN_PROCESS_TOKEN.to_owned())),
+            door: Door::Cli,
             bound: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             hosts: Vec::new(),
         };

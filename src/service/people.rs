@@ -19,8 +19,10 @@ use crate::domain::user::{Origin, Standing, User, UserId, Version};
 /// The door through which an operator came, for the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
-    /// The API, by its token; the command line comes through here too.
+    /// The API of the running proxy, by its token; so does the command line while a proxy runs.
     Api,
+    /// The command line, in the store itself: whoever may write the file.
+    Cli,
     /// The console, by a session.
     Console,
 }
@@ -31,6 +33,7 @@ impl Door {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
+            Self::Cli => "cli",
             Self::Console => "console",
         }
     }

@@ -381,7 +381,11 @@ async fn a_running_proxy_is_asked_over_its_admin_address() {
 async fn the_mode_is_changed_at_run_time_and_retired_only_with_its_word() {
     let peopled = Peopled::start().await;
     assert_ends(&peopled.run(&["mode", "set", "retired"]), 2, &["--confirm retired"]);
-    assert_ends(&peopled.run(&["mode", "set", "retired", "--confirm", "yes"]), 1, &["confirm"]);
+    assert_ends(
+        &peopled.run(&["mode", "set", "retired", "--confirm", "yes"]),
+        2,
+        &["--confirm takes the word `retired`"],
+    );
     assert_eq!(peopled.json(&["mode", "show", "--json"])["mode"], "migrate");
     assert_ends(&peopled.run(&["mode", "set", "retired", "--confirm", "retired"]), 0, &["migrate -> retired"]);
     assert_ends(&peopled.run(&["mode", "show"]), 0, &["retired"]);

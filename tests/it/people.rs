@@ -847,6 +847,12 @@ async fn users_are_changed_by_the_command_line_in_the_store_itself_and_that_is_a
     walk(&peopled);
     let changed = peopled.run(&["users", "disable", "7"]);
     assert_ends(&changed, 0, &["opened directly: no proxy is running", "\"change\":\"disable\"", "authferry::audit"]);
+    let set = peopled.run(&["mode", "set", "observe"]);
+    for done in [&changed, &set, &peopled.run(&["store", "backup"])] {
+        let told = done.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let told: Vec<Value> = told.filter(|event| event["by"] == "operator").collect();
+        assert!(matches!(told.as_slice(), [only] if only["via"] == "cli"), "{done:?}");
+    }
     // A name that is kept from others is no damage to whoever checks the store.
     assert_ends(&peopled.run(&["users", "alias", "remove", "7", "username", "ann", "--yes"]), 0, &["stays reserved"]);
     assert_ends(&peopled.run(&["store", "check"]), 0, &["(1 reserved)"]);
