@@ -376,7 +376,9 @@ impl Explainer {
     async fn conflicts_with(&self, holder: UserId) -> Result<Vec<String>, StoreError> {
         let query =
             ConflictQuery { with: Some(holder), decided_too: true, limit: MAX_CONFLICTS, ..ConflictQuery::default() };
-        let conflicts = self.store.conflicts(query).await?;
+        let mut conflicts = self.store.conflicts(query).await?;
+        // One whose names were given says nothing of a login any more.
+        conflicts.retain(|conflict| conflict.decided.is_none_or(|decided| decided.decision.is_standing()));
         let say = |conflict: &crate::domain::conflict::Conflict| {
             let decided = conflict.decided.map_or("not decided yet", |decided| decided.decision.as_str());
             format!(

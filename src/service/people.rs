@@ -214,6 +214,9 @@ fn refused(why: NotChanged) -> String {
         }
         NotChanged::TooManyNames => "he has as many names as one may have: remove one first".to_owned(),
         NotChanged::NotDeleted => "he is not deleted".to_owned(),
+        NotChanged::GivenAlready => {
+            "its names were given to legacy's user: it is over, and names are given back by `users alias`".to_owned()
+        }
     }
 }
 
@@ -390,7 +393,7 @@ impl People {
         let before = self.store.conflict(number).await?.ok_or(NotDone::NoSuchConflict)?;
         match self.store.resolve(number, resolution).await? {
             Resolved::Done { given_to } => {
-                // One that was given is forgotten: what it was about is still worth showing.
+                // With ten thousand later ones it is forgotten: what it was about is still worth showing.
                 let now = self.store.conflict(number).await?.unwrap_or(before);
                 Ok(BothSides { given_to, ..self.sides(now).await? })
             }
@@ -459,6 +462,7 @@ fn outcome(error: &NotDone) -> &'static str {
         NotDone::Refused(NotChanged::LastName) => "last_name",
         NotDone::Refused(NotChanged::TooManyNames) => "too_many_names",
         NotDone::Refused(NotChanged::NotDeleted) => "not_deleted",
+        NotDone::Refused(NotChanged::GivenAlready) => "given_already",
         NotDone::WouldLockOut => "would_lock_out",
         NotDone::Store(_) => "store_failed",
     }
