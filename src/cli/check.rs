@@ -298,6 +298,10 @@ fn algorithm(algorithm: TokenAlgorithm) -> &'static str {
 // -------------------------------------------------------------------------------------------------------------- routes
 
 fn routes(routes: &[Route], page: &mut Page) {
+    if routes.is_empty() {
+        page.plain("no routes: everything is forwarded to the upstream, streamed");
+        return;
+    }
     let heading = ["route", "takes", "action", "legacy", "a local yes"].map(str::to_owned);
     let mut rows = vec![heading];
     rows.extend(routes.iter().map(row));

@@ -92,7 +92,7 @@ pub(super) enum Answering {
 /// Why there is nobody to ask.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreachable {
-    #[error("--admin {url} is no address of an admin listener")]
+    #[error("--admin {url} is no address of an admin listener: write http://HOST:PORT")]
     Url {
         url: String,
         #[source]
@@ -204,7 +204,8 @@ impl Operator {
     }
 
     fn at_url(url: &str, options: &Reach, terminal: &mut Terminal) -> Result<Self, Failure> {
-        let target = Target::parse(url).map_err(|cause| Failure::of(Unreachable::Url { url: inert(url), cause }))?;
+        let target = Target::parse(url)
+            .map_err(|cause| Failure::Usage(Unreachable::Url { url: inert(url), cause }.to_string()))?;
         let token = match &options.token_file {
             Some(path) => token_from(path)?,
             None if options.config.path().exists() => {

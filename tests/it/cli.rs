@@ -102,7 +102,7 @@ fn a_bad_configuration_exits_with_78_and_shows_every_problem_with_its_place() {
     }
     for command in ["check", "run"] {
         let finished = run(folder.path(), &[command, "--config", "absent.toml"]);
-        assert_ends(&finished, 78, &["absent.toml", "cannot be read"]);
+        assert_ends(&finished, 78, &["absent.toml", "cannot be read", "name the file with --config"]);
     }
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing was made");
 }
@@ -432,7 +432,7 @@ async fn an_admin_address_can_be_named_and_needs_the_right_token() {
     let gone = run(elsewhere.path(), &["status", "--admin", NOBODY, "--token-file", "token"]);
     assert_ends(&gone, 1, &["cannot be reached", "caused by"]);
     let no_url = run(elsewhere.path(), &["status", "--admin", "localhost", "--token-file", "token"]);
-    assert_ends(&no_url, 1, &["is no address of an admin listener"]);
+    assert_ends(&no_url, 2, &["is no address of an admin listener: write http://HOST:PORT"]);
 }
 
 #[test]

@@ -872,6 +872,11 @@ fn what_is_seldom_wise_is_warned_of_and_loads() {
         assert_warns(&changed(from, to), key, words);
     }
     assert_warns(MINIMAL, "route", "nobody comes over");
+    let described = cli::check::describe(&valid(MINIMAL));
+    assert!(
+        described.contains("no routes: everything is forwarded") && !described.contains("a local yes"),
+        "{described}"
+    );
 }
 
 #[test]
