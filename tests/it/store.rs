@@ -484,7 +484,7 @@ async fn a_name_that_is_taken_away_stays_reserved_or_is_free(store: Arc<dyn User
     let holders = store.holders(&keys).await.expect("a lookup");
     let told: Vec<_> = holders.iter().map(|holder| holder.map(|holder| (holder.id, holder.bears))).collect();
     assert_eq!(told, [Some((alice.id(), false)), None, Some((alice.id(), true))]);
-    let query = UserQuery { prefix: Some("alic".to_owned()), after: None, limit: 10 };
+    let query = UserQuery { prefix: Some("alic".to_owned()), after: None, limit: 10, ..UserQuery::default() };
     let listed = store.list(query).await.expect("a page").users;
     assert_eq!(listed.len(), 1, "by her email alone");
 
@@ -847,8 +847,9 @@ async fn pages_of_a_prefix_show_each_user_once_whatever_his_names(store: Arc<dyn
         for limit in [1, 3, 20, 1_000] {
             let (mut seen, mut after) = (Vec::new(), None);
             loop {
-                let query = UserQuery { prefix: Some(prefix.to_owned()), after: after.take(), limit };
-                let UserPage { users, next } = store.list(query).await.expect("a page");
+                let query =
+                    UserQuery { prefix: Some(prefix.to_owned()), after: after.take(), limit, ..UserQuery::default() };
+                let UserPage { users, next, .. } = store.list(query).await.expect("a page");
                 assert!(users.len() <= limit);
                 seen.extend(users.into_iter().map(|user| user.id));
                 match next {
@@ -862,7 +863,7 @@ async fn pages_of_a_prefix_show_each_user_once_whatever_his_names(store: Arc<dyn
             assert_eq!((seen.len(), distinct.len()), (expected, expected), "{prefix:?} in pages of {limit}");
         }
     }
-    let query = UserQuery { prefix: Some("ann1".to_owned()), after: None, limit: 3 };
+    let query = UserQuery { prefix: Some("ann1".to_owned()), after: None, limit: 3, ..UserQuery::default() };
     let users = store.list(query).await.expect("a page").users;
     let emails: Vec<&str> =
         users.iter().filter_map(|user| user.first(authferry::domain::identifier::IdentifierKind::Email)).collect();
@@ -872,7 +873,12 @@ async fn pages_of_a_prefix_show_each_user_once_whatever_his_names(store: Arc<dyn
 async fn a_cursor_of_nowhere_ends_the_listing(store: Arc<dyn UserStore>) {
     migrate(&*store, 7, &[email("alice@x.y")], "one").await;
     for (prefix, after) in [(None, "nonsense"), (None, ""), (Some("alice"), "~"), (Some("alice"), "z:")] {
-        let query = UserQuery { prefix: prefix.map(str::to_owned), after: Some(after.to_owned()), limit: 10 };
+        let query = UserQuery {
+            prefix: prefix.map(str::to_owned),
+            after: Some(after.to_owned()),
+            limit: 10,
+            ..UserQuery::default()
+        };
         let page = store.list(query).await.expect("a page");
         assert_eq!((page.users.len(), page.next), (0, None), "{prefix:?} {after:?}");
     }

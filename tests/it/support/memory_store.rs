@@ -167,7 +167,7 @@ impl State {
         let mut rest = keys.into_iter().filter(|(key, id)| after(key) && worth(id) >= query.min_value).peekable();
         let page: Vec<_> = rest.by_ref().take(query.limit.clamp(1, 1_000)).collect();
         let next = rest.peek().and(page.last()).map(|(key, _)| key.clone());
-        UserPage { users: page.iter().map(|(_, id)| copy(&self.users[id])).collect(), next }
+        UserPage { users: page.iter().map(|(_, id)| copy(&self.users[id])).collect(), next, ..UserPage::default() }
     }
 
     fn forget_listed(&mut self, users: &[(UserId, Version)]) -> u64 {
@@ -562,7 +562,7 @@ impl State {
         let mut rest = keys.iter().filter(|(key, _)| key.as_str() > after);
         let page: Vec<_> = rest.by_ref().take(limit).collect();
         let next = rest.next().and(page.last()).map(|(key, _)| (*key).clone());
-        UserPage { users: page.into_iter().map(|(_, id)| copy(&self.users[id])).collect(), next }
+        UserPage { users: page.into_iter().map(|(_, id)| copy(&self.users[id])).collect(), next, ..UserPage::default() }
     }
 
     fn counts(&self) -> UserCounts {
