@@ -14,17 +14,27 @@ const MIN_PHONE_DIGITS: usize = 5;
 #[must_use]
 pub fn coarse_name(name: &str) -> String {
     let mut coarse = String::with_capacity(name.len());
-    // Lower, upper and lower case again, as `ẞ` becomes `ß` becomes `SS`; then apart, so that the marks can be dropped.
-    let folded = name.nfkc().flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase);
-    for c in folded.nfkd().filter(|c| !is_combining_mark(*c)) {
-        // Decomposing may bring upper-case letters back, as the squared ones.
-        c.to_lowercase().for_each(|c| push_base(&mut coarse, c));
+    if name.is_ascii() {
+        // Nearly every name, and none of what follows changes more of it.
+        name.chars().for_each(|c| push_base(&mut coarse, c.to_ascii_lowercase()));
+    } else {
+        fold(name, &mut coarse);
     }
     let digits = coarse.chars().filter(char::is_ascii_digit).count();
     if digits >= MIN_PHONE_DIGITS && coarse.chars().all(|c| c.is_ascii_digit() || " +-()./".contains(c)) {
         coarse.retain(|c| c.is_ascii_digit());
     }
     coarse
+}
+
+/// Appends the name without case, composition and marks.
+fn fold(name: &str, coarse: &mut String) {
+    // Lower, upper and lower case again, as `ẞ` becomes `ß` becomes `SS`; then apart, so that the marks can be dropped.
+    let folded = name.nfkc().flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase);
+    for c in folded.nfkd().filter(|c| !is_combining_mark(*c)) {
+        // Decomposing may bring upper-case letters back, as the squared ones.
+        c.to_lowercase().for_each(|c| push_base(coarse, c));
+    }
 }
 
 /// Appends the letter that a letter is a variant of, where decomposing does not tell.
@@ -90,6 +100,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_name_in_ascii_takes_no_other_form_on_the_short_way(name in "[\\x00-\\x7f]{0,40}") {
+            let (mut short, mut long) = (String::new(), String::new());
+            name.chars().for_each(|c| push_base(&mut short, c.to_ascii_lowercase()));
+            fold(&name, &mut long);
+            prop_assert_eq!(short, long);
+        }
+
         #[test]
         fn case_composition_and_marks_never_matter(name in "\\PC{0,40}") {
             let coarse = coarse_name(&name);

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
+use http::header::{HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
-use http_body::Body;
 use tokio::time::Instant;
 
 use super::access;
@@ -171,7 +170,6 @@ impl Forwarder {
         if let Some(uri) = origin_form(request.uri(), &self.client.target().base_path) {
             *request.uri_mut() = uri;
         }
-        frame(request);
         let headers = request.headers_mut();
         for (name, value) in context.identity {
             headers.append(name, value.clone());
@@ -308,24 +306,6 @@ fn origin_form(uri: &Uri, base_path: &str) -> Option<Uri> {
         return None;
     }
     Some(uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from))
-}
-
-/// Frames the body by its real length (RFC 9112 section 6): one `Content-Length` that is right, or chunks.
-fn frame(request: &mut Request<ProxyBody>) {
-    let expects_a_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-    let length = request.body().size_hint().exact();
-    let headers = request.headers_mut();
-    match length {
-        Some(0) if !expects_a_body && !headers.contains_key(CONTENT_LENGTH) => {}
-        Some(length) => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        None => {
-            headers.remove(CONTENT_LENGTH);
-            // Said outright, since hyper would take a GET's body for none.
-            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-    }
 }
 
 fn class(status: StatusCode) -> Forwarded {

@@ -108,6 +108,12 @@ impl Template {
         self.fixed.is_some()
     }
 
+    /// Whether a name stands in it; where it does not, nothing of that name is ever looked at.
+    #[must_use]
+    pub fn mentions(&self, name: &str) -> bool {
+        self.fixed.is_none() && self.source.contains(name)
+    }
+
     /// Renders it over a context that serializes to a map.
     pub fn render(&self, context: &Value) -> Result<String, TemplateError> {
         if let Some(fixed) = &self.fixed {

@@ -18,7 +18,7 @@ use crate::http::settings::{ReplyTemplate, Route};
 use crate::service::ports::{LimitPolicy, Limited, Minted, Tokens};
 use crate::service::reply::Ours;
 use crate::telemetry::{Metrics, WithCauses};
-use crate::template::{self, Template, TemplateError};
+use crate::template::{self, TemplateError};
 
 use super::session::SessionCookie;
 
@@ -38,7 +38,7 @@ pub(super) struct Asked<'a> {
 }
 
 /// `request` in a template. Looked through only if there is a template that could ask for it.
-#[derive(Serialize)]
+#[derive(Serialize, Clone, Copy)]
 struct RequestView<'a> {
     #[serde(serialize_with = "shown")]
     headers: &'a HeaderMap,
@@ -55,7 +55,7 @@ fn shown<S: Serializer>(headers: &HeaderMap, serializer: S) -> Result<S::Ok, S::
 const SECRET_HEADERS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
 
 /// What a template sees.
-#[derive(Serialize, Default)]
+#[derive(Serialize, Default, Clone, Copy)]
 struct Context<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<RequestView<'a>>,
@@ -251,9 +251,17 @@ enum RenderError {
 
 fn render(template: &ReplyTemplate, context: &Context<'_>) -> Result<Response<Bytes>, RenderError> {
     let templates = template.body.iter().chain(template.headers.iter().map(|(_, value)| value));
-    // Refusals are made by the thousand, and most say the same each time.
-    let is_fixed = templates.into_iter().all(Template::is_fixed);
-    let context = if is_fixed { template::context(()) } else { template::context(context) };
+    // Refusals are made by the thousand, and most say the same each time; and few answers look at the request.
+    let (mut is_fixed, mut asks_for_request) = (true, false);
+    for template in templates {
+        is_fixed &= template.is_fixed();
+        asks_for_request |= template.mentions("request");
+    }
+    let context = match (is_fixed, asks_for_request) {
+        (true, _) => template::context(()),
+        (false, true) => template::context(context),
+        (false, false) => template::context(Context { request: None, ..*context }),
+    };
     let body = template.body.as_ref().map(|body| body.render(&context)).transpose()?;
     let mut response = Response::new(body.map(Bytes::from).unwrap_or_default());
     *response.status_mut() = template.status;

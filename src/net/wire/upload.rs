@@ -115,8 +115,12 @@ impl Upload {
         if !has_host {
             line(&mut out, "host", authority.as_bytes());
         }
+        // An empty body is said of where one is expected (RFC 9110, section 8.6): without, some servers wait for one or answer 411.
+        let expects_a_body = matches!(head.method, Method::POST | Method::PUT | Method::PATCH);
         match length {
-            Some(length @ 1..) if !has_length => line(&mut out, "content-length", length.to_string().as_bytes()),
+            Some(length) if !has_length && (length > 0 || expects_a_body) => {
+                line(&mut out, "content-length", length.to_string().as_bytes());
+            }
             Some(_) => {}
             None => line(&mut out, "transfer-encoding", b"chunked"),
         }
@@ -326,8 +330,11 @@ mod tests {
 
     const AUTHORITY: HeaderValue = HeaderValue::from_static("app.example");
 
-    fn written(headers: &[(&'static str, &'static str)], body: &'static str) -> String {
-        let mut request = Request::post("/a/b?c=d").body(ProxyBody::full(Bytes::from_static(body.as_bytes())));
+    fn written(method: &str, headers: &[(&'static str, &'static str)], body: &'static str) -> String {
+        let mut request = Request::builder()
+            .method(method)
+            .uri("/a/b?c=d")
+            .body(ProxyBody::full(Bytes::from_static(body.as_bytes())));
         if let Ok(request) = &mut request {
             for (name, value) in headers {
                 request.headers_mut().append(*name, HeaderValue::from_static(value));
@@ -340,23 +347,33 @@ mod tests {
 
     #[test]
     fn a_head_says_of_its_body_what_is_true() {
-        const LINE: &str = "POST /a/b?c=d HTTP/1.1\r\n";
-        for (headers, body, lines) in [
-            (&[("a", "b")][..], "", "a: b\r\nhost: app.example\r\n"),
-            (&[("host", "h")], "12345", "host: h\r\ncontent-length: 5\r\n"),
-            (&[("host", "h"), ("content-length", "0")], "", "host: h\r\ncontent-length: 0\r\n"),
-            (&[("content-length", "5"), ("host", "h")], "12345", "content-length: 5\r\nhost: h\r\n"),
+        const HOST: (&str, &str) = ("host", "h");
+        for (method, headers, body, lines) in [
+            ("GET", &[("a", "b")][..], "", "a: b\r\nhost: app.example\r\n"),
+            ("POST", &[HOST], "12345", "host: h\r\ncontent-length: 5\r\n"),
+            ("GET", &[HOST], "12345", "host: h\r\ncontent-length: 5\r\n"),
+            ("POST", &[HOST, ("content-length", "0")], "", "host: h\r\ncontent-length: 0\r\n"),
+            ("DELETE", &[HOST, ("content-length", "0")], "", "host: h\r\ncontent-length: 0\r\n"),
+            ("PUT", &[("content-length", "5"), HOST], "12345", "content-length: 5\r\nhost: h\r\n"),
+            // Where a body is expected, that there is none is said.
+            ("POST", &[HOST], "", "host: h\r\ncontent-length: 0\r\n"),
+            ("PUT", &[HOST], "", "host: h\r\ncontent-length: 0\r\n"),
+            ("PATCH", &[HOST], "", "host: h\r\ncontent-length: 0\r\n"),
+            ("DELETE", &[HOST], "", "host: h\r\n"),
             // Whoever believes one of these reads another request behind it.
-            (&[("host", "h"), ("content-length", "5")], "", "host: h\r\n"),
-            (&[("host", "h"), ("content-length", "4")], "12345", "host: h\r\ncontent-length: 5\r\n"),
+            ("POST", &[HOST, ("content-length", "5")], "", "host: h\r\ncontent-length: 0\r\n"),
+            ("GET", &[HOST, ("content-length", "5")], "", "host: h\r\n"),
+            ("POST", &[HOST, ("content-length", "4")], "12345", "host: h\r\ncontent-length: 5\r\n"),
             (
-                &[("host", "h"), ("content-length", "5"), ("content-length", "5")],
+                "POST",
+                &[HOST, ("content-length", "5"), ("content-length", "5")],
                 "12345",
                 "host: h\r\ncontent-length: 5\r\n",
             ),
-            (&[("host", "h"), ("transfer-encoding", "chunked")], "12345", "host: h\r\ncontent-length: 5\r\n"),
+            ("POST", &[HOST, ("transfer-encoding", "chunked")], "12345", "host: h\r\ncontent-length: 5\r\n"),
         ] {
-            assert_eq!(written(headers, body), format!("{LINE}{lines}\r\n"), "{headers:?}");
+            let written = written(method, headers, body);
+            assert_eq!(written, format!("{method} /a/b?c=d HTTP/1.1\r\n{lines}\r\n"), "{headers:?}");
         }
     }
 

@@ -64,7 +64,7 @@ pub(super) fn hash_long(input: &[u8], out: &mut [u8]) -> Result<(), Error> {
     if out.len() <= DIGEST_BYTES {
         return digest(&[&length, input], out);
     }
-    let mut last = Zeroizing::new([0; DIGEST_BYTES]);
+    let (mut last, mut next) = (Zeroizing::new([0; DIGEST_BYTES]), Zeroizing::new([0; DIGEST_BYTES]));
     digest(&[&length, input], last.as_mut_slice())?;
     let mut rest = out;
     loop {
@@ -74,8 +74,8 @@ pub(super) fn hash_long(input: &[u8], out: &mut [u8]) -> Result<(), Error> {
         if rest.len() <= DIGEST_BYTES {
             return digest(&[last.as_slice()], rest);
         }
-        let before = last.clone();
-        digest(&[before.as_slice()], last.as_mut_slice())?;
+        digest(&[last.as_slice()], next.as_mut_slice())?;
+        std::mem::swap(&mut *last, &mut *next);
     }
 }
 
