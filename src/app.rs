@@ -37,6 +37,7 @@ use crate::net::{Client, ClientSettings, Target};
 use crate::password::{HashPool, StartError};
 use crate::service::explain::{Explainer, LoginRoute, Running, SessionBy};
 use crate::service::mode::ModeCell;
+use crate::service::people::Door;
 use crate::service::ports::{AccountLimits, StoreError, Tokens, UserStore};
 use crate::service::{Parts, Policy, Service};
 use crate::store::{self, HandoverStore, OpenError};
@@ -292,6 +293,7 @@ impl App {
                 normalization,
                 explainer,
                 token: config.admin.token,
+                door: Door::Api,
                 bound,
                 hosts: config.admin.hosts,
             });

@@ -13,7 +13,7 @@ use super::view::{
 };
 use crate::domain::mode::{ConfirmedMode, Mode, NeedsConfirmation};
 use crate::service::people::NotDone;
-use crate::service::ports::{StoreError, StoreHealth, UserQuery};
+use crate::service::ports::{OnDamage, StoreError, StoreHealth, UserQuery};
 use crate::telemetry::metrics::Counted;
 
 /// Users on a page unless the request says otherwise.
@@ -66,6 +66,8 @@ pub(super) async fn list_users(
         prefix: canonical_prefix(state.identifiers, &request.search),
         after: request.after.filter(|after| !after.is_empty()),
         limit: request.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE),
+        // A page that reads every name is not for a store that serves.
+        on_damage: OnDamage::Fail,
     };
     Ok(state.store.list(query).await?.into())
 }

@@ -142,7 +142,7 @@ pub struct ConflictView {
     pub number: u64,
     /// The id of the user whom legacy proved.
     pub legacy_id: String,
-    /// The names that legacy gave him.
+    /// The names that legacy gave him; once they were given to him here, those.
     pub names: Vec<ContestedName>,
     /// Who held one of them here, as he is now.
     pub holder: Option<UserSummary>,

@@ -34,23 +34,26 @@ pub(super) enum TokenVerdict {
 }
 
 /// Compares tokens by their digests, in constant time: neither content nor length is told by how long it takes (R57).
-pub(super) struct TokenCheck(Option<[u8; 32]>);
+pub(super) struct TokenCheck {
+    expected: Option<[u8; 32]>,
+    opens: Door,
+}
 
 impl TokenCheck {
-    /// An empty token is none.
-    pub(super) fn new(token: Option<&str>) -> Self {
-        Self(token.filter(|token| !token.is_empty()).map(fingerprint))
+    /// An empty token is none. `opens` is where he comes in who shows the right one.
+    pub(super) fn new(token: Option<&str>, opens: Door) -> Self {
+        Self { expected: token.filter(|token| !token.is_empty()).map(fingerprint), opens }
     }
 
     pub(super) fn is_configured(&self) -> bool {
-        self.0.is_some()
+        self.expected.is_some()
     }
 
     pub(super) fn check(&self, shown: &str) -> TokenVerdict {
-        match &self.0 {
+        match &self.expected {
             None => TokenVerdict::NoneConfigured,
             Some(expected) if bool::from(expected.ct_eq(&fingerprint(shown))) => {
-                TokenVerdict::Right(AdminPermit(Door::Api))
+                TokenVerdict::Right(AdminPermit(self.opens))
             }
             Some(_) => TokenVerdict::Wrong,
         }
@@ -109,7 +112,7 @@ mod tests {
     use super::*;
 
     fn right(configured: Option<&str>, shown: &str) -> bool {
-        matches!(TokenCheck::new(configured).check(shown), TokenVerdict::Right(_))
+        matches!(TokenCheck::new(configured, Door::Api).check(shown), TokenVerdict::Right(_))
     }
 
     #[test]
@@ -123,7 +126,7 @@ mod tests {
     #[test]
     fn r108_without_a_token_nothing_shown_is_right() {
         for configured in [None, Some("")] {
-            assert!(!TokenCheck::new(configured).is_configured());
+            assert!(!TokenCheck::new(configured, Door::Api).is_configured());
             assert!(!right(configured, "") && !right(configured, "admin"));
         }
     }

@@ -15,7 +15,7 @@ use crate::domain::clock::{Clock, UnixSeconds};
 use crate::domain::identifier::IdentifierRules;
 use crate::domain::password::PasswordNormalization;
 use crate::service::explain::Explainer;
-use crate::service::people::People;
+use crate::service::people::{Door, People};
 use crate::service::ports::{ModeSwitch, UserStore};
 use crate::telemetry::Metrics;
 
@@ -39,6 +39,8 @@ pub struct AdminParts {
     pub explainer: Explainer,
     /// What opens the API and the console; none keeps both shut (R108).
     pub token: Option<Zeroizing<String>>,
+    /// Where whoever shows it comes in, for the audit log.
+    pub door: Door,
     /// Where the listener is bound, port 0 resolved.
     pub bound: SocketAddr,
     /// Further names under which operators reach the listener, with their port where it is not the scheme's own.
@@ -78,12 +80,13 @@ impl AdminState {
             normalization,
             explainer,
             token,
+            door,
             bound,
             hosts,
         } = parts;
         Self {
             started_at: clock.wall(),
-            token: TokenCheck::new(token.as_deref().map(String::as_str)),
+            token: TokenCheck::new(token.as_deref().map(String::as_str), door),
             hosts: AllowedHosts::new(bound.ip(), hosts),
             sessions: Sessions::default(),
             people: People::new(Arc::clone(&store), Arc::clone(&mode), explainer.policy.local_share, identifiers),

@@ -1,6 +1,7 @@
 //! `authferry check`: what a valid configuration will do, in words, before it does it. Reads no store, opens no socket, shows no
 //! secret. The problems of an invalid one show themselves: [`crate::config::Problems`].
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::limits::{CountedAttempts, Quota};
 use crate::net::tls::TlsSettings;
 use crate::service::OnMismatch;
 use crate::telemetry::WithCauses;
-use crate::token::settings::TokenAlgorithm;
+use crate::token::settings::{ClaimValue, TokenAlgorithm};
 
 /// What will happen, for a terminal; ends in a newline.
 #[must_use]
@@ -223,6 +224,13 @@ fn answers(config: &Config, page: &mut Page) {
             for other in &token.named {
                 page.more(format!("`{}`, good for {}", other.name, time(other.ttl)));
             }
+            let all = token.claims.iter().chain(token.named.iter().flat_map(|named| &named.claims));
+            let names = all.filter(|(_, value)| matches!(value, ClaimValue::Name(_)));
+            let names: BTreeSet<String> = names.map(|(name, _)| format!("`{name}`")).collect();
+            if !names.is_empty() {
+                let names: Vec<String> = names.into_iter().collect();
+                page.more(format!("left out for who has no such name: {}", names.join(", ")));
+            }
             if let Some(cookie) = &config.cookie {
                 page.more(format!("also in the cookie `{}`", cookie.name));
             }
@@ -290,6 +298,10 @@ fn algorithm(algorithm: TokenAlgorithm) -> &'static str {
 // -------------------------------------------------------------------------------------------------------------- routes
 
 fn routes(routes: &[Route], page: &mut Page) {
+    if routes.is_empty() {
+        page.plain("no routes: everything is forwarded to the upstream, streamed");
+        return;
+    }
     let heading = ["route", "takes", "action", "legacy", "a local yes"].map(str::to_owned);
     let mut rows = vec![heading];
     rows.extend(routes.iter().map(row));

@@ -7,8 +7,9 @@ use super::options::Reach;
 use super::terminal::{Person, Style, Terminal, inert};
 use super::text;
 use super::users::{names, pretty, public_id, standing};
-use crate::admin::people_view::{ChoiceWord, ConflictChoice, ConflictView};
+use crate::admin::people_view::{ChoiceWord, ConflictChoice, ConflictView, ContestedName};
 use crate::admin::view::UserSummary;
+use crate::domain::conflict::Decision;
 
 /// List conflicts over names, and resolve them by choosing
 #[derive(clap::Args)]
@@ -178,6 +179,11 @@ async fn resolve(
 ) -> Ended {
     let operator = Operator::reach_to_change(reach, terminal).await?;
     let conflict = find(&operator, number).await?;
+    if is_over(&conflict) {
+        return Err(Failure::Failed(
+            format!("conflict {number} is over: its names were given to legacy's user").into(),
+        ));
+    }
     if let (Some(confirm), Asking::Yes) = (confirmation(word), asking) {
         if terminal.person() == Person::Absent {
             return Err(Failure::Usage("nobody is there to confirm it: add --yes".to_owned()));
@@ -235,7 +241,7 @@ fn confirmation(word: ChoiceWord) -> Option<&'static str> {
 fn shown(conflict: &ConflictView, style: Style) -> String {
     let mut shown = String::new();
     let mut row = |name: &str, value: String| {
-        shown.push_str(&format!("{}  {value}\n", style.faint(format_args!("{name:<12}"))));
+        shown.push_str(&format!("{}  {value}\n", style.faint(format_args!("{name:<17}"))));
     };
     row("conflict", format!("{}, {}", conflict.number, decision(conflict)));
     row("came up", format!("{}, last {}", times(conflict.times), text::time(conflict.last_at)));
@@ -248,7 +254,8 @@ fn shown(conflict: &ConflictView, style: Style) -> String {
         };
         row("", format!("{} {}{whose}", name.kind.as_str(), inert(&name.canonical)));
     }
-    row("here it is", conflict.holder.as_ref().map_or_else(|| "nobody's any more".to_owned(), side));
+    let here = if is_over(conflict) { "it was taken from" } else { "here it is" };
+    row(here, conflict.holder.as_ref().map_or_else(|| "nobody's any more".to_owned(), side));
     row("legacy's is", conflict.claimant.as_ref().map_or_else(|| "not here".to_owned(), side));
     shown
 }
@@ -259,8 +266,15 @@ fn side(user: &UserSummary) -> String {
 }
 
 fn contested(conflict: &ConflictView) -> String {
-    let names = conflict.names.iter().filter(|name| name.contested).map(|name| inert(&name.canonical));
+    // Of one that is over, those that were given.
+    let is_meant = |name: &&ContestedName| name.contested || is_over(conflict);
+    let names = conflict.names.iter().filter(is_meant).map(|name| inert(&name.canonical));
     names.collect::<Vec<_>>().join(", ")
+}
+
+/// Whether there is nothing left to choose.
+fn is_over(conflict: &ConflictView) -> bool {
+    conflict.decided.is_some_and(|decided| decided.decision == Decision::Given)
 }
 
 fn decision(conflict: &ConflictView) -> &'static str {

@@ -3,7 +3,7 @@
 //! Reads a store file, never the admin API: no hash leaves a running proxy, and a file is one state, where pages of a store that goes on
 //! changing are many. While a proxy runs, an online backup is exported (`--store`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -14,18 +14,18 @@ use uuid::Uuid;
 
 use super::failure::{Ended, Failure};
 use super::import::settings;
-use super::operator::{block_on, say_opened, unopened};
-use super::options::Reach;
+use super::operator::{block_on, say_opened};
+use super::options::ConfigFile;
 use super::progress::Progress;
 use super::terminal::{Terminal, inert};
 use super::text;
-use crate::domain::clock::{Clock, SystemClock};
+use crate::domain::clock::{Clock, SystemClock, UnixSeconds};
 use crate::domain::user::{Standing, User, UserId};
 use crate::exchange::{
     Carried, CarriesHashes, FORMATS, FileLimit, Format, Hashes, PortableName, PortableUser, RecordWriter, RowFault,
     WriteFormat, WriteOptions, format_named,
 };
-use crate::service::ports::{StoreError, UserQuery, UserStore};
+use crate::service::ports::{OnDamage, StoreError, UnreadUsers, UserQuery, UserStore};
 use crate::store::{self, StoreSettings};
 use crate::telemetry::Metrics;
 
@@ -55,7 +55,7 @@ pub(super) struct Export {
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
     #[command(flatten)]
-    reach: Reach,
+    config: ConfigFile,
 }
 
 /// Users are read in pages of so many.
@@ -80,10 +80,10 @@ enum Stopped {
     #[error("the output cannot be written")]
     Output(#[source] io::Error),
     #[error(
-        "a proxy runs and has the store, and no hash leaves a running proxy: `authferry store backup FILE`, then export with \
-         --store FILE"
+        "the store {} is in use by another process, a proxy or a command, and no hash leaves a running proxy: make a backup with \
+         `authferry store backup`, and export that with --store FILE", .0.display()
     )]
-    ProxyRuns(#[source] super::operator::Unreachable),
+    InUse(PathBuf),
 }
 
 /// What does not end well, but is no failure of ours.
@@ -93,6 +93,16 @@ struct SomeLeftOut {
     count: String,
 }
 
+/// What of a damaged store is in no export.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the store is damaged: {unread} could not be read, all others were written; `authferry store check` tells what is wrong, and a backup \
+     may have them (export --store BACKUP)"
+)]
+struct Damaged {
+    unread: String,
+}
+
 /// What was written so far.
 #[derive(Debug, Default)]
 struct Counts {
@@ -100,6 +110,7 @@ struct Counts {
     without_password: u64,
     tombstones: u64,
     refused: u64,
+    unread: u64,
     files: u64,
 }
 
@@ -130,8 +141,8 @@ impl Export {
         let store = self.open(terminal)?;
         let target = Target::begin(&self.to, self.force, self.split.then_some(write.limit).flatten());
         let target = target.map_err(|stopped| Failure::Usage(stopped.to_string()))?;
-        let (counts, refused, reserved) = (Counts::default(), Vec::new(), HashMap::new());
-        let mut writing = Writing { format, write, options, target, counts, refused, reserved };
+        let (counts, refused, lost, reserved) = (Counts::default(), Vec::new(), BTreeSet::new(), HashMap::new());
+        let mut writing = Writing { format, write, options, target, counts, refused, lost, reserved };
         let remarks = writing.all(&*store, terminal).await.map_err(|stopped| match stopped {
             Stopped::Output(error) => Failure::Output(error),
             other => Failure::stopped(other),
@@ -140,7 +151,7 @@ impl Export {
     }
 
     fn open(&self, terminal: &mut Terminal) -> Result<Arc<dyn UserStore>, Failure> {
-        let config = self.reach.config.load()?;
+        let config = self.config.load()?;
         let (metrics, clock) = (Arc::new(Metrics::new()), Arc::new(SystemClock) as Arc<dyn Clock>);
         if let Some(path) = &self.store {
             if !path.exists() {
@@ -153,10 +164,10 @@ impl Export {
             return Err(Failure::stopped(missing));
         }
         if !config.store.path.exists() {
-            return Err(Failure::Usage(format!("there is no store at {} yet", config.store.path.display())));
+            return Err(Failure::Failed(format!("there is no store at {} yet", config.store.path.display()).into()));
         }
         let opened = store::open(&config.store, metrics, clock).map_err(|error| match error {
-            store::OpenError::Locked(_) => Failure::stopped(Stopped::ProxyRuns(unopened(error, config.admin.bind))),
+            store::OpenError::Locked(path) => Failure::stopped(Stopped::InUse(path)),
             other => Failure::stopped(other),
         })?;
         say_opened(&config.store.path, terminal)?;
@@ -172,6 +183,8 @@ struct Writing {
     target: Target,
     counts: Counts,
     refused: Vec<String>,
+    /// What could not be read beside users.
+    lost: BTreeSet<&'static str>,
     /// Names that are kept for users who do not bear them: only our own formats have a place for them.
     reserved: HashMap<UserId, Vec<PortableName>>,
 }
@@ -186,24 +199,26 @@ struct Open {
 
 impl Writing {
     async fn all(&mut self, store: &dyn UserStore, terminal: &mut Terminal) -> Result<Vec<String>, Stopped> {
-        let counts = store.counts().await.map_err(Stopped::Store)?;
-        let total = counts.total() + counts.deleted;
+        let counts = self.unless_damaged(store.counts().await, "how many there are")?;
+        let total = counts.map(|counts| counts.total() + counts.deleted);
         if is_ours(self.format) {
-            for (user, name) in store.reserved().await.map_err(Stopped::Store)? {
+            let reserved = self.unless_damaged(store.reserved().await, "which names are kept from others for whom")?;
+            for (user, name) in reserved.unwrap_or_default() {
                 let name = PortableName { kind: name.kind(), value: name.text().to_owned(), verified: None };
                 self.reserved.entry(user).or_default().push(name);
             }
         }
-        let mut progress = Progress::begin(terminal, "users", Some(total), 0, 0);
+        let mut progress = Progress::begin(terminal, "users", total, 0, 0);
         let mut open = self.open()?;
         let mut after = None;
         let mut read = 0;
         loop {
-            let page =
-                store.list(UserQuery { after, limit: PAGE, ..UserQuery::default() }).await.map_err(Stopped::Store)?;
+            let query = UserQuery { after, limit: PAGE, on_damage: OnDamage::StepOver, ..UserQuery::default() };
+            let page = store.list(query).await.map_err(Stopped::Store)?;
             let ids: Vec<_> = page.users.iter().map(|user| user.id).collect();
-            let logins = store.last_login(&ids).await.map_err(Stopped::Store)?;
+            let logins = self.logins(store, &ids).await?;
             read += page.users.len() as u64;
+            self.unread(&page.unread);
             for (user, login) in page.users.into_iter().zip(logins) {
                 self.user(user, login, &mut open, terminal)?;
             }
@@ -217,6 +232,44 @@ impl Writing {
         }
         progress.end();
         self.close(&mut open, terminal)
+    }
+
+    /// What was read; none, and that noted, if it is damaged: most of everybody is worth more than nothing.
+    fn unless_damaged<T>(&mut self, read: Result<T, StoreError>, what: &'static str) -> Result<Option<T>, Stopped> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(StoreError::Corrupt(_)) => {
+                self.lost.insert(what);
+                Ok(None)
+            }
+            Err(other) => Err(Stopped::Store(other)),
+        }
+    }
+
+    /// When these users last logged in, one by one where a page of times cannot be read.
+    async fn logins(&mut self, store: &dyn UserStore, ids: &[UserId]) -> Result<Vec<Option<UnixSeconds>>, Stopped> {
+        match store.last_login(ids).await {
+            Ok(logins) => return Ok(logins),
+            Err(StoreError::Corrupt(_)) => {}
+            Err(other) => return Err(Stopped::Store(other)),
+        }
+        let mut logins = Vec::with_capacity(ids.len());
+        for id in ids {
+            let login = store.last_login(std::slice::from_ref(id)).await;
+            let login = self.unless_damaged(login, "when some of them last logged in")?;
+            logins.push(login.and_then(|login| login.into_iter().next().flatten()));
+        }
+        Ok(logins)
+    }
+
+    fn unread(&mut self, unread: &UnreadUsers) {
+        for id in &unread.ids {
+            self.counts.unread += 1;
+            self.name(format!("user {id}: his record is damaged"));
+        }
+        if unread.perhaps_more {
+            self.lost.insert("who else there may be: the tables of names are damaged too");
+        }
     }
 
     fn open(&mut self) -> Result<Open, Stopped> {
@@ -238,7 +291,7 @@ impl Writing {
     fn user(
         &mut self,
         user: User,
-        login: Option<crate::domain::clock::UnixSeconds>,
+        login: Option<UnixSeconds>,
         open: &mut Open,
         terminal: &mut Terminal,
     ) -> Result<(), Stopped> {
@@ -283,8 +336,12 @@ impl Writing {
 
     fn refuse(&mut self, id: &serde_json::Value, fault: &RowFault) {
         self.counts.refused += 1;
+        self.name(format!("user {}: {}", inert(&id.to_string()), inert(&fault.to_string())));
+    }
+
+    fn name(&mut self, left_out: String) {
         if self.refused.len() < NAMED {
-            self.refused.push(format!("user {}: {}", inert(&id.to_string()), inert(&fault.to_string())));
+            self.refused.push(left_out);
         }
     }
 
@@ -318,10 +375,20 @@ impl Writing {
         for remark in remarks {
             terminal.remark(remark)?;
         }
-        if counts.refused > 0 {
-            return Err(Failure::of(SomeLeftOut { count: text::counted(counts.refused, "user") }));
+        for lost in &self.lost {
+            terminal.remark(format!("the store is damaged, and does not tell {lost}"))?;
         }
-        Ok(())
+        let left_out = SomeLeftOut { count: text::counted(counts.refused, "user") };
+        match (counts.refused > 0, counts.unread > 0 || !self.lost.is_empty()) {
+            (false, false) => Ok(()),
+            (true, false) => Err(Failure::of(left_out)),
+            (refused, true) => {
+                if refused {
+                    terminal.remark(left_out)?;
+                }
+                Err(Failure::of(Damaged { unread: text::counted(counts.unread, "user") }))
+            }
+        }
     }
 }
 

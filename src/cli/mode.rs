@@ -70,7 +70,14 @@ async fn show(json: bool, reach: &Reach, terminal: &mut Terminal) -> Ended {
 }
 
 async fn set(to: Mode, confirm: Option<&str>, reach: &Reach, terminal: &mut Terminal) -> Ended {
-    let operator = Operator::reach(reach, terminal).await?;
+    if let (Mode::Retired, Some(word)) = (to, confirm)
+        && word != Mode::Retired.as_str()
+    {
+        return Err(Failure::Usage(format!(
+            "--confirm takes the word `{to}`, and nothing else; the mode was not changed"
+        )));
+    }
+    let operator = Operator::reach_to_change(reach, terminal).await?;
     let before = operator.mode().await.map_err(Failure::of)?;
     if before.mode == to {
         terminal.line(format_args!("{to}, as before"))?;
@@ -158,6 +165,10 @@ mod tests {
 
     /// What `mode set retired` comes to, and is told, when this is typed.
     fn retire(typed: &'static str, person: Person) -> (Ended, String) {
+        retire_with(None, typed, person)
+    }
+
+    fn retire_with(confirm: Option<&str>, typed: &'static str, person: Person) -> (Ended, String) {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, store) = (folder.path().join("proxy.toml"), folder.path().join("users.redb"));
         let text =
@@ -167,7 +178,7 @@ mod tests {
         let config = config.unwrap_or_else(|problems| panic!("{problems}"));
         drop(crate::store::open(&config.store, Arc::new(Metrics::new()), Arc::new(SystemClock)).expect("a new store"));
         let (mut terminal, out, err) = typing(typed, person);
-        let ended = block_on(set(Mode::Retired, None, &Reach::by(path), &mut terminal));
+        let ended = block_on(set(Mode::Retired, confirm, &Reach::by(path), &mut terminal));
         (ended, out.text() + &err.text())
     }
 
@@ -185,6 +196,18 @@ mod tests {
     fn nobody_is_asked_where_nobody_is() {
         let (ended, said) = retire("retired\n", Person::Absent);
         assert!(matches!(ended, Err(Failure::Usage(_))) && !said.contains("->"), "{said}");
+    }
+
+    #[test]
+    fn another_word_than_its_own_confirms_nothing_and_is_wrong_usage() {
+        for word in ["yes", "", "Retired"] {
+            for person in [Person::Absent, Person::Present] {
+                let (ended, said) = retire_with(Some(word), "retired\n", person);
+                assert!(matches!(ended, Err(Failure::Usage(_))) && !said.contains("->"), "{word:?}: {said}");
+            }
+        }
+        let (ended, said) = retire_with(Some("retired"), "", Person::Absent);
+        assert!(ended.is_ok() && said.contains("-> retired"), "{said}");
     }
 
     #[test]

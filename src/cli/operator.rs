@@ -38,6 +38,7 @@ use crate::password::{Inspector, PolicyError};
 use crate::service::backup::BackupView;
 use crate::service::explain::Explainer;
 use crate::service::mode::ModeCell;
+use crate::service::people::Door;
 use crate::service::ports::{ImportKey, ModeSwitch, StoreError};
 use crate::store::{self, OpenError};
 use crate::telemetry::Metrics;
@@ -91,7 +92,7 @@ pub(super) enum Answering {
 /// Why there is nobody to ask.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreachable {
-    #[error("--admin {url} is no address of an admin listener")]
+    #[error("--admin {url} is no address of an admin listener: write http://HOST:PORT")]
     Url {
         url: String,
         #[source]
@@ -191,7 +192,7 @@ impl Operator {
         Ok(Found::NoProxy(Box::new(config)))
     }
 
-    /// The same for a command that changes users. A change of the store itself is audited on standard error, as the proxy would
+    /// The same for a command that changes something. A change of the store itself is audited on standard error, as the proxy would
     /// have done it.
     pub(super) async fn reach_to_change(options: &Reach, terminal: &mut Terminal) -> Result<Self, Failure> {
         let mut operator = Self::reach(options, terminal).await?;
@@ -203,7 +204,8 @@ impl Operator {
     }
 
     fn at_url(url: &str, options: &Reach, terminal: &mut Terminal) -> Result<Self, Failure> {
-        let target = Target::parse(url).map_err(|cause| Failure::of(Unreachable::Url { url: inert(url), cause }))?;
+        let target = Target::parse(url)
+            .map_err(|cause| Failure::Usage(Unreachable::Url { url: inert(url), cause }.to_string()))?;
         let token = match &options.token_file {
             Some(path) => token_from(path)?,
             None if options.config.path().exists() => {
@@ -266,6 +268,7 @@ impl Operator {
             identifiers: config.identity,
             normalization: config.password.normalization,
             token: Some(Zeroizing::new(IN_PROCESS_TOKEN.to_owned())),
+            door: Door::Cli,
             bound: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             hosts: Vec::new(),
         };

@@ -236,7 +236,7 @@ fn held(inspection: &Inspection) -> String {
 }
 
 async fn backup(name: Option<String>, reach: &Reach, terminal: &mut Terminal) -> Ended {
-    let operator = Operator::reach(reach, terminal).await?;
+    let operator = Operator::reach_to_change(reach, terminal).await?;
     let mut view = operator.start_backup(&BackupWish { name }).await.map_err(Failure::of)?;
     loop {
         match view.step {

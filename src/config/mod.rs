@@ -17,6 +17,7 @@ mod resolve;
 mod settings;
 mod shape;
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use self::document::{Node, Places};
@@ -38,13 +39,20 @@ const MAX_BYTES: u64 = 4 * 1_024 * 1_024;
 pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Config, Problems> {
     let path = path.unwrap_or_else(|| Path::new(DEFAULT_PATH));
     let origin = path.display().to_string();
-    let unreadable = |message: String| Problems::single(message, Some("name a file with --config".into()), &origin);
-    let size = std::fs::metadata(path).map_err(|error| unreadable(format!("the file cannot be read: {error}")))?.len();
+    let unreadable = |message: String, help: &str| Problems::single(message, Some(help.to_owned()), &origin);
+    let failed = |error: std::io::Error| {
+        let help = match error.kind() {
+            ErrorKind::NotFound => "name the file with --config; `authferry demo` needs none",
+            ErrorKind::PermissionDenied => "the user who runs authferry has to be able to read it",
+            _ => "it has to be a text file, in UTF-8",
+        };
+        unreadable(format!("the file cannot be read: {error}"), help)
+    };
+    let size = std::fs::metadata(path).map_err(failed)?.len();
     if size > MAX_BYTES {
-        return Err(unreadable("the file is larger than 4 MiB".into()));
+        return Err(unreadable("the file is larger than 4 MiB".into(), "is it the right one?"));
     }
-    let text =
-        std::fs::read_to_string(path).map_err(|error| unreadable(format!("the file cannot be read: {error}")))?;
+    let text = std::fs::read_to_string(path).map_err(failed)?;
     Config::from_text(&text, &origin, environment)
 }
 

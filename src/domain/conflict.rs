@@ -14,7 +14,7 @@ pub struct Conflict {
     pub with: UserId,
     /// The id of the user whom legacy proved.
     pub legacy_id: Box<str>,
-    /// The names that legacy gave him.
+    /// The names that legacy gave him; of a conflict that ended so, those that were given to him.
     pub names: Vec<NormalizedIdentifier>,
     /// When it came up first.
     pub first_at: UnixSeconds,
@@ -43,15 +43,28 @@ pub enum Decision {
     Kept,
     /// The name stays with its holder, who was disabled.
     HolderDisabled,
+    /// The name was taken from its holder, for legacy's user. The conflict is over; if legacy proves that very user under another
+    /// name of that holder's, it is open again.
+    Given,
 }
 
 impl Decision {
+    /// Whether the two sides are still at odds, and an operator may decide otherwise.
+    #[must_use]
+    pub fn is_standing(self) -> bool {
+        match self {
+            Self::Kept | Self::HolderDisabled => true,
+            Self::Given => false,
+        }
+    }
+
     /// The words for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Kept => "kept by its holder",
             Self::HolderDisabled => "holder disabled",
+            Self::Given => "given to legacy's user",
         }
     }
 }

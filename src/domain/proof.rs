@@ -165,6 +165,16 @@ impl UserView {
         }
     }
 
+    /// His first name of this kind, as legacy wrote it.
+    #[must_use]
+    pub fn name(&self, kind: IdentifierKind) -> Option<&str> {
+        match kind {
+            IdentifierKind::Email => self.email.as_deref(),
+            IdentifierKind::Username => self.username.as_deref(),
+            IdentifierKind::Phone => self.phone.as_deref(),
+        }
+    }
+
     /// Of a record.
     #[must_use]
     pub fn of(user: &User) -> Self {

@@ -196,7 +196,10 @@ impl Explainer {
     async fn conflicts_with(&self, holder: UserId) -> Result<Vec<Conflict>, StoreError> {
         let query =
             ConflictQuery { with: Some(holder), decided_too: true, limit: MAX_CONFLICTS, ..ConflictQuery::default() };
-        self.store.conflicts(query).await
+        let mut conflicts = self.store.conflicts(query).await?;
+        // One whose names were given says nothing of a login any more.
+        conflicts.retain(|conflict| conflict.decided.is_none_or(|decided| decided.decision.is_standing()));
+        Ok(conflicts)
     }
 
     fn at_legacy(&self) -> AtLegacy {

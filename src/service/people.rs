@@ -19,8 +19,10 @@ use crate::domain::user::{Origin, Standing, User, UserId, Version};
 /// The door through which an operator came, for the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
-    /// The API, by its token; the command line comes through here too.
+    /// The API of the running proxy, by its token; so does the command line while a proxy runs.
     Api,
+    /// The command line, in the store itself: whoever may write the file.
+    Cli,
     /// The console, by a session.
     Console,
 }
@@ -31,6 +33,7 @@ impl Door {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
+            Self::Cli => "cli",
             Self::Console => "console",
         }
     }
@@ -211,6 +214,9 @@ fn refused(why: NotChanged) -> String {
         }
         NotChanged::TooManyNames => "he has as many names as one may have: remove one first".to_owned(),
         NotChanged::NotDeleted => "he is not deleted".to_owned(),
+        NotChanged::GivenAlready => {
+            "its names were given to legacy's user: it is over, and names are given back by `users alias`".to_owned()
+        }
     }
 }
 
@@ -387,7 +393,7 @@ impl People {
         let before = self.store.conflict(number).await?.ok_or(NotDone::NoSuchConflict)?;
         match self.store.resolve(number, resolution).await? {
             Resolved::Done { given_to } => {
-                // One that was given is forgotten: what it was about is still worth showing.
+                // With ten thousand later ones it is forgotten: what it was about is still worth showing.
                 let now = self.store.conflict(number).await?.unwrap_or(before);
                 Ok(BothSides { given_to, ..self.sides(now).await? })
             }
@@ -456,6 +462,7 @@ fn outcome(error: &NotDone) -> &'static str {
         NotDone::Refused(NotChanged::LastName) => "last_name",
         NotDone::Refused(NotChanged::TooManyNames) => "too_many_names",
         NotDone::Refused(NotChanged::NotDeleted) => "not_deleted",
+        NotDone::Refused(NotChanged::GivenAlready) => "given_already",
         NotDone::WouldLockOut => "would_lock_out",
         NotDone::Store(_) => "store_failed",
     }

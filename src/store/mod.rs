@@ -46,7 +46,10 @@ pub fn open_scratch(
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it open (R98).
-    #[error("the store {} is in use by another process; stop that one first, or ask it over its admin address", .0.display())]
+    #[error(
+        "the store {} is in use by another process, a proxy or a command; stop that one first, or look at a copy: \
+         `authferry store backup` has it made while it serves", .0.display()
+    )]
     Locked(PathBuf),
     /// It is one of ours, and damaged (R96).
     #[error("the store {} is damaged; restore it from a backup, and keep the damaged file", .path.display())]

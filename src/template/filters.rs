@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::engine::{DecodePaddingMode, general_purpose};
-use minijinja::value::{Kwargs, Serde};
+use minijinja::filters;
+use minijinja::value::{Kwargs, Serde, StringInput};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::Serialize as _;
@@ -46,6 +47,40 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.add_test("endingwith", |value: &Value, with: &str| value.as_str().is_some_and(|s| s.ends_with(with)));
     environment.add_test("containing", |value: &Value, with: &str| value.as_str().is_some_and(|s| s.contains(with)));
     environment.add_function("uuid", || uuid::Uuid::new_v4().to_string());
+}
+
+/// Replaces the engine's filters that make a text of anything at all, a null too: "none" would be somebody's email.
+pub(super) fn refuse_nulls(environment: &mut Environment<'static>) {
+    environment.add_filter("lower", |state: &State<'_, '_>, value: &Value| {
+        Ok::<_, Error>(filters::lower(wanted(state, value)?))
+    });
+    environment.add_filter("upper", |state: &State<'_, '_>, value: &Value| {
+        Ok::<_, Error>(filters::upper(wanted(state, value)?))
+    });
+    environment.add_filter("capitalize", |state: &State<'_, '_>, value: &Value| {
+        Ok::<_, Error>(filters::capitalize(wanted(state, value)?))
+    });
+    environment.add_filter("title", |state: &State<'_, '_>, value: &Value| {
+        Ok::<_, Error>(filters::title(wanted(state, value)?.as_str().to_owned().into()))
+    });
+    environment.add_filter("trim", |state: &State<'_, '_>, value: &Value, chars: Option<Cow<'_, str>>| {
+        Ok::<_, Error>(filters::trim(wanted(state, value)?, chars))
+    });
+    environment.add_filter("string", |state: &State<'_, '_>, value: &Value| {
+        wanted(state, value)?;
+        filters::string(state, value)
+    });
+    environment.add_filter("replace", |state: &mut State<'_, '_>, value: &Value, from: &Value, to: &Value| {
+        let (value, from, to) = (wanted(state, value)?, wanted(state, from)?, wanted(state, to)?);
+        filters::replace(state, value, from, to)
+    });
+}
+
+fn wanted<'a>(state: &State<'_, '_>, value: &'a Value) -> Result<StringInput<'a>, Error> {
+    if value.is_none() {
+        return Err(Error::new(ErrorKind::InvalidOperation, "null where text is wanted"));
+    }
+    StringInput::new(state, value)
 }
 
 /// The value as compact JSON, as most backends write it: answers are compared byte by byte.

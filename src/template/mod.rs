@@ -238,7 +238,11 @@ impl Expression {
 }
 
 /// For templates.
-static STRICT: LazyLock<Environment<'static>> = LazyLock::new(|| environment(UndefinedBehavior::Strict));
+static STRICT: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = environment(UndefinedBehavior::Strict);
+    filters::refuse_nulls(&mut environment);
+    environment
+});
 
 /// For expressions.
 static LENIENT: LazyLock<Environment<'static>> = LazyLock::new(|| environment(UndefinedBehavior::Chainable));

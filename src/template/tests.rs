@@ -122,6 +122,13 @@ fn a_null_is_no_text() {
     let error = render("{{ user.email }}", Escape::None, json!({ "user": { "email": null } })).expect_err("a null");
     assert_eq!(error.to_string(), "`user.email` is null where text is wanted");
     assert!(render("{{ user.email }}", Escape::Html, json!({ "user": { "email": null } })).is_err());
+    for filter in ["lower", "upper", "title", "capitalize", "trim", "string", "replace('a', 'b')", "trim('x')"] {
+        let source = format!("{{{{ user.email | {filter} }}}}");
+        let render = |email: serde_json::Value| render(&source, Escape::None, json!({ "user": { "email": email } }));
+        let error = render(json!(null)).expect_err(filter);
+        assert_eq!(error.to_string(), "`user.email` is null where text is wanted", "{filter}");
+        assert!(render(json!("ab")).is_ok(), "{filter}");
+    }
     assert_eq!(render("{{ user.email or '' }}", Escape::None, json!({ "user": { "email": null } })).expect("text"), "");
 }
 

@@ -89,18 +89,36 @@ impl Tokens for Minter {
     }
 }
 
+/// A claim that could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the claim `{claim}`")]
+struct BadClaim {
+    claim: String,
+    #[source]
+    cause: Cause,
+}
+
+impl ClaimValue {
+    /// What it is for this user; none if it is left out.
+    fn of(&self, who: &UserView, context: &template::Value) -> Result<Option<Value>, Cause> {
+        Ok(match self {
+            Self::Fixed(value) => Some(value.clone()),
+            Self::Name(kind) => who.name(*kind).map(Value::from),
+            Self::Text(template) => Some(Value::String(template.render(context)?)),
+            Self::Json(template) => Some(json::from_slice(template.render(context)?.as_bytes())?),
+        })
+    }
+}
+
 impl Purpose {
     /// The configured claims in their order, then `iat` and `exp` where these are not among them.
     fn claims(&self, who: &UserView, now: UnixSeconds) -> Result<Map<String, Value>, Cause> {
         let context = template::context(Sees { user: who, now });
         let mut claims = Map::with_capacity(self.claims.len() + 2);
         for (name, value) in &self.claims {
-            let value = match value {
-                ClaimValue::Fixed(value) => value.clone(),
-                ClaimValue::Text(template) => Value::String(template.render(&context)?),
-                ClaimValue::Json(template) => json::from_slice(template.render(&context)?.as_bytes())?,
-            };
-            claims.insert(name.clone(), value);
+            if let Some(value) = value.of(who, &context).map_err(|cause| BadClaim { claim: name.clone(), cause })? {
+                claims.insert(name.clone(), value);
+            }
         }
         claims.entry("iat").or_insert_with(|| now.0.into());
         claims.entry("exp").or_insert_with(|| now.0.saturating_add(self.ttl.as_secs()).into());
@@ -117,7 +135,7 @@ impl Purpose {
     fn bears_what_is_fixed(&self, claims: &Map<String, Value>) -> bool {
         self.claims.iter().all(|(name, value)| match value {
             ClaimValue::Fixed(fixed) => claims.get(name) == Some(fixed),
-            ClaimValue::Text(_) | ClaimValue::Json(_) => true,
+            ClaimValue::Name(_) | ClaimValue::Text(_) | ClaimValue::Json(_) => true,
         })
     }
 

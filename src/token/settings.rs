@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::domain::identifier::IdentifierKind;
 use crate::template::Template;
 
 /// `[token]`, resolved. `kind = "none"` is the absence of this.
@@ -40,6 +41,9 @@ pub struct NamedToken {
 pub enum ClaimValue {
     /// As written in the file, type kept; no templates in it.
     Fixed(serde_json::Value),
+    /// One of his names alone, as legacy wrote it: `{{ user.email }}`. Left out for somebody who has none of that kind, as OpenID
+    /// Connect (Core 1.0, section 5.3.2) asks for: neither null nor an empty text is anybody's email.
+    Name(IdentifierKind),
     /// A string rendered from a template.
     Text(Template),
     /// A template that renders JSON: `{ json = "…" }`.

@@ -11,8 +11,10 @@ use zeroize::Zeroizing;
 use super::settings::TokenAlgorithm;
 use super::*;
 use crate::domain::clock::testing::ManualClock;
+use crate::domain::identifier::{Identifier, IdentifierKind, IdentifierRules};
 use crate::domain::proof::{LegacyAccepted, LegacyIdentity, ToldBy};
 use crate::domain::user::LegacyId;
+use crate::telemetry::WithCauses;
 use crate::template::{Escape, Template};
 
 const NOW: u64 = 1_800_000_000;
@@ -51,9 +53,13 @@ fn hs256() -> Minter {
 }
 
 fn who(id: Value) -> Authenticated {
+    named(id, Vec::new())
+}
+
+fn named(id: Value, identifiers: Vec<Identifier>) -> Authenticated {
     let identity = LegacyIdentity {
         id: LegacyId::from_json(&id).expect("an id"),
-        identifiers: Vec::new(),
+        identifiers,
         profile: json!({ "name": "Zo\u{eb} \"Z\"", "roles": ["a", "b"] }),
         told_by: ToldBy::Owner,
     };
@@ -107,6 +113,29 @@ fn times_that_are_configured_are_not_overwritten() {
     let claims = vec![("exp".to_owned(), computed("{{ now + 5 }}")), ("iat".to_owned(), ClaimValue::Fixed(json!(1)))];
     let minter = minter(TokenSettings { claims, ..settings(TokenAlgorithm::HS256, SECRET) });
     assert_eq!(part(&mint(&minter, json!(7)), 1), json!({ "exp": NOW + 5, "iat": 1 }));
+}
+
+#[test]
+fn a_claim_that_is_a_name_alone_is_left_out_for_who_has_no_such_name() {
+    let claims = vec![
+        ("sub".to_owned(), text("{{ user.id }}")),
+        ("email".to_owned(), ClaimValue::Name(IdentifierKind::Email)),
+        ("login".to_owned(), ClaimValue::Name(IdentifierKind::Username)),
+    ];
+    let minter = minter(TokenSettings { claims, ttl: Duration::ZERO, ..settings(TokenAlgorithm::HS256, SECRET) });
+    let alias = IdentifierRules::default().identifier(IdentifierKind::Username, "Ann", None).expect("a username");
+    let who = named(json!(7), vec![alias]);
+    let token = minter.mint(&who).expect("a token").token.expect("there is a [token]");
+    assert_eq!(part(&token, 1), json!({ "sub": "7", "login": "Ann", "iat": NOW, "exp": NOW }));
+}
+
+#[test]
+fn a_template_that_fails_says_of_which_claim_it_is() {
+    let claims = vec![("mail".to_owned(), text("<{{ user.email }}>"))];
+    let minter = minter(TokenSettings { claims, ..settings(TokenAlgorithm::HS256, SECRET) });
+    let Err(error) = minter.mint(&who(json!(7))) else { panic!("a token") };
+    let told = WithCauses(&error).to_string();
+    assert!(told.contains("`mail`") && told.contains("`user.email` is null where text is wanted"), "{told}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use authferry::domain::roster::Bucket;
 use authferry::domain::user::{Origin, Standing};
 use authferry::password::Inspector;
 use authferry::service::explain::{Explainer, LoginRoute, SessionBy};
+use authferry::service::people::Door;
 use authferry::service::ports::{ModeSwitch, StoreError, StoreHealth, UserStore};
 use authferry::telemetry::Metrics;
 use authferry::telemetry::metrics::{Outcome, Source};
@@ -96,6 +97,7 @@ impl Admin {
             identifiers: IdentifierRules::default(),
             normalization: PasswordNormalization::None,
             token: token.map(|token| Zeroizing::new(token.to_owned())),
+            door: Door::Api,
             bound: addr,
             hosts: vec!["admin.example.com".to_owned()],
         });

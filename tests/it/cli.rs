@@ -102,7 +102,7 @@ fn a_bad_configuration_exits_with_78_and_shows_every_problem_with_its_place() {
     }
     for command in ["check", "run"] {
         let finished = run(folder.path(), &[command, "--config", "absent.toml"]);
-        assert_ends(&finished, 78, &["absent.toml", "cannot be read"]);
+        assert_ends(&finished, 78, &["absent.toml", "cannot be read", "name the file with --config"]);
     }
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing was made");
 }
@@ -381,7 +381,11 @@ async fn a_running_proxy_is_asked_over_its_admin_address() {
 async fn the_mode_is_changed_at_run_time_and_retired_only_with_its_word() {
     let peopled = Peopled::start().await;
     assert_ends(&peopled.run(&["mode", "set", "retired"]), 2, &["--confirm retired"]);
-    assert_ends(&peopled.run(&["mode", "set", "retired", "--confirm", "yes"]), 1, &["confirm"]);
+    assert_ends(
+        &peopled.run(&["mode", "set", "retired", "--confirm", "yes"]),
+        2,
+        &["--confirm takes the word `retired`"],
+    );
     assert_eq!(peopled.json(&["mode", "show", "--json"])["mode"], "migrate");
     assert_ends(&peopled.run(&["mode", "set", "retired", "--confirm", "retired"]), 0, &["migrate -> retired"]);
     assert_ends(&peopled.run(&["mode", "show"]), 0, &["retired"]);
@@ -428,7 +432,7 @@ async fn an_admin_address_can_be_named_and_needs_the_right_token() {
     let gone = run(elsewhere.path(), &["status", "--admin", NOBODY, "--token-file", "token"]);
     assert_ends(&gone, 1, &["cannot be reached", "caused by"]);
     let no_url = run(elsewhere.path(), &["status", "--admin", "localhost", "--token-file", "token"]);
-    assert_ends(&no_url, 1, &["is no address of an admin listener"]);
+    assert_ends(&no_url, 2, &["is no address of an admin listener: write http://HOST:PORT"]);
 }
 
 #[test]

@@ -872,6 +872,50 @@ fn what_is_seldom_wise_is_warned_of_and_loads() {
         assert_warns(&changed(from, to), key, words);
     }
     assert_warns(MINIMAL, "route", "nobody comes over");
+    let described = cli::check::describe(&valid(MINIMAL));
+    assert!(
+        described.contains("no routes: everything is forwarded") && !described.contains("a local yes"),
+        "{described}"
+    );
+}
+
+#[test]
+fn a_template_that_fails_for_who_has_no_email_is_warned_of_unless_it_is_a_claim_that_is_left_out() {
+    let claim = "email = \"{{ user.email }}\"";
+    let warned = |text: &str, key: &str| valid(text).warnings.iter().any(|warning| warning.key == key);
+    assert!(!warned(&contract(), "token.claims.email"), "left out for him");
+    assert!(cli::check::describe(&valid(&contract())).contains("left out for who has no such name: `email`"));
+    for (to, key) in [
+        ("email = \"{{ user.email | lower }}\"", "token.claims.email"),
+        ("email = \"mailto:{{ user.email }}\"", "token.claims.email"),
+        ("email = { json = '\"{{ user.email }}\"' }", "token.claims.email.json"),
+        ("sub = \"{{ user.email }}\"", "token.claims.sub"),
+    ] {
+        let from = if to.starts_with("sub") { "sub = \"{{ user.id }}\"" } else { claim };
+        assert_warns(&changed(from, to), key, "fails for a user who has no email, and his login is answered with 500");
+    }
+    for to in [
+        "email = \"{{ user.email or '' }}\"",
+        "email = \"{% if user.email %}{{ user.email | lower }}{% endif %}\"",
+        "email = { json = \"{{ user.email | tojson }}\" }",
+        "email = \"{{- user.email -}}\"",
+    ] {
+        let text = changed(claim, to);
+        assert!(!warned(&text, "token.claims.email") && !warned(&text, "token.claims.email.json"), "{to}");
+    }
+    let reply = "reply.ok = { status = 200, json = '{\"token\": {{ token | tojson }}, \"user\": {{ user.profile | tojson }}}' }";
+    let lacking = "reply.ok = { status = 200, headers = { x-user = \"{{ user.username }}\" }, json = '{\"tel\": \"{{ user.phone }}\"}' }";
+    let text = contract().replace(reply, lacking);
+    let headers = "[upstream]\nidentity_headers = { x-name = \"{{ user.username }}\", x-login = \"{{ user.login }}\" }";
+    let text = text.replace("[upstream]", headers);
+    for (key, words) in [
+        ("route[0].reply.ok.headers.x-user", "no username, and his request is answered with 500"),
+        ("route[0].reply.ok.json", "no phone, and his request is answered with 500"),
+        ("upstream.identity_headers.x-name", "no username, and the app is told nothing"),
+    ] {
+        assert_warns(&text, key, words);
+    }
+    assert!(!warned(&text, "upstream.identity_headers.x-login"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "that is how a test fails")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use authferry::domain::clock::{Clock, SystemClock, UnixSeconds};
 use authferry::domain::proof::Migrated;
 use authferry::domain::user::{Standing, User, UserId, Version};
-use authferry::service::ports::{Found, Inserted, Saved, StoreError, StoreHealth, Updated, UserChange, UserStore};
+use authferry::service::ports::{
+    Found, Inserted, OnDamage, Saved, StoreError, StoreHealth, UnreadUsers, Updated, UserChange, UserQuery, UserStore,
+};
 use authferry::store::redb::{RedbStore, Unopened};
 use authferry::telemetry::Metrics;
 use futures_util::future::join_all;
@@ -583,6 +585,76 @@ fn r96_damage_costs_whose_record_it_struck_an_answer_and_nobody_else_anything() 
         assert!(shown.contains("authferry_alarms_total{what=\"store_damage\"}"), "{shown}");
         migrate(&*store, 500, &[email("last@x.y")], "one").await;
         assert_consistent(&store).await;
+    });
+}
+
+/// Everybody who can be listed around damage, and who cannot; none if nobody can be.
+async fn listed_around_damage(store: &Arc<dyn UserStore>, limit: usize) -> Option<(Vec<User>, UnreadUsers)> {
+    let (mut users, mut unread, mut after) = (Vec::new(), UnreadUsers::default(), None);
+    loop {
+        let query = UserQuery { after, limit, on_damage: OnDamage::StepOver, ..UserQuery::default() };
+        let page = match store.list(query).await {
+            Ok(page) => page,
+            Err(StoreError::Corrupt(_)) => return None,
+            Err(other) => panic!("{other:?}"),
+        };
+        assert!(page.users.len() + page.unread.ids.len() <= limit);
+        users.extend(page.users);
+        unread.ids.extend(page.unread.ids);
+        unread.perhaps_more |= page.unread.perhaps_more;
+        after = page.next;
+        if after.is_none() {
+            return Some((users, unread));
+        }
+    }
+}
+
+#[test]
+fn r96_everybody_whose_record_can_be_read_is_listed_around_damage_and_the_others_are_named() {
+    const USERS: u64 = 60;
+    block_on(async {
+        let (disk, store) = wide_store(USERS, &Arc::new(Metrics::new())).await;
+        let (all, unread) = listed_around_damage(&store, 7).await.expect("it is whole");
+        assert_eq!((all.len() as u64, unread), (USERS, UnreadUsers::default()));
+        let ids: Vec<UserId> = all.iter().map(|user| user.id).collect();
+        assert!(ids.is_sorted());
+        let (mut struck, mut closed, mut unsure) = (0, 0, 0);
+        let (blocks, mut of_others) = (disk.size() / 4_096, Vec::<usize>::new());
+        let mut damage: VecDeque<Vec<usize>> = (4..blocks).map(|block| vec![block]).collect();
+        while let Some(damaged) = damage.pop_front() {
+            damaged.iter().for_each(|block| disk.flip(block * 4_096 + 2_000));
+            let mut readable = Vec::new();
+            for id in &ids {
+                readable.extend(store.user(*id).await.ok().flatten().map(|user| user.id));
+            }
+            let is_listed_plainly = store.list(UserQuery { limit: 1_000, ..UserQuery::default() }).await.is_ok();
+            if damaged.len() == 1 && readable == ids && !is_listed_plainly {
+                // Of another table, which cannot be opened so: some of the blocks once more, together with it.
+                of_others.extend(&damaged);
+                damage.extend(
+                    (4..blocks).step_by(7).filter(|block| *block != damaged[0]).map(|block| vec![block, damaged[0]]),
+                );
+            }
+            match listed_around_damage(&store, 7).await {
+                Some((users, unread)) => {
+                    let listed: Vec<UserId> = users.iter().map(|user| user.id).collect();
+                    let mut told: Vec<UserId> = listed.iter().chain(&unread.ids).copied().collect();
+                    told.sort();
+                    if unread.perhaps_more {
+                        unsure += 1;
+                        assert!(damaged.len() > 1 && listed.iter().all(|id| readable.contains(id)), "{damaged:?}");
+                    } else {
+                        assert_eq!((listed, told), (readable, ids.clone()), "{damaged:?}");
+                    }
+                    struck += u32::from(!unread.ids.is_empty());
+                }
+                None => closed += 1,
+            }
+            damaged.iter().for_each(|block| disk.flip(block * 4_096 + 2_000));
+        }
+        let told = format!("{struck} struck somebody, {closed} all, {unsure} names too; {of_others:?}");
+        assert!(struck > 20 && unsure > 0 && of_others.len() > 1, "{told}");
+        assert_eq!(listed_around_damage(&store, 1_000).await.map(|(users, _)| users.len() as u64), Some(USERS));
     });
 }
 

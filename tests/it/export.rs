@@ -181,7 +181,8 @@ fn everything_that_is_exported_as_our_own_comes_back_the_same() {
 #[test]
 fn an_export_is_refused_rather_than_overwrites_or_shows() {
     let folder = folder();
-    ran(&folder, 2, &["export", "--to", "x"]);
+    assert!(ran(&folder, 1, &["export", "--to", "x"]).stderr.contains("there is no store at users.redb yet"));
+    ran(&folder, 2, &["export", "--to", "x", "--admin", "http://127.0.0.1:9"]);
     fs::write(folder.path().join("in.jsonl"), as_line(&user(2))).expect("writable");
     ran(&folder, 0, &["import", "in.jsonl"]);
     fs::write(folder.path().join("x"), "precious").expect("writable");
@@ -374,4 +375,42 @@ fn r53_a_hash_under_the_configured_parameters_is_never_over_the_bounds() {
     fs::write(path, config + "[password]\nargon2id = { memory = \"512MiB\", iterations = 2, parallelism = 1 }\n")
         .expect("writable");
     ran(&folder, 0, &["import", "in.jsonl", "--restart"]);
+}
+
+#[test]
+fn r96_around_damage_everybody_else_is_exported_and_who_is_missing_is_told() {
+    let folder = folder();
+    let all: Vec<u8> = (1..400).fold(Vec::new(), |mut text, number| {
+        jsonl::append(&user(number), Hashes::Included, &mut text);
+        text
+    });
+    fs::write(folder.path().join("in.jsonl"), all).expect("writable");
+    ran(&folder, 0, &["import", "in.jsonl"]);
+    let export = ["export", "--store", "damaged.redb", "--to", "out.jsonl", "--force"];
+    let whole = fs::read(folder.path().join("users.redb")).expect("the store");
+    fs::write(folder.path().join("damaged.redb"), &whole).expect("writable");
+    ran(&folder, 0, &export);
+    let everybody: Vec<Value> = ids(&read(&folder, "out.jsonl"));
+
+    let struck = (4..whole.len() / 4_096).find(|block| {
+        let mut damaged = whole.clone();
+        damaged[block * 4_096 + 2_000] ^= 0x20;
+        fs::write(folder.path().join("damaged.redb"), damaged).expect("writable");
+        let ended = run(folder.path(), &export);
+        assert!(!ended.stderr.contains("panicked"), "{ended:?}");
+        ended.code == Some(1) && ended.stderr.contains("his record is damaged")
+    });
+    assert!(struck.is_some(), "no block holds a record");
+    let ended = ran(&folder, 1, &export);
+    let written = ids(&read(&folder, "out.jsonl"));
+    let lost = everybody.len() - written.len();
+    assert!(lost > 0 && lost < 100 && written.iter().all(|id| everybody.contains(id)), "{lost} lost");
+    let told = format!("the store is damaged: {lost} user");
+    assert!(ended.stderr.contains(&told) && ended.stderr.contains("export --store BACKUP"), "{told}: {ended:?}");
+    let named = ended.stderr.lines().filter(|line| line.contains("his record is damaged")).count();
+    assert_eq!(named, lost.min(20), "{ended:?}");
+}
+
+fn ids(lines: &str) -> Vec<Value> {
+    lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["id"].clone()).collect()
 }

@@ -1,10 +1,12 @@
 //! Logins end to end: the table of the design over real sockets, with a well-behaved legacy and with every misbehaving one.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::support::app::{Running, start, start_in};
 use crate::support::call_login::call_login;
-use crate::support::legacy::{LegacyDouble, Misbehaviour, ann};
+use crate::support::legacy::{DoubleUser, LegacyDouble, Misbehaviour, ann};
 
 const ANN: &str = "ann@example.com";
 const RIGHT: &str = "correct horse battery";
@@ -33,6 +35,28 @@ async fn a_first_login_is_proven_by_legacy_and_the_next_is_answered_here() {
     assert_eq!(proxy.login("ann", RIGHT).await.status, 200, "her username is an alias");
     assert_eq!(proxy.metric("authferry_logins_total", &["source=\"local\"", "outcome=\"ok\""]).await, 3.0);
     assert_eq!(proxy.metric("authferry_migrations_total", &["reason=\"login\""]).await, 1.0);
+}
+
+#[tokio::test]
+async fn who_has_no_email_logs_in_without_the_claim_of_that_name() {
+    let double = LegacyDouble::well_behaved();
+    double.put_user(DoubleUser { email: String::new(), ..ann() });
+    let config = call_login(&double, "migrate", "")
+        .replace("email = \"json.user.email\"", "email = \"json.user.email or none\"");
+    let proxy = start(&config).await;
+    for from in ["legacy", "here"] {
+        let answer = proxy.login("ann", RIGHT).await;
+        assert_eq!(answer.status, 200, "{from}: {answer:?}");
+        let body: Value = answer.json();
+        let claims = claims_of(body["token"].as_str().expect("a token"));
+        assert_eq!((&claims["sub"], claims.get("email")), (&json!("7"), None), "{from}");
+    }
+    assert_eq!(proxy.metric("authferry_alarms_total", &["what=\"template\""]).await, 0.0);
+}
+
+fn claims_of(token: &str) -> Value {
+    let part = token.split('.').nth(1).expect("three parts");
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).expect("base64url")).expect("JSON")
 }
 
 #[tokio::test]
@@ -84,7 +108,7 @@ async fn a_password_changed_at_legacy_is_rechecked_and_replaces_ours() {
     let double = LegacyDouble::well_behaved();
     let proxy = migrate(&double).await;
     assert_eq!(proxy.login(ANN, RIGHT).await.status, 200);
-    double.put_user(crate::support::legacy::DoubleUser { password: "the new one".into(), ..ann() });
+    double.put_user(DoubleUser { password: "the new one".into(), ..ann() });
     assert_eq!(proxy.login(ANN, "the new one").await.status, 200);
     double.behave(Some(Misbehaviour::HangsUp));
     assert_eq!(proxy.login(ANN, "the new one").await.status, 200, "it is ours now");
@@ -112,7 +136,7 @@ async fn r82_an_outage_does_not_use_the_budget_of_rechecks_up() {
     let double = LegacyDouble::well_behaved();
     let proxy = migrate(&double).await;
     assert_eq!(proxy.login(ANN, RIGHT).await.status, 200);
-    double.put_user(crate::support::legacy::DoubleUser { password: "the new one".into(), ..ann() });
+    double.put_user(DoubleUser { password: "the new one".into(), ..ann() });
     double.behave(Some(Misbehaviour::HangsUp));
     for attempt in 0..6 {
         assert_eq!(proxy.login(ANN, "the new one").await.status, 503, "attempt {attempt}: nobody can know");
@@ -175,7 +199,7 @@ async fn r64_r84_two_hundred_right_logins_at_once_all_succeed_and_make_one_recor
 #[tokio::test]
 async fn a_challenge_is_handed_on_and_nobody_is_saved() {
     let double = LegacyDouble::well_behaved();
-    double.put_user(crate::support::legacy::DoubleUser { mfa: true, ..ann() });
+    double.put_user(DoubleUser { mfa: true, ..ann() });
     let proxy = migrate(&double).await;
     let answer = proxy.login(ANN, RIGHT).await;
     assert_eq!(answer.status, 200);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use authferry::admin::Problem;
 use authferry::admin::people_view::{ConflictList, ConflictView, ExplainView, UserChanged};
 use authferry::admin::view::UserDetail;
-use authferry::domain::conflict::Resolution;
+use authferry::domain::conflict::{Decision, Resolution};
 use authferry::domain::credential::{AbsentBecause, Credential};
 use authferry::domain::mode::Mode;
 use authferry::domain::user::Standing;
@@ -261,6 +261,9 @@ async fn conflicts_are_shown_with_both_sides_and_resolved_by_choosing() {
     let given: ConflictView = choose(second, json!({ "choice": "give", "names": ["e:ada@example.com"] })).await.json();
     assert!(given.names.iter().all(|name| !name.contested));
     assert_eq!(count().await, 0);
+    assert_eq!(given.decided.map(|decided| decided.decision), Some(Decision::Given));
+    let again = choose(second, json!({ "choice": "keep" })).await;
+    assert_eq!(refused(&again).0, 409);
     assert_eq!(detail(&admin, "1").await.summary.identifiers.len(), 2);
 
     let third = in_conflict_over_the_countess(&admin).await;
@@ -373,7 +376,9 @@ async fn the_consoles_conflicts_are_resolved_by_its_forms() {
     assert_eq!((give.status, give.header("location")), (303, Some("/console/conflicts")));
     assert!(admin.page("/console/conflicts", &cookie).await.body.contains("No conflict waits"));
     let decided = admin.page("/console/conflicts?decided=true", &cookie).await.body;
-    assert!(decided.contains("There are no conflicts."), "with the name the other one is over too: {decided}");
+    assert!(decided.contains("given to legacy") && decided.contains("It was taken from"), "{decided}");
+    assert!(!decided.contains("kept by its holder"), "with the name the other one is over too: {decided}");
+    assert!(!decided.contains("value=\"keep\""), "there is nothing left to choose: {decided}");
 }
 
 #[tokio::test]
@@ -847,6 +852,12 @@ async fn users_are_changed_by_the_command_line_in_the_store_itself_and_that_is_a
     walk(&peopled);
     let changed = peopled.run(&["users", "disable", "7"]);
     assert_ends(&changed, 0, &["opened directly: no proxy is running", "\"change\":\"disable\"", "authferry::audit"]);
+    let set = peopled.run(&["mode", "set", "observe"]);
+    for done in [&changed, &set, &peopled.run(&["store", "backup"])] {
+        let told = done.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let told: Vec<Value> = told.filter(|event| event["by"] == "operator").collect();
+        assert!(matches!(told.as_slice(), [only] if only["via"] == "cli"), "{done:?}");
+    }
     // A name that is kept from others is no damage to whoever checks the store.
     assert_ends(&peopled.run(&["users", "alias", "remove", "7", "username", "ann", "--yes"]), 0, &["stays reserved"]);
     assert_ends(&peopled.run(&["store", "check"]), 0, &["(1 reserved)"]);
@@ -877,7 +888,12 @@ async fn conflicts_are_resolved_by_the_command_line() {
     assert_ends(&peopled.run(&["store", "check"]), 0, &["0 conflicts"]);
     let given = peopled.run(&["conflicts", "resolve", "1", "--give", "--yes"]);
     assert_ends(&given, 0, &["the name is free", "brings it along at his next login", "\"choice\":\"give\""]);
-    assert_ends(&peopled.run(&["conflicts", "resolve", "1", "--keep"]), 1, &["there is no conflict 1"]);
+    let listed = peopled.run(&["conflicts", "list", "--decided"]);
+    assert_ends(&listed, 0, &["ann@example.com", "given to legacy's user"]);
+    assert_ends(&peopled.run(&["conflicts", "show", "1"]), 0, &["it was taken from  7:"]);
+    for choice in ["--keep", "--give"] {
+        assert_ends(&peopled.run(&["conflicts", "resolve", "1", choice]), 1, &["conflict 1 is over"]);
+    }
     let status: Value = serde_json::from_str(&peopled.run(&["status", "--json"]).stdout).expect("JSON");
     assert_eq!(status["users"]["conflicts"], 0, "{status}");
     assert_ends(&peopled.run(&["store", "check"]), 0, &["0 conflicts"]);

@@ -484,7 +484,7 @@ async fn a_name_that_is_taken_away_stays_reserved_or_is_free(store: Arc<dyn User
     let holders = store.holders(&keys).await.expect("a lookup");
     let told: Vec<_> = holders.iter().map(|holder| holder.map(|holder| (holder.id, holder.bears))).collect();
     assert_eq!(told, [Some((alice.id(), false)), None, Some((alice.id(), true))]);
-    let query = UserQuery { prefix: Some("alic".to_owned()), after: None, limit: 10 };
+    let query = UserQuery { prefix: Some("alic".to_owned()), after: None, limit: 10, ..UserQuery::default() };
     let listed = store.list(query).await.expect("a page").users;
     assert_eq!(listed.len(), 1, "by her email alone");
 
@@ -592,8 +592,14 @@ async fn a_name_in_conflict_is_given_to_legacys_user_at_once_or_when_he_comes(st
     let give = || Resolution::Give(vec![email("alice@x.y").normalized]);
     assert_eq!(store.resolve(number, give()).await.expect("a choice"), Resolved::Done { given_to: None });
     assert_eq!(store.counts().await.expect("counts").conflicts, 0);
-    assert!(store.conflict(number).await.expect("a lookup").is_none());
+    let decision = async |number| store.conflict(number).await.expect("a lookup").and_then(|told| told.decided);
+    assert_eq!(decision(number).await.map(|decided| decided.decision), Some(Decision::Given), "it is remembered");
     assert!(find(&*store, "alice@x.y").await.is_none(), "it waits for him");
+    for late in [Resolution::Keep, Resolution::DisableHolder, give()] {
+        let refused = store.resolve(number, late).await.expect("a choice");
+        assert_eq!(refused, Resolved::Refused(NotChanged::GivenAlready));
+    }
+    assert_eq!(find(&*store, "alice").await.map(|user| user.standing), Some(Standing::Active));
     assert_eq!(find(&*store, "alice").await.map(|user| user.id), Some(alice));
     let names = [email("alice@x.y"), username("mallory")];
     let mallory = migrate(&*store, 8, &names, "two").await;
@@ -602,8 +608,8 @@ async fn a_name_in_conflict_is_given_to_legacys_user_at_once_or_when_he_comes(st
     // Somebody who is here already gets it at once.
     let names = [username("alice"), username("mallory")];
     let saved = store.save_proven(proven(8, &names, "three", revision(&*store).await)).await.expect("a save");
-    assert_eq!(saved, Saved::Conflict { with: alice });
-    let number = store.conflicts(ConflictQuery { limit: 1, ..ConflictQuery::default() }).await.expect("one")[0].number;
+    assert_eq!(saved, Saved::Conflict { with: alice }, "under another name it is undecided again");
+    assert_eq!((decision(number).await, store.counts().await.expect("counts").conflicts), (None, 1));
     let give = Resolution::Give(vec![username("alice").normalized]);
     let last = store.resolve(number, give.clone()).await.expect("a choice");
     assert_eq!(last, Resolved::Refused(NotChanged::LastName), "Alice has no other");
@@ -612,6 +618,11 @@ async fn a_name_in_conflict_is_given_to_legacys_user_at_once_or_when_he_comes(st
     assert_eq!(given, Resolved::Done { given_to: Some(mallory.id()) });
     assert_eq!(find(&*store, "alice").await.map(|user| user.id), Some(mallory.id()));
     assert_eq!(find(&*store, "ada@x.y").await.map(|user| user.id), Some(alice));
+    let all = ConflictQuery { limit: 9, decided_too: true, ..ConflictQuery::default() };
+    let all = store.conflicts(all).await.expect("conflicts");
+    let told: Vec<_> = all.iter().map(|told| (told.number, told.names.len(), told.times)).collect();
+    assert_eq!(told, [(number, 1, 2)], "of the names, the one that was given");
+    assert_eq!(store.counts().await.expect("counts").conflicts, 0);
 }
 
 async fn what_was_not_seen_in_a_conflict_is_not_given(store: Arc<dyn UserStore>) {
@@ -836,8 +847,9 @@ async fn pages_of_a_prefix_show_each_user_once_whatever_his_names(store: Arc<dyn
         for limit in [1, 3, 20, 1_000] {
             let (mut seen, mut after) = (Vec::new(), None);
             loop {
-                let query = UserQuery { prefix: Some(prefix.to_owned()), after: after.take(), limit };
-                let UserPage { users, next } = store.list(query).await.expect("a page");
+                let query =
+                    UserQuery { prefix: Some(prefix.to_owned()), after: after.take(), limit, ..UserQuery::default() };
+                let UserPage { users, next, .. } = store.list(query).await.expect("a page");
                 assert!(users.len() <= limit);
                 seen.extend(users.into_iter().map(|user| user.id));
                 match next {
@@ -851,7 +863,7 @@ async fn pages_of_a_prefix_show_each_user_once_whatever_his_names(store: Arc<dyn
             assert_eq!((seen.len(), distinct.len()), (expected, expected), "{prefix:?} in pages of {limit}");
         }
     }
-    let query = UserQuery { prefix: Some("ann1".to_owned()), after: None, limit: 3 };
+    let query = UserQuery { prefix: Some("ann1".to_owned()), after: None, limit: 3, ..UserQuery::default() };
     let users = store.list(query).await.expect("a page").users;
     let emails: Vec<&str> =
         users.iter().filter_map(|user| user.first(authferry::domain::identifier::IdentifierKind::Email)).collect();
@@ -861,7 +873,12 @@ async fn pages_of_a_prefix_show_each_user_once_whatever_his_names(store: Arc<dyn
 async fn a_cursor_of_nowhere_ends_the_listing(store: Arc<dyn UserStore>) {
     migrate(&*store, 7, &[email("alice@x.y")], "one").await;
     for (prefix, after) in [(None, "nonsense"), (None, ""), (Some("alice"), "~"), (Some("alice"), "z:")] {
-        let query = UserQuery { prefix: prefix.map(str::to_owned), after: Some(after.to_owned()), limit: 10 };
+        let query = UserQuery {
+            prefix: prefix.map(str::to_owned),
+            after: Some(after.to_owned()),
+            limit: 10,
+            ..UserQuery::default()
+        };
         let page = store.list(query).await.expect("a page");
         assert_eq!((page.users.len(), page.next), (0, None), "{prefix:?} {after:?}");
     }

@@ -131,7 +131,7 @@ pub(crate) fn stand(standing: Standing) -> UserChange {
 pub(crate) async fn everyone(store: &dyn UserStore, page: usize) -> Vec<User> {
     let (mut users, mut after) = (Vec::new(), None);
     loop {
-        let query = UserQuery { prefix: None, after: after.take(), limit: page };
+        let query = UserQuery { prefix: None, after: after.take(), limit: page, ..UserQuery::default() };
         let page = store.list(query).await.expect("a page");
         users.extend(page.users);
         match page.next {

@@ -22,7 +22,8 @@ pub(in crate::config) struct RawToken {
     #[schemars(extend("x-value" = "a duration"))]
     pub(in crate::config) ttl: String,
     /// The claims beside `iat` and `exp`, in order. Strings are templates over `user`; other TOML values keep their type;
-    /// `{ json = "…" }` is a template that renders JSON. Left out: `{ sub = "{{ user.id }}" }`.
+    /// `{ json = "…" }` is a template that renders JSON. A claim that is one name and nothing else, `"{{ user.email }}"`, is left
+    /// out for a user who has none, unless it is `sub`. Without this key: `{ sub = "{{ user.id }}" }`.
     pub(in crate::config) claims: Option<Table<serde_json::Value>>,
     /// Hands the token out in a cookie too.
     pub(in crate::config) cookie: Option<RawCookie>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::names::{Sees, sample_user};
+use super::names::{Sees, sample_user, tell_who_fails};
 use super::{Resolver, non_zero, reply, tls};
 use crate::config::document::join;
 use crate::config::raw::{
@@ -133,8 +133,12 @@ pub(super) fn upstream(raw: Option<RawUpstream>, resolver: &mut Resolver<'_>) ->
         }
         match (header, resolver.template(&key, source, Escape::None, Sees::User)) {
             (Some(header), Some(template)) => {
-                if let Err(error) = template.render(&Value::from_pairs([("user", sample_user())])) {
-                    reply::failed(&key, &template, &error.to_string(), resolver);
+                match template.render(&Value::from_pairs([("user", sample_user())])) {
+                    Ok(_) => {
+                        let then = "the app is told nothing of who he is";
+                        tell_who_fails(&key, &template, &[], then, resolver);
+                    }
+                    Err(error) => reply::failed(&key, &template, &error.to_string(), resolver),
                 }
                 identity_headers.push((header, template));
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use minijinja::value::{Enumerator, Object, ObjectRepr};
 
 use super::Resolver;
+use crate::domain::identifier::IdentifierKind;
 use crate::template::{Escape, Expression, Template, Value};
 
 /// Where a template or expression stands, and so what it sees.
@@ -86,14 +87,51 @@ impl Resolver<'_> {
 
 /// A user as templates see him, complete, with a profile that has whatever is asked for.
 pub(super) fn sample_user() -> Value {
+    user_without(None)
+}
+
+/// The same, but for his names of one kind.
+fn user_without(lacks: Option<IdentifierKind>) -> Value {
+    let name = |kind, text: &str| if lacks == Some(kind) { Value::from(()) } else { Value::from(text) };
     Value::from_pairs([
         ("id", Value::from("1")),
-        ("email", Value::from("ada@example.org")),
-        ("username", Value::from("ada")),
-        ("phone", Value::from("491511234567")),
+        ("email", name(IdentifierKind::Email, "ada@example.org")),
+        ("username", name(IdentifierKind::Username, "ada")),
+        ("phone", name(IdentifierKind::Phone, "491511234567")),
         ("login", Value::from("ada")),
         ("profile", Value::from_object(Anything)),
     ])
+}
+
+/// Which name of a user a template is, if it is that and nothing else: `{{ user.email }}`.
+pub(super) fn name_alone(source: &str) -> Option<IdentifierKind> {
+    let inner = source.trim().strip_prefix("{{")?.strip_suffix("}}")?;
+    let path = inner.trim_matches(|c: char| c == '-' || c.is_whitespace());
+    let name = path.strip_prefix("user.")?;
+    IdentifierKind::ALL.into_iter().find(|kind| kind.as_str() == name)
+}
+
+/// Warns of a template that renders for a complete user and not for one who has no email, username or phone number: nobody has to
+/// have each. `around` is what else the template sees, `then` what comes of it.
+pub(super) fn tell_who_fails(
+    key: &str,
+    template: &Template,
+    around: &[(&'static str, Value)],
+    then: &str,
+    resolver: &mut Resolver<'_>,
+) {
+    for kind in IdentifierKind::ALL {
+        let others = around.iter().filter(|(name, _)| *name != "user").cloned();
+        let context = Value::from_pairs(others.chain([("user", user_without(Some(kind)))]));
+        if let Err(error) = template.render(&context) {
+            let name = kind.as_str();
+            let message = format!("this template fails for a user who has no {name}, and {then}: {error}");
+            let help = format!(
+                "write `{{% if user.{name} %}}…{{% endif %}}`, or `{{{{ user.{name} or \"\" }}}}`, if there may be such users"
+            );
+            resolver.warning(key, message, &help);
+        }
+    }
 }
 
 /// Whether a template looks into the profile, whose form only legacy knows.

@@ -5,7 +5,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, TE, TRA
 use http::{HeaderValue, StatusCode};
 
 use super::Resolver;
-use super::names::{looks_into_profile, sample_user};
+use super::names::{looks_into_profile, sample_user, tell_who_fails};
 use crate::config::document::join;
 use crate::config::raw::{RawReplies, RawReply, Table};
 use crate::http::settings::{Action, Replies, ReplyTemplate};
@@ -22,6 +22,9 @@ pub(super) struct Shows<'a> {
     /// The `[tokens.NAME]`.
     pub(super) tokens: &'a [String],
 }
+
+/// What comes of a reply that cannot be rendered.
+const ANSWERED: &str = "his request is answered with 500";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -107,7 +110,9 @@ fn reply(
     for (key, name, value) in &all {
         match (header(key, name, resolver), resolver.template_over(key, value, Escape::None, &names)) {
             (Some(name), Some(template)) => {
-                try_header(key, &template, &context, resolver);
+                if try_header(key, &template, &context, resolver) {
+                    tell_who_fails(key, &template, sample, ANSWERED, resolver);
+                }
                 headers.push((name, template));
             }
             (None, _) | (_, None) => complete = false,
@@ -115,6 +120,12 @@ fn reply(
     }
     let is_html = all.iter().any(|(_, name, value)| is_html(name, value));
     let body = body(key, raw, is_html, &names, &context, resolver);
+    if let Some(Some(template)) = &body {
+        let key = join(key, if raw.json.is_some() { "json" } else { "body" });
+        if template.render(&context).is_ok() {
+            tell_who_fails(&key, template, sample, ANSWERED, resolver);
+        }
+    }
     if raw.json.is_some() && !headers.iter().any(|(name, _)| *name == CONTENT_TYPE) {
         let json = resolver.template_over(key, "application/json", Escape::None, &[])?;
         headers.insert(0, (CONTENT_TYPE, json));
@@ -151,13 +162,18 @@ fn header(key: &str, name: &str, resolver: &mut Resolver<'_>) -> Option<HeaderNa
     Some(header)
 }
 
-fn try_header(key: &str, template: &Template, context: &Value, resolver: &mut Resolver<'_>) {
+/// Whether it renders at all.
+fn try_header(key: &str, template: &Template, context: &Value, resolver: &mut Resolver<'_>) -> bool {
     match template.render(context) {
         Ok(value) if HeaderValue::from_str(&value).is_err() => {
             resolver.problem(key, "this renders characters that no header may have", "");
+            true
         }
-        Ok(_) => {}
-        Err(error) => failed(key, template, &error.to_string(), resolver),
+        Ok(_) => true,
+        Err(error) => {
+            failed(key, template, &error.to_string(), resolver);
+            false
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::names::{Sees, sample_user};
+use super::names::{Sees, name_alone, sample_user, tell_who_fails};
 use super::{Resolver, reply, secret};
 use crate::config::document::join;
 use crate::config::raw::{RawCookie, RawNamedToken, RawSameSite, RawToken, RawTokenKind, Table};
@@ -79,7 +79,7 @@ fn tell_apart(main: &[(String, ClaimValue)], other: &NamedToken, resolver: &mut 
             ClaimValue::Fixed(fixed) => !another
                 .iter()
                 .any(|(same, value)| same == name && matches!(value, ClaimValue::Fixed(equal) if equal == fixed)),
-            ClaimValue::Text(_) | ClaimValue::Json(_) => false,
+            ClaimValue::Name(_) | ClaimValue::Text(_) | ClaimValue::Json(_) => false,
         })
     };
     if !has_own(main, &other.claims) || !has_own(&other.claims, main) {
@@ -123,7 +123,8 @@ fn claims(key: &str, raw: Option<Table<serde_json::Value>>, resolver: &mut Resol
         if TIMES.contains(&name.as_str()) {
             resolver.problem(&key, "this claim comes of `ttl`", "leave it out");
         }
-        match claim(&key, value, resolver) {
+        let names_user = name == subject || name == "sub";
+        match claim(&key, value, names_user, resolver) {
             Some(value) => claims.push((name.clone(), value)),
             None => complete = false,
         }
@@ -136,10 +137,14 @@ fn claims(key: &str, raw: Option<Table<serde_json::Value>>, resolver: &mut Resol
     complete.then_some((claims, subject))
 }
 
-fn claim(key: &str, value: serde_json::Value, resolver: &mut Resolver<'_>) -> Option<ClaimValue> {
+/// `names_user`: it is by this claim that the app, and we, know whose token it is. It is never left out.
+fn claim(key: &str, value: serde_json::Value, names_user: bool, resolver: &mut Resolver<'_>) -> Option<ClaimValue> {
     if let Some(source) = value.as_str() {
         if !has_template(source) {
             return Some(ClaimValue::Fixed(value));
+        }
+        if let Some(kind) = name_alone(source).filter(|_| !names_user) {
+            return Some(ClaimValue::Name(kind));
         }
         let template = resolver.template(key, source, Escape::None, Sees::User)?;
         render_sample(key, &template, resolver);
@@ -167,7 +172,10 @@ fn claim(key: &str, value: serde_json::Value, resolver: &mut Resolver<'_>) -> Op
 fn render_sample(key: &str, template: &Template, resolver: &mut Resolver<'_>) -> Option<String> {
     let context = Value::from_pairs([("user", sample_user())]);
     match template.render(&context) {
-        Ok(text) => Some(text),
+        Ok(text) => {
+            tell_who_fails(key, template, &[], "his login is answered with 500", resolver);
+            Some(text)
+        }
         Err(error) => {
             reply::failed(key, template, &error.to_string(), resolver);
             None

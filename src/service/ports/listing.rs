@@ -27,14 +27,38 @@ pub struct UserQuery {
     pub after: Option<String>,
     /// At most so many, capped at 1,000.
     pub limit: usize,
+    /// What to do about damage, in a listing of everybody.
+    pub on_damage: OnDamage,
+}
+
+/// What a listing does that meets a record which cannot be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnDamage {
+    /// It fails: a page is whole or is none.
+    #[default]
+    Fail,
+    /// It leaves him out and tells so. Such a page may read every name in the store.
+    StepOver,
 }
 
 /// Users, and where to go on.
+#[derive(Default)]
 pub struct UserPage {
     /// In order; a user found under several identifiers appears under each page once.
     pub users: Vec<User>,
     /// What to give as `after` for the next page; none at the end.
     pub next: Option<String>,
+    /// Who was left out, where that was asked for.
+    pub unread: UnreadUsers,
+}
+
+/// Users whose records cannot be read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct UnreadUsers {
+    /// Who they are, as other tables tell.
+    pub ids: Vec<UserId>,
+    /// Those tables cannot be read to the end either: there may be more than these.
+    pub perhaps_more: bool,
 }
 
 /// Which stragglers to list.

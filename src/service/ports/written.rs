@@ -148,6 +148,8 @@ pub enum NotChanged {
     TooManyNames,
     /// He is not deleted.
     NotDeleted,
+    /// The names of this conflict were given away: there is nothing left to choose.
+    GivenAlready,
 }
 
 /// Who holds a name.

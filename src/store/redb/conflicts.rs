@@ -32,7 +32,8 @@ pub(super) enum State {
     Decided,
 }
 
-/// Writes a conflict down, or that it came up once more. What was decided stays decided.
+/// Writes a conflict down, or that it came up once more. What was decided stays decided, but for names that were given: what comes
+/// up after that is another matter.
 pub(super) fn record(
     tables: &mut Tables<'_>,
     ledger: &mut Ledger,
@@ -46,8 +47,13 @@ pub(super) fn record(
         Some(number) => find(&tables.conflicts, number)?,
         None => None,
     };
+    let decided = before.as_ref().and_then(|before| before.decided);
+    let standing = decided.filter(|decided| decided.decision.is_standing());
     let number = match known {
-        Some(number) => number,
+        Some(number) => {
+            ledger.counts.conflicts += u64::from(decided.is_some() && standing.is_none());
+            number
+        }
         None => {
             if tables.conflicts.len()? >= MAX_CONFLICTS {
                 forget_oldest(tables, ledger)?;
@@ -65,7 +71,7 @@ pub(super) fn record(
         first_at: before.as_ref().map_or(at, |before| before.first_at),
         last_at: at,
         times: before.as_ref().map_or(1, |before| before.times.saturating_add(1)),
-        decided: before.as_ref().and_then(|before| before.decided),
+        decided: standing,
     };
     tables.conflicts.insert(number, encode(&conflict).as_slice())?;
     tables.conflict_pairs.insert(pair.as_slice(), number)?;
@@ -98,7 +104,8 @@ pub(super) fn remove(tables: &mut Tables<'_>, ledger: &mut Ledger, conflict: &Co
     Ok(())
 }
 
-/// Forgets those conflicts of a holder that were about these names and about none that he still has.
+/// Forgets those conflicts of a holder that were about these names and about none that he still has, but for what was given: that is
+/// kept to be looked up.
 pub(super) fn remove_moot(
     tables: &mut Tables<'_>,
     ledger: &mut Ledger,
@@ -108,7 +115,8 @@ pub(super) fn remove_moot(
     for number in numbers_of(tables, holder.id)? {
         let Some(conflict) = find(&tables.conflicts, number)? else { continue };
         let was_about = conflict.names.iter().any(|name| gone.contains(name));
-        if was_about && !conflict.names.iter().any(|name| holder.bears(name)) {
+        let is_standing = conflict.decided.is_none_or(|decided| decided.decision.is_standing());
+        if is_standing && was_about && !conflict.names.iter().any(|name| holder.bears(name)) {
             remove(tables, ledger, &conflict)?;
         }
     }
@@ -192,6 +200,7 @@ pub(super) fn encode(conflict: &Conflict) -> Vec<u8> {
         out.byte(match decision {
             Decision::Kept => 1,
             Decision::HolderDisabled => 2,
+            Decision::Given => 3,
         });
         out.number(at.0);
     }
@@ -220,6 +229,7 @@ pub(super) fn decode(number: u64, bytes: &[u8]) -> Result<Conflict, BadRecord> {
         let decision = match input.byte("decision")? {
             1 => Decision::Kept,
             2 => Decision::HolderDisabled,
+            3 => Decision::Given,
             _ => return Err(BadRecord::Value("decision")),
         };
         Some(Decided { decision, at: UnixSeconds(input.number("decided at")?) })
@@ -240,7 +250,7 @@ mod tests {
     fn a_conflict_is_read_back_as_it_was_written_and_the_older_form_too() {
         let name = |key: &str| NormalizedIdentifier::from_key(key).expect("a key");
         let at = UnixSeconds(1_800_000_000);
-        for decided in [None, Some(Decision::Kept), Some(Decision::HolderDisabled)] {
+        for decided in [None, Some(Decision::Kept), Some(Decision::HolderDisabled), Some(Decision::Given)] {
             let conflict = Conflict {
                 number: 7,
                 with: UserId(Uuid::from_u128(5)),

@@ -37,6 +37,7 @@ mod reads;
 mod record;
 mod renew;
 mod roster;
+mod salvage;
 mod schema;
 mod scratch;
 mod slot;
@@ -121,9 +122,9 @@ use crate::domain::roster::RosterCounts;
 use crate::domain::user::{User, UserId, Version};
 use crate::service::backup::{BackupName, BackupStart, BackupView};
 use crate::service::ports::{
-    ConflictQuery, ImportBatch, ImportKey, Inserted, Lookup, NameHolder, NewUser, ProvenUser, Readier, ReadyRows,
-    Resolved, Saved, SavedCheckpoint, StoreError, StoreHealth, StragglerQuery, Updated, UserChange, UserCounts,
-    UserPage, UserQuery, UserStore,
+    ConflictQuery, ImportBatch, ImportKey, Inserted, Lookup, NameHolder, NewUser, OnDamage, ProvenUser, Readier,
+    ReadyRows, Resolved, Saved, SavedCheckpoint, StoreError, StoreHealth, StragglerQuery, Updated, UserChange,
+    UserCounts, UserPage, UserQuery, UserStore,
 };
 use crate::telemetry::Metrics;
 
@@ -378,7 +379,15 @@ impl UserStore for RedbStore {
     }
 
     fn list(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {
-        Box::pin(self.read(move |snapshot| reads::list(snapshot, &query)))
+        let by_prefix = query.prefix.as_deref().is_some_and(|prefix| !prefix.is_empty());
+        match (&self.readers, query.on_damage) {
+            (Some(readers), OnDamage::StepOver) if !by_prefix => {
+                Box::pin(readers.read_apart(move |transaction, codec| salvage::list(transaction, codec, &query)))
+            }
+            (_, OnDamage::Fail | OnDamage::StepOver) => {
+                Box::pin(self.read(move |snapshot| reads::list(snapshot, &query)))
+            }
+        }
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<UserCounts, StoreError>> {

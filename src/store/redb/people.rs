@@ -142,6 +142,9 @@ impl Batch<'_> {
         let Some(conflict) = conflicts::find(&self.tables.conflicts, number)? else {
             return Ok(ResolveWritten::Missing);
         };
+        if conflict.decided.is_some_and(|decided| !decided.decision.is_standing()) {
+            return Ok(ResolveWritten::Refused(NotChanged::GivenAlready));
+        }
         let holder = user_of(&self.tables.users, conflict.with.0.as_bytes())?;
         match resolution {
             Resolution::Keep => self.decide(conflict, Decision::Kept),
@@ -156,7 +159,7 @@ impl Batch<'_> {
                 // He may not log in as it is.
                 Standing::Deleted => self.decide(conflict, Decision::Kept),
             },
-            Resolution::Give(names) => self.give(&conflict, &holder, &names),
+            Resolution::Give(names) => self.give(conflict, &holder, &names),
         }
     }
 
@@ -169,7 +172,7 @@ impl Batch<'_> {
 
     fn give(
         &mut self,
-        conflict: &Conflict,
+        mut conflict: Conflict,
         holder: &User,
         chosen: &[NormalizedIdentifier],
     ) -> Result<ResolveWritten, Fault> {
@@ -189,7 +192,7 @@ impl Batch<'_> {
         if would_be_nameless(holder, &given) {
             return Ok(ResolveWritten::Refused(NotChanged::LastName));
         }
-        let claimant = self.claimant(conflict)?;
+        let claimant = self.claimant(&conflict)?;
         if let Some(claimant) = &claimant
             && claimant.identifiers.len() + given.len() > MAX_ALIASES
         {
@@ -211,7 +214,8 @@ impl Batch<'_> {
             }));
             self.put(Some(claimant), next)?;
         }
-        conflicts::remove(&mut self.tables, &mut self.ledger, conflict)?;
+        conflict.names.clone_from(&given);
+        conflicts::decide(&mut self.tables, &mut self.ledger, conflict, Decision::Given, now)?;
         conflicts::remove_moot(&mut self.tables, &mut self.ledger, &left, &given)?;
         Ok(ResolveWritten::Done { given_to: claimant.map(|claimant| claimant.id) })
     }

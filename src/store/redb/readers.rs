@@ -14,12 +14,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ::redb::ReadableDatabase as _;
+use ::redb::{ReadTransaction, ReadableDatabase as _};
 use tokio::sync::oneshot;
 
 use super::checked::isolated;
 use super::fault::{Fault, panic_cause};
 use super::hurry::{Waits, hurried};
+use super::record::Codec;
 use super::schema::{Lookups, Snapshot, View as _};
 use super::slot::{Generation, Open, Slot};
 use crate::service::ports::StoreError;
@@ -152,6 +153,15 @@ impl Readers {
     ) -> Result<T, StoreError> {
         let codec = self.slot.codec().clone();
         self.hop(move |open| work(&Snapshot::of(&open.database().begin_read()?, &codec)?)).await
+    }
+
+    /// The same, of a transaction of which `work` opens what it needs itself: a table that cannot be opened keeps it from no other.
+    pub(super) async fn read_apart<T: Send + 'static>(
+        &self,
+        work: impl Fn(&ReadTransaction, &Codec) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let codec = self.slot.codec().clone();
+        self.hop(move |open| work(&open.database().begin_read()?, &codec)).await
     }
 
     async fn hop<T: Send + 'static>(

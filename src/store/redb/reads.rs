@@ -2,11 +2,11 @@
 
 use std::ops::Bound;
 
-use ::redb::Range;
+use ::redb::{Range, ReadOnlyTable};
 use uuid::Uuid;
 
 use super::fault::Fault;
-use super::schema::{IdBytes, Lookups, Snapshot, find_user, own_id, user_of};
+use super::schema::{IdBytes, Lookups, Snapshot, Users, find_user, own_id, user_of};
 use crate::domain::identifier::{Candidates, IdentifierKind, NormalizedIdentifier};
 use crate::domain::user::{User, UserId};
 use crate::service::ports::{Found, Lookup, NameHolder, UserPage, UserQuery};
@@ -67,7 +67,7 @@ pub(super) fn holders(snapshot: &Snapshot, names: &[NormalizedIdentifier]) -> Re
 }
 
 pub(super) fn list(snapshot: &Snapshot, query: &UserQuery) -> Result<UserPage, Fault> {
-    let limit = query.limit.clamp(1, MAX_PAGE);
+    let limit = page_limit(query);
     let after = query.after.as_deref();
     match query.prefix.as_deref() {
         None | Some("") => list_all(snapshot, after, limit),
@@ -75,23 +75,36 @@ pub(super) fn list(snapshot: &Snapshot, query: &UserQuery) -> Result<UserPage, F
     }
 }
 
+/// How many users a page has at most.
+pub(super) fn page_limit(query: &UserQuery) -> usize {
+    query.limit.clamp(1, MAX_PAGE)
+}
+
 /// By key. The cursor is the last user's own id; one that is none of ours ends the listing rather than starting it anew.
 fn list_all(snapshot: &Snapshot, after: Option<&str>, limit: usize) -> Result<UserPage, Fault> {
-    let mut page = UserPage { users: Vec::new(), next: None };
-    let after = match after.map(own_id) {
-        None => None,
-        Some(Some(id)) => Some(id),
-        Some(None) => return Ok(page),
-    };
+    match after.map(own_id) {
+        None => page_of_keys(&snapshot.users, None, limit),
+        Some(Some(id)) => page_of_keys(&snapshot.users, Some(id), limit),
+        Some(None) => Ok(UserPage::default()),
+    }
+}
+
+/// The users after this one.
+pub(super) fn page_of_keys(
+    users: &Users<ReadOnlyTable<&'static IdBytes, &'static [u8]>>,
+    after: Option<IdBytes>,
+    limit: usize,
+) -> Result<UserPage, Fault> {
+    let mut page = UserPage::default();
     let start = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-    for row in snapshot.users.range::<&IdBytes>((start, Bound::Unbounded))? {
+    for row in users.range::<&IdBytes>((start, Bound::Unbounded))? {
         let (id, bytes) = row?;
         if page.users.len() == limit {
             page.next = page.users.last().map(|user: &User| user.id.to_string());
             break;
         }
         let id = UserId(Uuid::from_bytes(*id.value()));
-        page.users.push(snapshot.users.decode(id, bytes.value())?);
+        page.users.push(users.decode(id, bytes.value())?);
     }
     Ok(page)
 }
@@ -104,7 +117,7 @@ fn list_prefix(snapshot: &Snapshot, prefix: &str, after: Option<&str>, limit: us
         None => None,
         Some(Some(name)) => Some(name),
         // None of ours: the listing ends rather than starting anew.
-        Some(None) => return Ok(UserPage { users: Vec::new(), next: None }),
+        Some(None) => return Ok(UserPage::default()),
     };
     page_of_names(snapshot, prefix, after, limit).map(|(page, _scanned)| page)
 }
@@ -153,7 +166,7 @@ fn page_of_names(
         range.advance()?;
         ranges.push(range);
     }
-    let mut page = UserPage { users: Vec::new(), next: None };
+    let mut page = UserPage::default();
     let mut last: Option<Name> = None;
     let mut scanned = 0;
     loop {

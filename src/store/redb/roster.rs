@@ -213,7 +213,7 @@ pub(super) fn counts(snapshot: &Snapshot) -> Result<RosterCounts, Fault> {
 /// rather than starting it anew.
 pub(super) fn stragglers(snapshot: &Snapshot, query: &StragglerQuery) -> Result<UserPage, Fault> {
     let limit = query.limit.clamp(1, MAX_PAGE);
-    let mut page = UserPage { users: Vec::new(), next: None };
+    let mut page = UserPage::default();
     if query.days.is_empty() {
         return Ok(page);
     }

@@ -250,6 +250,46 @@ mod tests {
         assert!(allocated.iter().skip(5).max() <= allocated.iter().take(5).max(), "{allocated:?}");
     }
 
+    /// The most pages that a file takes in which everything is written anew again and again.
+    fn most_pages(before_each_commit: impl Fn(&Open)) -> u64 {
+        let (open, mut most) = (open(), 0);
+        for revision in 1..=8 {
+            let transaction = write(&open, revision);
+            before_each_commit(&open);
+            transaction.commit().expect("committed");
+            open.show_last_commit();
+            let next = begin(Some(open.database())).expect("a transaction");
+            most = most.max(next.stats().expect("counted").allocated_pages());
+            next.abort().expect("given up");
+        }
+        most
+    }
+
+    #[test]
+    fn what_a_commit_frees_can_be_used_by_the_next_one_if_lookups_let_go_before_it() {
+        let (letting_go, holding_on) = (most_pages(Open::let_go), most_pages(|_| {}));
+        assert!(letting_go < holding_on, "{letting_go} pages, and {holding_on}");
+    }
+
+    #[test]
+    fn lookups_see_the_last_commit_while_the_shared_state_is_let_go() {
+        let open = open();
+        write(&open, 1).commit().expect("committed");
+        open.show_last_commit();
+        let before = open.lookups().expect("tables");
+        let transaction = write(&open, 2);
+        open.let_go();
+        assert_eq!(seen(&open), 1, "each begins a read of its own");
+        assert!(!Arc::ptr_eq(&open.lookups().expect("tables"), &open.lookups().expect("tables")));
+        transaction.commit().expect("committed");
+        assert_eq!((seen(&open), before.revision.0), (2, 1), "who looks at a state goes on seeing it");
+        open.show_last_commit();
+        assert!(Arc::ptr_eq(&open.lookups().expect("tables"), &open.lookups().expect("tables")));
+        let held = Arc::downgrade(&open.lookups().expect("tables"));
+        open.let_go();
+        assert!(held.upgrade().is_none(), "nobody holds its pages");
+    }
+
     #[test]
     fn closing_lets_go_of_the_shared_state() {
         let slot = Slot::new(open().database, Arc::new(Metrics::new()), Codec::default());

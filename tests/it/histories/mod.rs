@@ -398,7 +398,7 @@ async fn put(store: &RedbStore, asked: &Asked, now: UnixSeconds) -> Answer {
 async fn listed(store: &RedbStore, prefix: &str, limit: usize) -> Vec<Record> {
     let (mut users, mut after) = (Vec::new(), None);
     loop {
-        let query = UserQuery { prefix: Some(prefix.to_owned()), after: after.take(), limit };
+        let query = UserQuery { prefix: Some(prefix.to_owned()), after: after.take(), limit, ..UserQuery::default() };
         let page = store.list(query).await.expect("a page");
         users.extend(page.users.iter().map(seen));
         match page.next {

@@ -299,6 +299,9 @@ impl Model {
         let Some(conflict) = self.conflicts.iter().find(|row| row.number == number).cloned() else {
             return Resolved::Missing;
         };
+        if conflict.decided.is_some_and(|decided| decided.decision == Decision::Given) {
+            return Resolved::Refused(NotChanged::GivenAlready);
+        }
         let holder = self.users[&conflict.with].clone();
         let decision = match resolution {
             Resolution::Keep => Decision::Kept,
@@ -356,7 +359,10 @@ impl Model {
             }));
             self.put(next);
         }
-        self.conflicts.retain(|row| row.number != conflict.number);
+        for row in self.conflicts.iter_mut().filter(|row| row.number == conflict.number) {
+            row.names.clone_from(&names);
+            row.decided = Some(Decided { decision: Decision::Given, at: now });
+        }
         self.forget_moot(holder, &names);
         Resolved::Done { given_to }
     }
@@ -366,7 +372,8 @@ impl Model {
         let holder = self.users[&holder].clone();
         self.conflicts.retain(|row| {
             let was_about = row.with == holder.id && row.names.iter().any(|name| gone.contains(name));
-            !was_about || row.names.iter().any(|name| holder.bears(name))
+            let is_kept = row.decided.is_some_and(|decided| decided.decision == Decision::Given);
+            is_kept || !was_about || row.names.iter().any(|name| holder.bears(name))
         });
     }
 
@@ -567,6 +574,7 @@ impl Model {
                 row.names = names;
                 row.last_at = asked.at;
                 row.times += 1;
+                row.decided = row.decided.filter(|decided| decided.decision != Decision::Given);
                 if row.decided.is_some() {
                     return Saved::Settled { with };
                 }

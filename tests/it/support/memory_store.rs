@@ -167,7 +167,7 @@ impl State {
         let mut rest = keys.into_iter().filter(|(key, id)| after(key) && worth(id) >= query.min_value).peekable();
         let page: Vec<_> = rest.by_ref().take(query.limit.clamp(1, 1_000)).collect();
         let next = rest.peek().and(page.last()).map(|(key, _)| key.clone());
-        UserPage { users: page.iter().map(|(_, id)| copy(&self.users[id])).collect(), next }
+        UserPage { users: page.iter().map(|(_, id)| copy(&self.users[id])).collect(), next, ..UserPage::default() }
     }
 
     fn forget_listed(&mut self, users: &[(UserId, Version)]) -> u64 {
@@ -369,6 +369,7 @@ impl State {
         let known = self.conflicts.values_mut().find(|known| known.with == with && *known.legacy_id == *legacy_id);
         if let Some(known) = known {
             (known.names, known.last_at, known.times) = (names, at, known.times + 1);
+            known.decided = known.decided.filter(|decided| decided.decision != Decision::Given);
             return known.decided;
         }
         self.last_conflict += 1;
@@ -382,12 +383,16 @@ impl State {
     fn forget_moot(&mut self, holder: &User, gone: &[NormalizedIdentifier]) {
         self.conflicts.retain(|_, conflict| {
             let was_about = conflict.names.iter().any(|name| gone.contains(name));
-            conflict.with != holder.id || !was_about || conflict.names.iter().any(|name| holder.bears(name))
+            let is_kept = conflict.decided.is_some_and(|decided| decided.decision == Decision::Given);
+            is_kept || conflict.with != holder.id || !was_about || conflict.names.iter().any(|name| holder.bears(name))
         });
     }
 
     fn resolve(&mut self, number: u64, resolution: Resolution) -> Resolved {
         let Some(conflict) = self.conflicts.get(&number).cloned() else { return Resolved::Missing };
+        if conflict.decided.is_some_and(|decided| decided.decision == Decision::Given) {
+            return Resolved::Refused(NotChanged::GivenAlready);
+        }
         let at = self.last_write;
         let mut decision = Decision::Kept;
         match resolution {
@@ -428,7 +433,9 @@ impl State {
         for name in names {
             self.taken.remove(name.as_key());
         }
-        self.conflicts.remove(&conflict.number);
+        let row = self.conflicts.get_mut(&conflict.number).expect("it was there");
+        row.names = names.to_vec();
+        row.decided = Some(Decided { decision: Decision::Given, at: self.last_write });
         self.forget_moot(&holder, names);
         self.keep(holder);
         if let Some(id) = claimant {
@@ -555,7 +562,7 @@ impl State {
         let mut rest = keys.iter().filter(|(key, _)| key.as_str() > after);
         let page: Vec<_> = rest.by_ref().take(limit).collect();
         let next = rest.next().and(page.last()).map(|(key, _)| (*key).clone());
-        UserPage { users: page.into_iter().map(|(_, id)| copy(&self.users[id])).collect(), next }
+        UserPage { users: page.into_iter().map(|(_, id)| copy(&self.users[id])).collect(), next, ..UserPage::default() }
     }
 
     fn counts(&self) -> UserCounts {
