@@ -41,7 +41,7 @@ fn scanned(stream: &[u8], length: usize, rules: HeadRules) -> Scanned {
     let mut scanner = Scanner::new(rules);
     let (mut at, mut passed, mut then) = (0, 0, Then::More);
     for piece in stream.chunks(length) {
-        let scanned = scanner.feed(piece);
+        let scanned = scanner.feed_all(piece);
         assert!(scanned.passed <= piece.len());
         if scanned.passed > 0 {
             passed = at + scanned.passed;

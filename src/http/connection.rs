@@ -48,6 +48,10 @@ struct Watch {
     head_since: AtomicU64,
     /// Since when the client takes no bytes.
     stuck_since: AtomicU64,
+    /// HTTP/1: something has come behind the request under way, and is to be read when that has been answered.
+    next: AtomicBool,
+    /// HTTP/1: since when there is more of that than is read ahead and nothing else has gone on. That the client leaves cannot be seen then.
+    crowded_since: AtomicU64,
     /// HTTP/1: when whoever waits for the app's answer wants to be polled again, if it has not come by then.
     reminder: AtomicU64,
     multiplexed: AtomicBool,
@@ -70,7 +74,7 @@ struct Watch {
 /// From so many exchanges at once on they give way to each other.
 const MANY: usize = 4;
 
-/// How many times the idle timeout one answer of several may wait for its client.
+/// How many times the idle timeout one answer of several may wait for its client, and one before a crowd of other requests for the app.
 const PAUSE: u32 = 10;
 /// How long a connection idles before it is parked: longer than a client thinks who goes on at once, and not so long that a burst of
 /// clients is held in memory at once. Milliseconds.
@@ -396,6 +400,25 @@ impl Connection {
         }
     }
 
+    /// HTTP/1: bytes of another request wait for the answer under way. At its end the connection's task is woken for them.
+    pub(super) fn note_next(&self) {
+        self.watch.next.store(true, Ordering::Relaxed);
+    }
+
+    /// HTTP/1: so many of them that no more are read until then. To be noted anew whenever anything goes on.
+    pub(super) fn note_crowd(&self) {
+        self.note_next();
+        self.watch.crowded_since.store(self.worker.now(), Ordering::Relaxed);
+    }
+
+    /// The turn of what came behind the request that has just been answered.
+    #[cold]
+    fn wake_for_next(&self) {
+        self.watch.next.store(false, Ordering::Relaxed);
+        self.watch.crowded_since.store(0, Ordering::Relaxed);
+        self.watch.waker.wake();
+    }
+
     /// Bytes were to go out, and did or did not.
     pub(super) fn note_write(&self, stuck: bool) {
         let since = &self.watch.stuck_since;
@@ -478,6 +501,7 @@ impl Connection {
         let draining_since = &self.worker.draining_since;
         if over(&self.watch.stuck_since, patience.idle)
             || over(&self.watch.open_head_since, patience.head)
+            || over(&self.watch.crowded_since, patience.idle * PAUSE)
             || self.watch.tunnel.load(Ordering::Relaxed) && over(draining_since, patience.tunnels)
             || self.leaves_answers_lying(now, patience)
         {
@@ -551,7 +575,9 @@ impl Drop for InFlight {
         let watch = &self.0.watch;
         watch.idle_since.store(self.0.worker.now(), Ordering::Relaxed);
         watch.head_since.store(0, Ordering::Relaxed);
-        watch.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if watch.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 && watch.next.load(Ordering::Relaxed) {
+            self.0.wake_for_next();
+        }
     }
 }
 

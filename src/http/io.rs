@@ -1,6 +1,7 @@
 //! The socket of one downstream connection: hands on what was read ahead, tells the connection's watch about every read and every
-//! stuck write, and on HTTP/1 lets hyper read only what [`super::framing`] has judged (see [`Framing`]), and knows when hyper waits
-//! for the next request (see [`super::parking`]). Made by [`super::worker`]; copies nothing unless a head comes in pieces.
+//! stuck write, and on HTTP/1 lets hyper read only what [`super::framing`] has judged (see [`Framing`]), one request at a time, and
+//! knows when hyper waits for the next one (see [`super::parking`]). Made by [`super::worker`]; copies nothing unless a head comes in
+//! pieces or another request behind one.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -24,7 +25,7 @@ use super::gate::Refusal;
 const LINGER_BYTES: usize = 64 * 1024;
 /// How long.
 const LINGER: Duration = Duration::from_secs(2);
-/// What may come behind a request for a WebSocket before it is answered.
+/// What is read ahead of what comes behind a request before it is answered.
 const EARLY_BYTES: usize = 4 * 1024;
 /// What is read ahead at once of a connection that nobody reads from; a usual request head fits.
 const READ_AHEAD: usize = 1024;
@@ -41,7 +42,8 @@ pub(super) struct Watched<S> {
 /// The socket itself, and what was read of it already.
 struct Raw<S> {
     socket: S,
-    /// Read while there was nobody to hand it on to. Not judged yet.
+    /// Read while there was nobody to hand it on to, or behind a request that is being answered. Not judged yet. Bounded by
+    /// [`EARLY_BYTES`] and what one read brought.
     ahead: Bytes,
     connection: Arc<Connection>,
 }
@@ -174,13 +176,7 @@ impl<S: AsyncRead + Unpin> Watched<S> {
     /// Reads some bytes ahead, and says how many; none at the end of the stream. Takes no memory while there are none. What is wrong
     /// with the socket it may say once only: whoever reads next meets the same, or the end.
     pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut scratch = [const { MaybeUninit::uninit() }; READ_AHEAD];
-        let mut some = ReadBuf::uninit(&mut scratch);
-        ready!(self.raw.poll_socket(cx, &mut some))?;
-        let (before, came) = (std::mem::take(&mut self.raw.ahead), some.filled());
-        self.raw.ahead =
-            if before.is_empty() { Bytes::copy_from_slice(came) } else { [&before[..], came].concat().into() };
-        Poll::Ready(Ok(came.len()))
+        self.raw.poll_ahead(cx)
     }
 }
 
@@ -204,6 +200,36 @@ impl<S: AsyncRead + Unpin> Raw<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// See [`Watched::poll_ahead`].
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut scratch = [const { MaybeUninit::uninit() }; READ_AHEAD];
+        let mut some = ReadBuf::uninit(&mut scratch);
+        ready!(self.poll_socket(cx, &mut some))?;
+        let (before, came) = (std::mem::take(&mut self.ahead), some.filled());
+        self.ahead = if before.is_empty() { Bytes::copy_from_slice(came) } else { [&before[..], came].concat().into() };
+        Poll::Ready(Ok(came.len()))
+    }
+
+    /// The end of the stream or what is wrong with it, while a request is being answered: then its client has left. hyper looks for that
+    /// only as long as it holds nothing of the next request, so that one waits here, unjudged.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.ahead.len() < EARLY_BYTES {
+            match self.poll_ahead(cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    if !self.ahead.is_empty() {
+                        self.connection.note_next();
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.connection.note_crowd();
+        Poll::Pending
+    }
+
     /// The next bytes that may be read as HTTP.
     fn poll_judged(&mut self, guard: &mut Guard, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -212,11 +238,17 @@ impl<S: AsyncRead + Unpin> Raw<S> {
                 return Poll::Ready(Ok(()));
             }
             match guard.stage {
+                Stage::Scanning if guard.is_answering(&self.connection) => return self.poll_end(cx),
+                Stage::Scanning if !self.ahead.is_empty() => {
+                    // It may have come when there was no time to be kept of a head.
+                    self.connection.note_read();
+                    guard.judge_ahead(&mut self.ahead);
+                }
                 Stage::Scanning => {
                     let before = buf.filled().len();
-                    ready!(self.poll(cx, buf))?;
+                    ready!(self.poll_socket(cx, buf))?;
                     // With half a head the connection has ended between two requests for hyper: nobody waits for an answer.
-                    if buf.filled().len() == before || guard.judge(buf, before) == Judged::HandedOn {
+                    if buf.filled().len() == before || guard.judge(buf, before, &mut self.ahead) == Judged::HandedOn {
                         return Poll::Ready(Ok(()));
                     }
                 }
@@ -257,11 +289,21 @@ enum Judged {
 }
 
 impl Guard {
-    /// Judges the bytes behind `before` and leaves in the buffer what may be read of them.
-    fn judge(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> Judged {
+    /// Whether the last request that was passed has come whole and has not been answered to its end.
+    fn is_answering(&self, connection: &Connection) -> bool {
+        let under_way = !connection.is_idle() || self.framing.answers.load(Ordering::Relaxed) < self.scanner.heads();
+        under_way && self.scanner.is_between_requests()
+    }
+
+    /// Judges the bytes behind `before` and leaves in the buffer what may be read of them. What is another request's goes `ahead`, where
+    /// nothing is.
+    fn judge(&mut self, buf: &mut ReadBuf<'_>, before: usize, ahead: &mut Bytes) -> Judged {
         let piece = buf.filled().get(before..).unwrap_or_default();
         let scanned = self.scanner.feed(piece);
-        let (passed, rest) = piece.split_at_checked(scanned.passed).unwrap_or((piece, &[]));
+        let (passed, mut rest) = piece.split_at_checked(scanned.passed).unwrap_or((piece, &[]));
+        if scanned.then == Then::Another {
+            *ahead = Bytes::copy_from_slice(std::mem::take(&mut rest));
+        }
         let outcome = if self.held.is_empty() {
             self.held.extend_from_slice(rest);
             buf.set_filled(before + scanned.passed);
@@ -277,10 +319,34 @@ impl Guard {
             buf.set_filled(before);
             Judged::HeldBack
         };
+        self.go_on(scanned.then);
+        outcome
+    }
+
+    /// Judges what was read ahead, and leaves there what is another request's.
+    fn judge_ahead(&mut self, ahead: &mut Bytes) {
+        let mut rest = std::mem::take(ahead);
+        let scanned = self.scanner.feed(&rest);
+        let passed = rest.split_to(scanned.passed.min(rest.len()));
+        if self.held.is_empty() {
+            self.judged = passed;
+        } else if !passed.is_empty() {
+            self.held.extend_from_slice(&passed);
+            self.judged = std::mem::take(&mut self.held).into();
+        }
+        match scanned.then {
+            Then::Another => *ahead = rest,
+            Then::More | Then::Waiting | Then::Refused { .. } | Then::Broken(_) => self.held.extend_from_slice(&rest),
+        }
+        self.go_on(scanned.then);
+    }
+
+    /// Draws the consequences of what was judged.
+    fn go_on(&mut self, then: Then) {
         let progress = self.scanner.heads() * 2 + u64::from(self.scanner.is_in_body());
         self.framing.progress.store(progress, Ordering::Release);
-        match scanned.then {
-            Then::More => {}
+        match then {
+            Then::More | Then::Another => {}
             Then::Waiting => {
                 self.stage = Stage::Waiting;
                 self.framing.waiting.store(true, Ordering::Release);
@@ -302,7 +368,6 @@ impl Guard {
                 let _first = self.framing.broken.set(fault);
             }
         }
-        outcome
     }
 
     /// Whether everything that came has been handed on, and was whole requests.
@@ -336,7 +401,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             None => this.raw.poll(cx, buf),
             Some(guard) => {
                 let polled = this.raw.poll_judged(guard, cx, buf);
-                let awaits = polled.is_pending() && !this.unflushed && guard.is_between_requests();
+                let nothing = !this.unflushed && this.raw.ahead.is_empty();
+                let awaits = polled.is_pending() && nothing && guard.is_between_requests();
                 guard.framing.awaits.store(awaits, Ordering::Relaxed);
                 polled
             }
@@ -363,7 +429,7 @@ impl<S: AsyncRead + Unpin> Watched<S> {
     /// Reads what the client still sends, until it closes its side or enough is enough. Where nothing is owed and nothing is there, that is
     /// at once.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let owes = self.guard.as_ref().is_some_and(|guard| !guard.is_at_rest());
+        let owes = self.guard.as_ref().is_some_and(|guard| !guard.is_at_rest()) || !self.raw.ahead.is_empty();
         let Closing::Lingering { left, until } = &mut self.closing else { return Poll::Ready(()) };
         let mut scratch = [0; 2048];
         loop {
@@ -429,3 +495,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,6 +45,7 @@ mod overload;
 mod parking;
 mod people;
 mod pepper;
+mod pipelining;
 mod real_backends;
 mod registration;
 mod restart_faults;

@@ -325,6 +325,48 @@ fn r22_a_head_on_http2_that_lacks_its_end_is_cut_whatever_else_is_under_way() {
 }
 
 #[test]
+fn r22_a_request_before_a_crowd_of_others_may_stand_still_for_a_long_time_and_not_for_ever() {
+    let (connection, roster) = connection();
+    let at = |now| roster.now.store(now, Ordering::Relaxed);
+    let request = connection.in_flight();
+    at(10);
+    connection.note_crowd();
+    assert_eq!(connection.due(3_010, PATIENCE), Order::Run);
+    assert_eq!(connection.due(3_011, PATIENCE), Order::Cut);
+    at(3_000);
+    connection.note_crowd();
+    assert_eq!(connection.due(6_000, PATIENCE), Order::Run, "something went on");
+    at(6_000);
+    drop(request);
+    let _next = connection.in_flight();
+    assert_eq!(connection.due(10_000, PATIENCE), Order::Run, "the next one has no crowd behind it");
+}
+
+#[test]
+fn whoever_waits_for_an_answer_to_end_is_woken_at_its_end_and_once() {
+    struct Count(AtomicUsize);
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let (connection, _roster) = connection();
+    let woken = Arc::new(Count(AtomicUsize::new(0)));
+    let waker = Waker::from(woken.clone());
+    let cx = Context::from_waker(&waker);
+    for (waits, wakes) in [(false, 0), (true, 1), (false, 1)] {
+        connection.poll_order(&cx);
+        let request = connection.in_flight();
+        if waits {
+            connection.note_next();
+        }
+        assert_eq!(woken.0.load(Ordering::Relaxed), wakes - usize::from(waits));
+        drop(request);
+        assert_eq!(woken.0.load(Ordering::Relaxed), wakes);
+    }
+}
+
+#[test]
 fn r22_a_client_on_http2_that_takes_none_of_its_answers_is_cut_and_one_that_pauses_one_of_them_is_not() {
     let (connection, _roster) = connection();
     connection.is_multiplexed();

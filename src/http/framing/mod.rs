@@ -59,6 +59,8 @@ pub struct Scanned {
 pub enum Then {
     /// Nothing, or the beginning of a head, which has to be held back until the rest of it is there.
     More,
+    /// Another request, at which nobody has looked yet: the one before it ends here. To be fed when that one has been answered.
+    Another,
     /// The head that ends here asks for a WebSocket: until it is answered nobody knows what the bytes behind it are (R9).
     Waiting,
     /// A head that is refused. Nothing behind it can be trusted either.
@@ -99,7 +101,8 @@ impl Scanner {
         Self { rules, state: State::Head, head: Head::default(), heads: 0 }
     }
 
-    /// Judges the next piece of the stream. After anything but [`Then::More`] the scanner is at its end and says the same again.
+    /// Judges the next piece of the stream, up to the end of a request. After anything but [`Then::More`] and [`Then::Another`] the
+    /// scanner is at its end and says the same again.
     pub fn feed(&mut self, piece: &[u8]) -> Scanned {
         let (mut rest, mut passed) = (piece, 0);
         let then = loop {
@@ -110,6 +113,8 @@ impl Scanner {
                 };
             }
             match &mut self.state {
+                // What was passed before it ends a request.
+                State::Head if passed > 0 => break Then::Another,
                 State::Head => match self.head.read(rest, &self.rules) {
                     Ok(Read::Incomplete) => break Then::More,
                     Ok(Read::Complete { length, body, websocket }) => {
@@ -153,6 +158,22 @@ impl Scanner {
         Scanned { passed, then }
     }
 
+    /// The same up to the end of the piece, for who answers nothing in between.
+    #[cfg(any(test, fuzzing))]
+    pub fn feed_all(&mut self, piece: &[u8]) -> Scanned {
+        let mut passed = 0;
+        loop {
+            let scanned = self.feed(piece.get(passed..).unwrap_or_default());
+            passed += scanned.passed;
+            match scanned.then {
+                Then::Another => {}
+                then @ (Then::More | Then::Waiting | Then::Refused { .. } | Then::Broken(_)) => {
+                    return Scanned { passed, then };
+                }
+            }
+        }
+    }
+
     /// How many heads have been passed.
     #[must_use]
     pub fn heads(&self) -> u64 {
@@ -164,7 +185,7 @@ impl Scanner {
     pub fn is_in_body(&self) -> bool {
         match self.state {
             State::Length(_) | State::Chunked(_) | State::Over(Then::Broken(_)) => true,
-            State::Head | State::Over(Then::More | Then::Waiting | Then::Refused { .. }) => false,
+            State::Head | State::Over(Then::More | Then::Another | Then::Waiting | Then::Refused { .. }) => false,
         }
     }
 

@@ -9,13 +9,14 @@ const RULES: HeadRules = HeadRules { head_bytes: 16 * 1024, uri_bytes: 8 * 1024,
 
 /// The reason that a stream is refused for, if it is, and how much of it is passed.
 fn judged(stream: &[u8], rules: HeadRules) -> (usize, Option<&'static str>) {
-    let scanned = Scanner::new(rules).feed(stream);
+    let scanned = Scanner::new(rules).feed_all(stream);
     (scanned.passed, word(scanned.then))
 }
 
 fn word(then: Then) -> Option<&'static str> {
     match then {
         Then::More => None,
+        Then::Another => Some("another"),
         Then::Waiting => Some("waiting"),
         Then::Refused { refusal, .. } => Some(refusal.reason),
         Then::Broken(fault) => Some(fault.as_str()),
@@ -335,19 +336,38 @@ fn what_comes_before_a_refused_head_is_passed_and_nothing_after_it() {
     let bad = "GET /#x HTTP/1.1\r\nhost: a\r\n\r\n";
     let stream = format!("{NEXT}POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc{bad}{NEXT}");
     let mut scanner = Scanner::new(RULES);
-    let scanned = scanner.feed(stream.as_bytes());
+    let scanned = scanner.feed_all(stream.as_bytes());
     assert_eq!(scanned.passed, stream.len() - bad.len() - NEXT.len());
     assert_eq!(word(scanned.then), Some("target_fragment"));
     assert_eq!(scanner.heads(), 2);
-    let again = scanner.feed(NEXT.as_bytes());
+    let again = scanner.feed_all(NEXT.as_bytes());
     assert_eq!((again.passed, again.then), (0, scanned.then));
 }
 
 #[test]
+fn a_request_is_passed_by_itself_and_what_follows_it_is_not_looked_at() {
+    let chunked = format!("{CHUNKED}3\r\nabc\r\n0\r\n\r\n");
+    let length = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc".to_owned();
+    for request in [NEXT.to_owned(), length, chunked] {
+        for behind in [NEXT, "\0", "\r\n"] {
+            let stream = format!("{request}{behind}");
+            for cut in 1..request.len() {
+                let mut scanner = Scanner::new(RULES);
+                let begun = scanner.feed(&stream.as_bytes()[..cut]);
+                assert_eq!(begun.then, Then::More, "{cut} of {stream:?}");
+                let ended = scanner.feed(&stream.as_bytes()[cut..]);
+                assert_eq!((cut + ended.passed, ended.then), (request.len(), Then::Another), "{cut} of {stream:?}");
+                assert!(scanner.heads() == 1 && scanner.is_between_requests());
+            }
+        }
+    }
+}
+
+#[test]
 fn a_refused_head_request_is_known_to_be_one() {
-    let to_head = |stream: &str| match Scanner::new(RULES).feed(stream.as_bytes()).then {
+    let to_head = |stream: &str| match Scanner::new(RULES).feed_all(stream.as_bytes()).then {
         Then::Refused { to_head, .. } => to_head,
-        Then::More | Then::Waiting | Then::Broken(_) => panic!("refused"),
+        Then::More | Then::Another | Then::Waiting | Then::Broken(_) => panic!("refused"),
     };
     assert!(to_head("HEAD /#x HTTP/1.1\r\n"));
     assert!(!to_head("GET /#x HTTP/1.1\r\n"));
@@ -458,7 +478,7 @@ proptest! {
         cuts in prop::collection::vec(0_usize..400, 0..12),
     ) {
         let mut scanner = Scanner::new(rules);
-        let whole = scanner.feed(&stream);
+        let whole = scanner.feed_all(&stream);
         let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(stream.len())).collect();
         cuts.extend([0, stream.len()]);
         cuts.sort_unstable();
@@ -467,7 +487,7 @@ proptest! {
             let mut cut = Scanner::new(rules);
             let (mut passed, mut then) = (0, Then::More);
             for piece in cuts.windows(2) {
-                let scanned = cut.feed(&stream[piece[0]..piece[1]]);
+                let scanned = cut.feed_all(&stream[piece[0]..piece[1]]);
                 if scanned.passed > 0 {
                     passed = piece[0] + scanned.passed;
                 }
@@ -504,7 +524,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_it_panic_and_none_are_passed_twice(stream in prop::collection::vec(any::<u8>(), 0..200), rules in rules()) {
-        let scanned = Scanner::new(rules).feed(&stream);
+        let scanned = Scanner::new(rules).feed_all(&stream);
         prop_assert!(scanned.passed <= stream.len());
     }
 }
