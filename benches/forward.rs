@@ -19,7 +19,7 @@ use authferry::http::headers::HeaderRules;
 use authferry::http::server::{Handler, bind_all};
 use authferry::http::settings::{Bind, EdgeBounds, ForwardingHeader, ListenerSettings};
 use authferry::net::body::LeastPace;
-use authferry::net::{Client, ClientSettings, ProxyBody, Target, tls};
+use authferry::net::{Client, ClientSettings, ProxyBody, Received, Target, tls};
 use authferry::telemetry::Metrics;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -43,7 +43,9 @@ impl Handler for ForwardAll {
     async fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> Response<ProxyBody> {
         let client = ClientAddr::assert_by_trusted_walk(connection.peer_ip().unwrap_or([127, 0, 0, 1].into()));
         let context = ForwardContext { connection, client, peer_is_trusted: false, identity: &[] };
-        self.0.forward(request.map(ProxyBody::from), &context).await
+        let version = request.version();
+        let request = request.map(|body| ProxyBody::from(Received::new(body, version)));
+        self.0.forward(request, &context).await
     }
 }
 

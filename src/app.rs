@@ -20,15 +20,14 @@ use self::takeover::Predecessor;
 use crate::admin::{self, AdminParts, AdminState, Readiness};
 use crate::config::Config;
 use crate::domain::clock::{Clock, SystemClock};
-use crate::domain::login::AskedBy;
 use crate::http::descriptors::{Listening, share_out};
 use crate::http::forward::Forwarder;
 use crate::http::headers::{CLIENT_CERTIFICATE, HeaderRules};
-use crate::http::intercept::{Interceptor, InterceptorParts};
+use crate::http::intercept::{Interceptor, InterceptorParts, Sessions};
 use crate::http::listener::{BindError, BoundAddress};
 use crate::http::router::BadRoutePath;
 use crate::http::server::{BoundServer, NamedSockets, ServeError, bind_or_adopt};
-use crate::http::settings::{Action, EdgeBounds, LegacyWay, ListenerSettings, Route, Session, UpstreamSettings};
+use crate::http::settings::{Action, EdgeBounds, ListenerSettings, Route, Session, UpstreamSettings};
 use crate::http::tls::Reload;
 use crate::legacy::{self, Clients, ConnectError, LegacySettings};
 use crate::limits::Limits;
@@ -257,10 +256,12 @@ impl App {
             routes: config.edge.routes,
             forwarder,
             addresses: limits,
-            tokens: minter.map(|minter| minter as Arc<dyn Tokens>),
-            cookie: config.cookie.zip(token_ttl),
-            jwks,
-            identity_headers: upstream.identity_headers,
+            sessions: Sessions {
+                tokens: minter.map(|minter| minter as Arc<dyn Tokens>),
+                cookie: config.cookie.zip(token_ttl),
+                jwks,
+                identity_headers: upstream.identity_headers,
+            },
             trusted_proxies: config.edge.trusted_proxies,
             bounds: config.edge.bounds,
             gate: config.edge.gate,
@@ -350,10 +351,7 @@ pub(crate) fn login_routes(config: &Config) -> Vec<LoginRoute> {
     let logins = config.edge.routes.iter().filter(|route| route.action == Action::Login);
     let route = |route: &Route| LoginRoute {
         name: Arc::clone(&route.name),
-        asked_by: match route.legacy {
-            LegacyWay::Call => AskedBy::Call,
-            LegacyWay::Forward => AskedBy::Forward,
-        },
+        asked_by: route.legacy.asked_by(),
         session_by: match route.session {
             Session::Local => SessionBy::Us,
             Session::Forward => SessionBy::TheApp,

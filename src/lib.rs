@@ -41,18 +41,19 @@
 //!
 //! # The walk of one login
 //!
-//! 1. `http::server` accepts a connection on one of the I/O threads, each a runtime of its own, and hands each request to
-//!    `http::intercept`, which follows it to its reply from top to bottom:
+//! 1. `http::worker` accepts a connection, on one of the I/O threads that `http::server` started, each a runtime of its own, and hands
+//!    each request to `http::intercept`, which follows it to its reply from top to bottom:
 //! 2. `http::framing` has judged the raw bytes before hyper read them; `http::gate` refuses what else no edge should let through;
 //!    `http::client_addr` finds the client behind trusted proxies; `http::path` makes the target canonical, the same for routing and
 //!    forwarding; `http::router` finds the route. A request that no route takes goes through `http::forward` to the app, streamed both
-//!    ways, and that is all.
-//! 3. On a route the address is counted ([`limits`]) before the body is read, bounded; `http::decode` reads it strictly: what it
-//!    cannot read in exactly one way is refused.
+//!    ways by [`net`]'s own HTTP/1.1 client in the request's own task, and that is all.
+//! 3. On a route (`http::intercept::taken`) the address is counted ([`limits`]) before the body is read, bounded; `http::decode` reads it
+//!    strictly: what it cannot read in exactly one way is refused. What is left is handed to its use case (`http::intercept::use_case`).
 //! 4. [`service::login`] asks who answers in the mode in force ([`domain::mode`]), looks the user up ([`store`]), takes a permit for the
 //!    account ([`limits`]), and follows [`domain::login`]: verify in the hash pool ([`password`]), or ask legacy ([`legacy`]).
 //! 5. What legacy proves is hashed and saved in one durable commit (`service::saving`); a save that fails never fails the login.
-//! 6. The reply is rendered from the route's templates with a fresh token ([`token`]), or legacy's own answer is handed on.
+//! 6. The reply is rendered (`http::intercept::render`) from the route's templates with a fresh token ([`token`]), or legacy's own answer
+//!    is handed on.
 
 pub mod admin;
 pub mod app;

@@ -2,7 +2,7 @@
 //!
 //! Each proxy appends the address that it got a request from, so that the headers are read from the right, and only as long as
 //! whoever wrote an entry is trusted. Whatever stands to the left of the first untrusted hop is the client's own text and has no
-//! influence. Pure; the only maker of a [`ClientAddr`]. Called by the server for every request.
+//! influence. Pure; the only maker of a [`ClientAddr`]. Called by the interceptor for every request.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use super::decode::names::{FieldName, pointer_keys};
 use super::gate::GatePolicy;
 use super::hosts::AllowedHosts;
+use crate::domain::login::AskedBy;
 use crate::domain::registration::WriteTo;
 use crate::net::Target;
 pub use crate::net::pem::TlsFiles;
@@ -235,6 +236,17 @@ pub enum LegacyWay {
     Call,
     /// By the client's own.
     Forward,
+}
+
+impl LegacyWay {
+    /// The same, as use cases have it.
+    #[must_use]
+    pub fn asked_by(self) -> AskedBy {
+        match self {
+            Self::Call => AskedBy::Call,
+            Self::Forward => AskedBy::Forward,
+        }
+    }
 }
 
 /// What a local yes does.

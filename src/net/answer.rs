@@ -118,7 +118,7 @@ impl Arriving {
 async fn relay(mut wire: Box<Wire>, pool: Arc<Pool>, parts: mpsc::Sender<Result<Relayed, Fault>>) {
     // Where there is no body nobody waits for one, and the app may want the rest of the request all the same.
     if !wire.is_read()
-        && let Err(broken) = hand_on(&mut wire, &parts).await
+        && let Err(broken) = hand_on(&mut wire, &parts, MOST_STANDSTILL).await
     {
         drop(wire);
         if let Some(fault) = broken {
@@ -152,8 +152,12 @@ pub(super) async fn finish(wire: &mut Wire, most_standstill: Duration) -> bool {
 
 /// Hands an answer on to its end, and sends the request meanwhile. Fails with what breaks it off, or with nothing where nobody wants it
 /// any more. A connection that takes no more of the request spoils itself and not the answer; a request that breaks off ends both,
-/// since the app may wait for its rest for ever.
-async fn hand_on(wire: &mut Wire, parts: &mpsc::Sender<Result<Relayed, Fault>>) -> Result<(), Option<Fault>> {
+/// since the app may wait for its rest for ever. So does one that does not go on while the app says nothing either (R22).
+pub(super) async fn hand_on(
+    wire: &mut Wire,
+    parts: &mpsc::Sender<Result<Relayed, Fault>>,
+    most_standstill: Duration,
+) -> Result<(), Option<Fault>> {
     let mut given_up = pin!(parts.closed());
     loop {
         let mut reserving = pin!(parts.reserve());
@@ -162,18 +166,27 @@ async fn hand_on(wire: &mut Wire, parts: &mpsc::Sender<Result<Relayed, Fault>>) 
             Poll::Ready(_) | Poll::Pending => reserving.as_mut().poll(cx).map_err(|_given_up| None),
         });
         let permit = permit.await?;
-        let part = std::future::poll_fn(|cx| {
-            if let Poll::Ready(Err(fault)) = wire.poll_upload(cx)
-                && fault.is_of_the_request()
-            {
-                return Poll::Ready(Err(Some(fault)));
+        let since = Instant::now();
+        let part = loop {
+            let coming = std::future::poll_fn(|cx| {
+                if let Poll::Ready(Err(fault)) = wire.poll_upload(cx)
+                    && fault.is_of_the_request()
+                {
+                    return Poll::Ready(Err(Some(fault)));
+                }
+                match wire.poll_part(cx) {
+                    Poll::Pending => given_up.as_mut().poll(cx).map(|()| Err(None)),
+                    Poll::Ready(part) => Poll::Ready(part.transpose().map_err(Some)),
+                }
+            });
+            if let Ok(part) = tokio::time::timeout(most_standstill / 30, coming).await {
+                break part;
             }
-            match wire.poll_part(cx) {
-                Poll::Pending => given_up.as_mut().poll(cx).map(|()| Err(None)),
-                Poll::Ready(part) => Poll::Ready(part.transpose().map_err(Some)),
+            if since.elapsed() >= most_standstill && wire.is_sent_too_slowly() == Some(true) {
+                return Err(None);
             }
-        });
-        match part.await? {
+        };
+        match part? {
             Some(part) if !wire.is_read() => permit.send(Ok(Relayed::Part(part))),
             last @ (Some(_) | None) => {
                 permit.send(Ok(Relayed::Last(last.unwrap_or_default())));

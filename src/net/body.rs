@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::answer::Arriving;
 use super::error::Cause;
+use super::received::Received;
 use super::wire::Switched;
 
 /// A body on its way to a client or an upstream.
@@ -38,7 +38,7 @@ enum Kind {
 struct Stream {
     /// What was read of it already.
     ahead: Bytes,
-    incoming: Incoming,
+    incoming: Received,
     /// Tells somebody else how far the body has come.
     progress: Option<Arc<Progress>>,
 }
@@ -95,8 +95,8 @@ impl ProxyBody {
     }
 }
 
-impl From<Incoming> for ProxyBody {
-    fn from(incoming: Incoming) -> Self {
+impl From<Received> for ProxyBody {
+    fn from(incoming: Received) -> Self {
         if incoming.is_end_stream() {
             Self(Kind::Empty)
         } else {
@@ -196,7 +196,7 @@ impl Stream {
                 }
                 Some(Ok(_trailers)) => {}
                 Some(Err(error)) => {
-                    return Poll::Ready(Some(Err(StreamError(error.into()))));
+                    return Poll::Ready(Some(Err(StreamError(error))));
                 }
                 None => {
                     self.finish();
@@ -337,7 +337,7 @@ pub enum ReadAhead {
 /// Reads a body to its end or a little past `limit_bytes`, until `deadline`, for who sends on what is too long to be looked at. Holds at
 /// most the limit and one frame more.
 pub async fn read_ahead(
-    mut incoming: Incoming,
+    mut incoming: Received,
     limit_bytes: usize,
     deadline: std::time::Instant,
 ) -> Result<ReadAhead, BodyError> {
@@ -349,7 +349,7 @@ pub async fn read_ahead(
         loop {
             let frame = std::future::poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await;
             let Some(frame) = frame else { return Ok(true) };
-            let Ok(data) = frame.map_err(|error| BodyError::Broken(error.into()))?.into_data() else { continue };
+            let Ok(data) = frame.map_err(BodyError::Broken)?.into_data() else { continue };
             ahead.extend_from_slice(&data);
             if ahead.len() > limit_bytes {
                 return Ok(false);

@@ -94,6 +94,8 @@ impl Client {
                 Ok(head) => return Ok(self.answer(wire, head)),
                 Err(fault) => match wire.take_unsent() {
                     Some(upload) if is_kept && !fault.is_of_the_request() => {
+                        // Its room may be all there is.
+                        drop(wire);
                         (wire, is_kept) = (self.fresh().await?, false);
                         wire.begin(upload);
                     }
@@ -134,5 +136,46 @@ impl Client {
             response.extensions_mut().insert(reason);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::tls::client_config_trusting_nobody;
+    use super::super::wire::Socket;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_kept_connection_that_takes_nothing_leaves_its_room_to_the_one_in_its_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let settings = ClientSettings {
+            connect_timeout: Duration::from_secs(20),
+            tls: client_config_trusting_nobody().expect("a configuration"),
+            max_idle_per_thread: 1,
+            idle_timeout: Duration::from_secs(20),
+        };
+        let target = Target::parse(&format!("http://{address}")).expect("a URL");
+        let client = Client::new(target, settings).with_at_most(1);
+        let socket = TcpStream::connect(address).await.expect("connected");
+        let (_idle, _) = listener.accept().await.expect("accepted");
+        // Nothing is to be seen of that until something is written.
+        socket2::SockRef::from(&socket).shutdown(std::net::Shutdown::Write).expect("a live socket");
+        let room = Arc::clone(&client.room).try_acquire_owned().expect("room");
+        client.pool.put(Wire::new(Socket::Plain(socket), room));
+        let answering = async {
+            let (mut app, _) = listener.accept().await.expect("accepted");
+            assert!(app.read(&mut [0; 100]).await.expect("a request") > 0);
+            app.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("a live socket");
+        };
+        let request = Request::get("/").body(ProxyBody::empty()).expect("a request");
+        let asking = async { tokio::time::timeout(Duration::from_secs(20), client.send(request)).await.expect("soon") };
+        tokio::select! {
+            answer = asking => assert_eq!(answer.expect("an answer").status(), StatusCode::NO_CONTENT),
+            () = async { answering.await; std::future::pending().await } => {}
+        }
     }
 }

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use super::error::{SendError, SendErrorKind, TlsFault};
 use super::target::Target;
-use super::wire::{Socket, Wire};
+use super::wire::{Records, Socket, Wire};
 
 /// How long one address is tried alone before the next one is tried beside it (RFC 8305 section 8).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
@@ -64,7 +64,7 @@ impl Connector {
             None => ServerName::try_from(self.target.host.clone())
                 .map_err(|error| SendError::before_sending(SendErrorKind::Tls, error))?,
         };
-        match self.tls.connect(name, stream).await {
+        match self.tls.connect(name, Records::new(stream)).await {
             Ok(stream) => Ok(Wire::new(Socket::Tls(Box::new(stream)), room)),
             Err(error) => Err(SendError::before_sending(SendErrorKind::Tls, TlsFault::of(error))),
         }

@@ -28,7 +28,7 @@ use tokio::sync::OwnedSemaphorePermit;
 pub(super) use self::framing::ChunkFault;
 use self::framing::Framing;
 pub(super) use self::head::AnswerHead;
-pub(super) use self::socket::Socket;
+pub(super) use self::socket::{Records, Socket};
 pub(super) use self::upload::Upload;
 use super::body::StreamError;
 use super::guard::{self, HeadFault};
@@ -119,20 +119,19 @@ impl Wire {
     /// Whether it holds bytes that nobody asked for, or has ended. To be asked before each request: what came unasked must not be
     /// taken for the answer to it (R20).
     pub(super) fn is_stale(&mut self) -> bool {
-        if self.socket.holds_bytes() {
-            return true;
-        }
-        if !self.socket.has_news() {
-            return false;
-        }
-        // Over TLS it may be a session ticket, which has no part in HTTP.
-        if self.socket.is_tls() {
+        if self.socket.has_news() {
+            if !self.socket.is_tls() {
+                return true;
+            }
+            // Over TLS it may be a session ticket, which has no part in HTTP.
             let mut byte = [0];
             let mut read = ReadBuf::new(&mut byte);
             let polled = Pin::new(&mut self.socket).poll_read(&mut Context::from_waker(Waker::noop()), &mut read);
-            return polled.is_ready() || self.socket.has_news();
+            if polled.is_ready() || self.socket.has_news() {
+                return true;
+            }
         }
-        true
+        self.socket.holds_bytes() || self.socket.is_unsettled()
     }
 
     /// Whether a fresh connection begins with bytes of the other side's.

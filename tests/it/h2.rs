@@ -371,3 +371,32 @@ async fn r18_memory_stays_flat_under_every_flood() {
     println!("resident before {before} KiB, after three more rounds {after} KiB");
     assert!(after < before + 16 * 1024, "{before} KiB grew to {after} KiB");
 }
+
+#[tokio::test]
+async fn r11_an_upload_that_its_client_resets_is_never_whole_for_the_app_whatever_the_reset_says() {
+    // NO_ERROR, INTERNAL_ERROR, CANCEL: a proxy in front of this one may say the first of a client of its own that went away.
+    for code in [0_u8, 2, 8] {
+        let (seen, mut wait) = tokio::sync::mpsc::channel(2);
+        let app = Upstream::raw(move |mut connection, _| {
+            let seen = seen.clone();
+            async move {
+                connection.head().await.expect("a head");
+                let half = connection.read_exactly("4\r\nhalf\r\n".len()).await;
+                seen.send(()).await.expect("wanted");
+                assert!(half.is_some());
+                connection.closed().await;
+                seen.send(()).await.expect("wanted");
+            }
+        })
+        .await;
+        let proxy = before(&app).await;
+        let mut client = H2Client::connect(proxy.address(), b"").await;
+        let post = [(":method", "POST"), (":scheme", "http"), (":authority", "app"), (":path", "/")];
+        client.send(&[Frame::new(HEADERS, END_HEADERS, 1, block(&post)), Frame::new(DATA, 0, 1, *b"half")]).await;
+        soon("half of it", wait.recv()).await.expect("there");
+        client.send(&[Frame::new(RST_STREAM, 0, 1, [0, 0, 0, code])]).await;
+        soon("the request to be given up", wait.recv()).await.expect("closed");
+        let recorded = app.recorded();
+        assert!(recorded[0].ends_with(b"\r\n\r\n4\r\nhalf\r\n"), "{code}: {}", recorded[0].escape_ascii());
+    }
+}

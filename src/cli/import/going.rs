@@ -15,7 +15,7 @@ use super::super::text;
 use super::batch::{BATCHES, Batch, Ends, Token, Work};
 use super::destination::{Destination, NotTaken};
 use super::journal::{Journal, JournalError, Outcome, State};
-use super::pipeline::{self, Chunk, Mark, Raw, ReadThrough, Record};
+use super::pipeline::{self, Chunk, Mark, Raw, ReadThrough};
 use super::source::{Records, Source, Unreadable};
 use super::{Import, Plan, Stopped};
 use crate::domain::import::Imported;
@@ -210,7 +210,7 @@ impl Going<'_> {
     ) -> Option<Result<(), JournalError>> {
         let (mut faults, mut notes) = (ends.faults.into_iter().peekable(), ends.notes.into_iter().peekable());
         let mut without_password = ends.without_password.into_iter().peekable();
-        for (index, Record { number, line, bytes }) in raw.records().enumerate() {
+        for (index, row) in raw.records().enumerate() {
             let outcome = match faults.next_if(|(at, _)| *at == index) {
                 None => {
                     let noted = notes.next_if(|(at, _)| *at == index).map(|(_, noted)| noted);
@@ -223,7 +223,7 @@ impl Going<'_> {
             {
                 self.journal.counts.without_password += 1;
             }
-            if let Err(error) = self.journal.row(number, line, bytes, &outcome) {
+            if let Err(error) = self.journal.row(&row, &outcome) {
                 return Some(Err(error));
             }
         }

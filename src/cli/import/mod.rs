@@ -34,7 +34,7 @@ use std::sync::Arc;
 use self::destination::{Destination, NotTaken};
 use self::going::Going;
 use self::hashes::Hashes;
-use self::journal::{Journal, JournalError, State};
+use self::journal::{Beside, Journal, JournalError, State};
 use self::list::List;
 use self::memory::Room;
 use self::said::{say_what_is_taken, say_what_it_is};
@@ -360,10 +360,10 @@ impl Import {
 
     /// The files beside the import, and where it stands, if it goes on.
     fn journal(&self, plan: &Plan, saved: Option<&SavedCheckpoint>) -> Result<(Journal, Option<State>), Failure> {
-        let (rejects, results) = (self.taking.rejects.as_deref(), self.taking.results.as_deref());
+        let beside = Beside { rejects: self.taking.rejects.as_deref(), results: self.taking.results.as_deref() };
         let framing = plan.recognised.framing;
         let Some(saved) = saved else {
-            let journal = Journal::begin(rejects, results, framing, &plan.header);
+            let journal = Journal::begin(beside, framing, &plan.header);
             let journal = journal.map_err(|error| match error {
                 JournalError::Exists(_) if !self.taking.restart && !self.taking.dry_run => Failure::Usage(format!(
                     "{error}. If an import was interrupted that wrote it: this is another one, for the file's beginning or the options \
@@ -376,7 +376,7 @@ impl Import {
             return Ok((journal?, None));
         };
         let state = State::decode(&saved.state).ok_or_else(|| Failure::stopped(Stopped::BadCheckpoint))?;
-        let journal = Journal::go_on(rejects, results, framing, &plan.header, &state).map_err(|error| match error {
+        let journal = Journal::go_on(beside, framing, &plan.header, &state).map_err(|error| match error {
             JournalError::Exists(_) | JournalError::Same(_) => Failure::Usage(error.to_string()),
             JournalError::Cut(_) | JournalError::Io { .. } => Failure::stopped(error),
         });

@@ -371,3 +371,6 @@ fn profile_of(format: BodyFormat, fields: &Value, part: &FieldRef) -> Option<Val
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

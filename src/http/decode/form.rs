@@ -65,3 +65,6 @@ fn decode_part(part: &[u8]) -> Result<String, DecodeError> {
     }
     String::from_utf8(decoded).map_err(|_| DecodeError::NotUtf8)
 }
+
+#[cfg(test)]
+mod tests;

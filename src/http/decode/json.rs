@@ -89,3 +89,6 @@ pub(super) fn has_field(value: &Value, path: &mut Vec<String>, holds: &dyn Fn(&[
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,27 @@
 //! The session of an app that takes a token: where a request bears it, and the cookie that carries it.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, COOKIE};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::http::settings::CookieSettings;
+use crate::service::ports::Tokens;
+use crate::template::Template;
+
+/// What makes sessions of our tokens, and shows the app whose they are.
+pub struct Sessions {
+    /// What mints and reads tokens; none with `kind = "none"`.
+    pub tokens: Option<Arc<dyn Tokens>>,
+    /// The session cookie and how long it lives.
+    pub cookie: Option<(CookieSettings, Duration)>,
+    /// The public keys, where the tokens are signed with a private one (RFC 7517): answered on [`super::JWKS_PATH`].
+    pub jwks: Option<serde_json::Value>,
+    /// Headers set on a valid session.
+    pub identity_headers: Vec<(HeaderName, Template)>,
+}
 
 /// `[token] cookie` and how long it lives.
 pub(super) struct SessionCookie {

@@ -18,6 +18,7 @@ use super::super::pool::Pool;
 use super::*;
 
 mod plans;
+mod tls;
 
 /// What a body is given by.
 struct Parts(mpsc::Sender<Result<Relayed, Fault>>);
@@ -198,7 +199,7 @@ async fn tls() -> (Box<Wire>, tokio_rustls::server::TlsStream<TcpStream>) {
     let (connector, acceptor) =
         (tokio_rustls::TlsConnector::from(Arc::new(client)), tokio_rustls::TlsAcceptor::from(Arc::new(server)));
     let name = "localhost".try_into().expect("a name");
-    let (ours, app) = tokio::join!(connector.connect(name, ours), acceptor.accept(app));
+    let (ours, app) = tokio::join!(connector.connect(name, Records::new(ours)), acceptor.accept(app));
     (wire_on(Socket::Tls(Box::new(ours.expect("a handshake")))), app.expect("a handshake"))
 }
 

@@ -13,7 +13,7 @@ use authferry::http::listener::BoundAddress;
 use authferry::http::server::{Drained, Handler, ServeError, bind_all};
 use authferry::http::settings::{Bind, EdgeBounds, ForwardingHeader, ListenerSettings};
 use authferry::net::body::LeastPace;
-use authferry::net::{Client, ClientSettings, ProxyBody, Target, tls};
+use authferry::net::{Client, ClientSettings, ProxyBody, Received, Target, tls};
 use authferry::telemetry::Metrics;
 use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
@@ -112,7 +112,9 @@ impl Handler for ForwardAll {
             peer_is_trusted: self.peer_is_trusted,
             identity: &self.identity,
         };
-        self.forwarder.forward(request.map(ProxyBody::from), &context).await
+        let version = request.version();
+        let request = request.map(|body| ProxyBody::from(Received::new(body, version)));
+        self.forwarder.forward(request, &context).await
     }
 }
 

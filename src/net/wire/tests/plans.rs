@@ -4,7 +4,9 @@
 use socket2::SockRef;
 use tokio::io::AsyncReadExt as _;
 
-use super::super::super::answer::finish;
+use super::super::super::answer::{finish, hand_on};
+use super::super::super::body::LeastPace;
+use super::super::super::received::Received;
 use super::*;
 
 #[tokio::test]
@@ -71,6 +73,45 @@ async fn r22_an_app_that_has_answered_and_takes_no_more_of_the_request_is_given_
     // Nobody else would ever let the connection go, nor the request's body.
     assert!(!soon(finish(&mut wire, Duration::from_millis(90))).await);
     drop(app);
+}
+
+/// A client's body of which half has come, in a request that a server has read; and its client.
+async fn half_received() -> (ProxyBody, tokio::io::DuplexStream) {
+    let (mut client, server) = tokio::io::duplex(1024);
+    let (sender, mut requests) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let service = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| {
+            let sender = sender.clone();
+            async move {
+                sender.send(request).await.expect("wanted");
+                std::future::pending::<Result<http::Response<Empty<Bytes>>, std::convert::Infallible>>().await
+            }
+        });
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(server), service).await
+    });
+    client.write_all(b"POST / HTTP/1.1\r\ncontent-length: 8\r\n\r\nhalf").await.expect("a live socket");
+    let (head, body) = soon(requests.recv()).await.expect("a request").into_parts();
+    (ProxyBody::from(Received::new(body, head.version)), client)
+}
+
+#[tokio::test]
+async fn r22_a_client_that_owes_its_request_to_an_app_that_waits_for_it_is_not_waited_for_for_ever() {
+    let (ours, mut app) = sockets().await;
+    let mut wire = wire_on(Socket::Plain(ours));
+    let (mut upload, _client) = half_received().await;
+    upload.watch(LeastPace { patience: Duration::from_millis(10), rate: 1_000_000 }).expect("more to come");
+    wire.begin(request(Method::POST, upload));
+    app.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await.expect("a live socket");
+    soon(head(&mut wire)).await.expect("a head");
+    let (sender, mut parts) = mpsc::channel(1);
+    // The client's side takes the answer all the while.
+    let taking = async { while parts.recv().await.is_some() {} };
+    let handing_on = async {
+        let ended = hand_on(&mut wire, &sender, Duration::from_millis(90)).await;
+        drop(sender);
+        ended
+    };
+    assert!(matches!(soon(async { tokio::join!(handing_on, taking) }).await.0, Err(None)));
 }
 
 #[tokio::test]
@@ -166,7 +207,6 @@ impl Plan {
         let mut bytes = b"POST / HTTP/1.1\r\nhost: app\r\n".to_vec();
         let all = self.parts.iter().sum::<usize>() as u64;
         match self.announced() {
-            Some(0) => bytes.extend_from_slice(b"\r\n"),
             Some(length) => bytes.extend_from_slice(format!("content-length: {length}\r\n\r\n").as_bytes()),
             None => bytes.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n"),
         }
