@@ -96,7 +96,7 @@ struct SomeLeftOut {
 /// What of a damaged store is in no export.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the store is damaged: {unread} could not be read, all others were written; `authferry store check` tells what is wrong, and a backup \
+    "the store is damaged: {unread} could not be read, the others were written; `authferry store check` tells what is wrong, and a backup \
      may have them (export --store BACKUP)"
 )]
 struct Damaged {
