@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::task::{Wake, Waker};
 
 use futures_util::FutureExt as _;
